@@ -1,0 +1,274 @@
+"""Every setting of freqd, typed, in one place.
+
+The same models are the command line's ``--set section.key=value``, the TOML file of ``--config``,
+the form on the Prefect page and the table in docs/settings.md. They are frozen and refuse unknown keys.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Scalar = bool | int | float | str
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnConfig(Settings):
+    """Which column of the user's files means what. Empty means: guess from the name, and show the guess."""
+
+    user: str | None = Field(None, description="Column that holds the user (customer, household, session).")
+    item: str | None = Field(None, description="Column that holds the item (product, article, place).")
+    time: str | None = Field(None, description="Column that holds the time; 'none' ignores time even if present.")
+    weight: str | None = Field(None, description="Column with a rating or a quantity; 'none' ignores it.")
+
+
+class DataConfig(Settings):
+    """Where interactions come from, how they are cleaned and how they are split."""
+
+    source: tuple[str, ...] = Field(
+        ("grocery",),
+        min_length=1,
+        description="A named data set (see `freqd data list`), or one or more CSV, TSV or Parquet files.",
+    )
+    train: str | None = Field(None, description="File with the train part (with `test`, replaces `source`).")
+    valid: str | None = Field(None, description="File with the validation part; without it one is cut off train.")
+    test: str | None = Field(None, description="File with the test part.")
+    sql: str | None = Field(None, description="A SELECT to run against `database_url` (replaces `source`).")
+    database_url_env: str = Field(
+        "FREQD_SOURCE_DATABASE_URL",
+        description="Name of the environment variable that holds the PostgreSQL address of `sql`; "
+        "the address itself is a secret and is never a setting.",
+    )
+    columns: ColumnConfig = ColumnConfig()
+    as_of: date | None = Field(None, description="Ignore every interaction after this day (UTC).")
+    min_weight: float | None = Field(None, description="Keep only interactions whose weight is at least this.")
+    min_user_interactions: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="k-core: users with fewer distinct items are dropped (default 5; 1 for given parts).",
+    )
+    min_item_interactions: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="k-core: items with fewer distinct users are dropped (default 5; 1 for given parts).",
+    )
+    split: Literal["auto", "time", "random", "given"] = Field(
+        "auto",
+        description="time: one global cut; random: a share of every user's items; given: the data's own parts. "
+        "auto: given if there are parts, else time if there is time, else random.",
+    )
+    valid_fraction: Fraction = Field(0.1, description="Share of the interactions for validation.")
+    test_fraction: Fraction = Field(0.1, description="Share of the interactions for the test part.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataConfig:
+        if self.valid_fraction + self.test_fraction >= 1.0:
+            raise ValueError(
+                f"valid_fraction {self.valid_fraction} + test_fraction {self.test_fraction} leave nothing to train on; "
+                "their sum must be below 1"
+            )
+        if (self.train is None) != (self.test is None):
+            raise ValueError("train and test go together: give both files or neither")
+        if self.valid is not None and self.train is None:
+            raise ValueError("valid without train and test: give all of them")
+        return self
+
+
+class GraphConfig(Settings):
+    """The graphs of users and of items on which features are seen as signals."""
+
+    kind: Literal["cooccurrence", "features", "bipartite"] = Field(
+        "cooccurrence",
+        description="cooccurrence: kNN by shared interactions; features: kNN by the teacher's features (cosine); "
+        "bipartite: the user-item graph itself.",
+    )
+    user_neighbours: int = Field(10, ge=1, le=1000, description="K of the users' kNN graph.")
+    item_neighbours: int = Field(10, ge=1, le=1000, description="K of the items' kNN graph.")
+
+
+class TeacherConfig(Settings):
+    """The big model whose ranking the student is to learn."""
+
+    kind: Literal["als", "bpr", "lightgcn", "features"] = Field(
+        "als",
+        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: bring your own.",
+    )
+    features: str | None = Field(
+        None, description="Folder or file with the brought teacher's features (safetensors, npz or Parquet with ids)."
+    )
+    factors: tuple[Annotated[int, Field(ge=2, le=4096)], ...] = Field(
+        (64, 256), min_length=1, description="Numbers a user and an item; several are searched on validation."
+    )
+    regularization: tuple[Annotated[float, Field(ge=0.0)], ...] = Field(
+        (10.0, 50.0), min_length=1, description="ALS: L2 strength; several are searched on validation."
+    )
+    alpha: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+        (1.0, 10.0, 40.0),
+        min_length=1,
+        description="ALS: confidence of an interaction is 1 + alpha; several are searched.",
+    )
+    iterations: int = Field(12, ge=1, le=500, description="ALS: sweeps over users and items at the most.")
+    search_seconds: float = Field(120.0, gt=0.0, description="Time budget of the search over the values above.")
+    layers: int = Field(3, ge=1, le=8, description="LightGCN: propagation layers.")
+    epochs: int = Field(300, ge=1, le=100_000, description="bpr, lightgcn: epochs at the most.")
+    batch_size: int = Field(2048, ge=16, le=1_000_000, description="bpr, lightgcn: interactions a step.")
+    learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="bpr, lightgcn: Adam's step size.")
+    weight_decay: float = Field(1e-3, ge=0.0, le=1.0, description="bpr, lightgcn: L2 strength.")
+    eval_every: int = Field(5, ge=1, description="bpr, lightgcn: epochs between two validations.")
+    patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TeacherConfig:
+        if (self.kind == "features") != (self.features is not None):
+            raise ValueError("teacher.kind = 'features' and teacher.features = PATH go together: give both or neither")
+        return self
+
+
+class SpectralConfig(Settings):
+    """How the teacher is analysed by graph frequency, and how the distillation filter is chosen."""
+
+    bands: int = Field(8, ge=2, le=64, description="Number of frequency bands on [0, 2].")
+    method: Literal["auto", "exact", "chebyshev"] = Field(
+        "auto", description="exact: dense eigendecomposition; chebyshev: polynomial filters; auto: by size."
+    )
+    exact_below: int = Field(2000, ge=2, le=20_000, description="auto: exact up to this many nodes.")
+    degree: int = Field(64, ge=8, le=1000, description="Degree of the Chebyshev band filters.")
+    probes: int = Field(16, ge=1, le=512, description="Random vectors of the density of states.")
+    filter: Literal["auto", "identity", "linear", "quadratic"] = Field(
+        "auto", description="Form of the distillation filter; auto: chosen per side by validation NDCG@10."
+    )
+    alpha: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Strength of a fixed filter, h(λ) = 1 − αλ or (1 − αλ)²; above 1/2 high frequencies gain weight again.",
+    )
+    alphas: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5), description="auto: strengths that are tried."
+    )
+    min_gain: float = Field(
+        0.005, ge=0.0, description="auto: relative gain in validation NDCG@10 below which the identity is kept."
+    )
+
+
+class ObjectiveConfig(Settings):
+    """One term of the distillation loss, by its name in the registry, with its weight and options."""
+
+    name: str = Field(description="Name in the registry of objectives: see `freqd.distill.objectives`.")
+    weight: float = Field(1.0, ge=0.0, description="Factor of this term in the loss.")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="Options of this objective.")
+
+
+class DistillConfig(Settings):
+    """The student and how it learns from the teacher."""
+
+    backbone: Literal["mf", "lightgcn"] = Field("mf", description="The student's model.")
+    layers: int = Field(2, ge=1, le=8, description="LightGCN student: propagation layers.")
+    dim: int = Field(20, ge=1, le=1024, description="Numbers a user and an item of the student.")
+    objectives: tuple[ObjectiveConfig, ...] = Field(
+        (ObjectiveConfig(name="freqd", weight=0.01), ObjectiveConfig(name="rce", weight=1.0)),
+        description="Terms of the distillation loss.",
+    )
+    base_weight: float = Field(1.0, ge=0.0, description="Factor of the student's own BPR loss.")
+    warm_start: Literal["svd", "random"] = Field(
+        "svd", description="svd: start at the best rank-d approximation of the teacher's scores; random."
+    )
+    init_std: float = Field(0.01, gt=0.0, le=1.0, description="Standard deviation of an MF student's random start.")
+    baselines: bool = Field(
+        True, description="Also train the student alone and compute the SVD student, for comparison."
+    )
+    epochs: int = Field(40, ge=1, le=100_000, description="Epochs at the most.")
+    batch_size: int = Field(2048, ge=16, le=1_000_000, description="Interactions a step.")
+    learning_rate: float = Field(5e-3, gt=0.0, le=1.0, description="Adam's step size of the distilled student.")
+    weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="L2 strength of the distilled student.")
+    scratch_learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (1e-3,),
+        min_length=1,
+        description="Step sizes tried for the student trained alone; the best on validation counts.",
+    )
+    scratch_weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
+        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the student trained alone."
+    )
+    scratch_epochs: int = Field(300, ge=1, le=100_000, description="Epochs at the most for the student trained alone.")
+    eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
+    patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
+    max_seconds: float | None = Field(None, gt=0.0, description="Time budget of one training; the best so far is kept.")
+
+
+class EvaluateConfig(Settings):
+    """How rankings are judged. Always against all items, never against sampled negatives."""
+
+    protocol: Literal["standard", "kd-paper"] = Field(
+        "standard",
+        description="standard: train and validation items masked, mean over users with a test item. "
+        "kd-paper: only train items masked, mean over all users, empty ones count 0.",
+    )
+    ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (10, 20), min_length=1, description="Cut-offs of the metrics; NDCG@10 and recall@10 are always there."
+    )
+    bootstrap_samples: int = Field(
+        2000, ge=100, le=100_000, description="Resamples of the paired bootstrap over users."
+    )
+    confidence: Fraction = Field(0.95, description="Level of the intervals.")
+
+
+class RegistryConfig(Settings):
+    """The gate between a trained student and production."""
+
+    model_name: str | None = Field(None, description="Name in the registry; default freqd-<data>.")
+    enabled: bool = Field(True, description="Register the student and run the gate.")
+    margin: float = Field(
+        0.0,
+        description="The challenger's NDCG@10 minus the champion's must exceed this at the lower end of the interval.",
+    )
+    max_bytes: int | None = Field(None, ge=1, description="Guardrail: size of the model's features.")
+    max_latency_ms: float | None = Field(None, gt=0.0, description="Guardrail: median milliseconds to score one user.")
+    min_coverage_ratio: float = Field(
+        0.8, ge=0.0, description="Guardrail: item coverage@10 at least this share of the champion's."
+    )
+    min_gap_closed: float | None = Field(
+        None, description="Guardrail for a first champion: share of the gap scratch -> teacher that the student closes."
+    )
+
+
+class RunConfig(Settings):
+    """One run of freqd, from interactions to a registered student."""
+
+    data: DataConfig = DataConfig()
+    graph: GraphConfig = GraphConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    spectral: SpectralConfig = SpectralConfig()
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    registry: RegistryConfig = RegistryConfig()
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; default: all cores this process may use."
+    )
+
+
+def describe(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, Any, str]]:
+    """Rows (dotted name, type, default, description) of all settings below ``model``, for help and docs."""
+    rows: list[tuple[str, str, Any, str]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        dotted = f"{prefix}{name}"
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += describe(kind, f"{dotted}.")
+            continue
+        text = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
+        rows.append((dotted, text or str(kind), field.get_default(call_default_factory=True), field.description or ""))
+    return rows

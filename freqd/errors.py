@@ -1,0 +1,28 @@
+"""Errors that a user can mend. Everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class FreqdError(Exception):
+    """Base of freqd's own errors."""
+
+
+class InputError(FreqdError):
+    """The user's input is wrong: data, settings, paths. The command line ends with exit code 2.
+
+    Args:
+        problem: what is wrong, naming the file, the column, the row or the value.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}\n  remedy: {remedy}" if remedy else problem)
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)
+
+
+class DamagedArtifact(FreqdError):
+    """An artifact's bytes are not what its digest promises; it has to be made again."""

@@ -1,0 +1,105 @@
+"""Feature tables: what a recommender is once it is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+
+FloatMatrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """A user's score of an item is the inner product of their rows.
+
+    Attributes:
+        users: (n_users, d) float32.
+        items: (n_items, d) float32.
+    """
+
+    kind: ClassVar[str] = "features"
+    records: ClassVar[frozenset[str]] = frozenset()
+
+    users: FloatMatrix
+    items: FloatMatrix
+
+    def __post_init__(self) -> None:
+        for name in ("users", "items"):
+            array = getattr(self, name)
+            if array.ndim != 2 or array.dtype != np.float32:
+                raise ValueError(f"{name} must be a float32 matrix, got {array.dtype} with shape {array.shape}")
+        if self.users.shape[1] != self.items.shape[1]:
+            raise ValueError(f"users have {self.users.shape[1]} columns but items have {self.items.shape[1]}")
+
+    @property
+    def dim(self) -> int:
+        """Numbers a user and an item."""
+        return int(self.users.shape[1])
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in both tables."""
+        return int(self.users.size + self.items.size)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of both tables in memory."""
+        return int(self.users.nbytes + self.items.nbytes)
+
+    def write(self, folder: Path) -> None:
+        """Write ``features.safetensors``."""
+        save_file(
+            {"users": np.ascontiguousarray(self.users), "items": np.ascontiguousarray(self.items)},
+            folder / "features.safetensors",
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> FeatureTable:
+        """Read what ``write`` wrote."""
+        tensors = load_file(folder / "features.safetensors")
+        return cls(users=tensors["users"], items=tensors["items"])
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained recommender: its features and how it came to be.
+
+    Attributes:
+        features: the final (for LightGCN: propagated) features that score.
+        history: one entry a validation, at least ``epoch``, ``seconds`` and ``valid_ndcg_at_10``; may be empty.
+        info: what the run shows: method, settings that were chosen, ``best_epoch``, ``valid_ndcg_at_10``, seconds.
+        extra: further tensors that belong to it, by name (LightGCN: ``raw_users``, ``raw_items``).
+    """
+
+    kind: ClassVar[str] = "model"
+    records: ClassVar[frozenset[str]] = frozenset({"training.json"})
+
+    features: FeatureTable
+    history: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, FloatMatrix] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``features.safetensors``, ``extra.safetensors`` if there is any, and ``training.json``."""
+        self.features.write(folder)
+        if self.extra:
+            save_file({k: np.ascontiguousarray(v) for k, v in self.extra.items()}, folder / "extra.safetensors")
+        (folder / "training.json").write_text(json.dumps({"history": self.history, "info": self.info}))
+
+    @classmethod
+    def read(cls, folder: Path) -> TrainedModel:
+        """Read what ``write`` wrote."""
+        extra = folder / "extra.safetensors"
+        training = json.loads((folder / "training.json").read_text())
+        return cls(
+            features=FeatureTable.read(folder),
+            history=training["history"],
+            info=training["info"],
+            extra=load_file(extra) if extra.is_file() else {},
+        )

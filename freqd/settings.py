@@ -1,0 +1,165 @@
+"""From presets, files and ``--set`` to a ``RunConfig``, with errors that name the setting and its neighbours."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from freqd.config import RunConfig, describe
+from freqd.errors import InputError
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with freqd."""
+    folder = resources.files("freqd") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The settings of a preset.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise InputError(f"there is no preset {name!r}", f"presets are: {', '.join(preset_names())}")
+    return tomllib.loads((resources.files("freqd") / "presets" / f"{name}.toml").read_text())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings of a file.
+
+    Raises:
+        InputError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"cannot read the settings file {path}: {error.strerror}", "check the path of --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}", "see docs/settings.md for an example") from error
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """``section.key=value`` as a nested dictionary; the value is read as TOML, else taken as text.
+
+    Raises:
+        InputError: there is no ``=`` or no key.
+    """
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise InputError(f"--set {text!r} is not of the form section.key=value", "for example --set distill.dim=8")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    nested: Any = parsed
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win; tables are merged key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+                merged[key] = merge(merged[key], value)
+            else:
+                merged[key] = value
+    return merged
+
+
+def build(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """Validate the merged layers.
+
+    A single value where several may be given (``teacher.factors = 64``) counts as a list of one.
+
+    Raises:
+        InputError: a setting is unknown or its value is refused; every one is named.
+    """
+    merged = merge(*layers)
+    _wrap_single_values(merged)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise explain(error) from error
+
+
+def explain(error: ValidationError) -> InputError:
+    """A validation error in the user's words."""
+    known = [row[0] for row in describe(RunConfig)]
+    lines = []
+    for entry in error.errors():
+        dotted = ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(dotted, known, 1, 0.5)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            lines.append(f"there is no setting {dotted!r}{hint}")
+        else:
+            message = entry["msg"].removeprefix("Value error, ")
+            value = "" if isinstance(entry["input"], dict) else f" (got {entry['input']!r})"
+            lines.append(f"setting {dotted or 'of the run'}: {message}{value}")
+    return InputError("; ".join(lines), "all settings are in docs/settings.md and in `freqd settings`")
+
+
+def as_markdown(rows: Sequence[tuple[str, str, Any, str]]) -> str:
+    """The page docs/settings.md: how to set, the presets, and one table a section."""
+    lines = [
+        "# Settings",
+        "",
+        "Set any of these with `--set section.key=value`, or in a TOML file given with `--config`:",
+        "",
+        "```toml",
+        "[distill]",
+        "dim = 8",
+        "",
+        "[[distill.objectives]]",
+        'name = "rce"',
+        "weight = 1.0",
+        "```",
+        "",
+        f"Presets (`--preset`): {', '.join(preset_names())}. Later layers win: preset, file, options.",
+        "A setting that does not exist is refused. This page is written by `freqd settings --markdown`.",
+    ]
+    section = None
+    for name, _, default, meaning in rows:
+        current = name.split(".")[0] if "." in name else "run"
+        if current != section:
+            section = current
+            lines += ["", f"## {section}", "", "| setting | default | meaning |", "|---|---|---|"]
+        lines.append(f"| `{name}` | `{_shown(default)}` | {meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "[" + ", ".join(_shown(value) for value in default) + "]"
+    if isinstance(default, BaseModel):
+        return "{" + ", ".join(f"{k} = {_shown(v)}" for k, v in default if v not in ({}, None)) + "}"
+    if isinstance(default, str):
+        return f'"{default}"'
+    if default is None or isinstance(default, bool):
+        return "none" if default is None else str(default).lower()
+    return str(default)
+
+
+def _wrap_single_values(merged: dict[str, Any]) -> None:
+    for section, field in RunConfig.model_fields.items():
+        table = merged.get(section)
+        inner = getattr(field.annotation, "model_fields", None)
+        if not isinstance(table, dict) or inner is None:
+            continue
+        for key, value in table.items():
+            if key in inner and str(inner[key].annotation).startswith("tuple") and not isinstance(value, list | tuple):
+                table[key] = [value]

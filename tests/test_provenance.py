@@ -1,0 +1,66 @@
+"""The digest of code follows what shapes a result, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from freqd import provenance
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    package = tmp_path / "freqd"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "top.py").write_text("def go():\n    from freqd.deep.low import f\n    return f()\n")
+    (package / "deep" / "low.py").write_text('"""Doc."""\ndef f():\n    """Doc."""\n    return 1\n')
+    (package / "other.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance, "SOURCE_ROOT", tmp_path)
+    provenance._module.cache_clear()
+    yield package
+    provenance._module.cache_clear()
+
+
+def digest(*names: str) -> str:
+    provenance._module.cache_clear()
+    return provenance.code_digest(names)
+
+
+def test_a_change_deep_down_changes_the_digest(tree: Path) -> None:
+    before = digest("freqd.top")
+    (tree / "deep" / "low.py").write_text("def f():\n    return 2\n")
+    assert digest("freqd.top") != before
+
+
+def test_comments_docstrings_and_layout_do_not(tree: Path) -> None:
+    before = digest("freqd.top")
+    (tree / "deep" / "low.py").write_text('"""Other doc."""\n\n\n# why\ndef f():\n    """Another."""\n    return (1)\n')
+    assert digest("freqd.top") == before
+
+
+def test_what_is_not_imported_does_not(tree: Path) -> None:
+    before = digest("freqd.top")
+    (tree / "other.py").write_text("x = 2\n")
+    assert digest("freqd.top") == before
+
+
+def test_a_star_takes_in_a_whole_package(tree: Path) -> None:
+    before = digest("freqd.deep.*")
+    (tree / "deep" / "new.py").write_text("y = 1\n")
+    assert digest("freqd.deep.*") != before
+
+
+def test_an_unknown_module_is_an_error(tree: Path) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"freqd\.nothing"):
+        digest("freqd.nothing")
+
+
+def test_versions_and_environment_name_what_ran() -> None:
+    assert provenance.versions()["torch"].startswith("2.")
+    facts = provenance.environment()
+    assert facts["memory_bytes"] > 2**28
+    assert facts["cores"] >= 1
+    assert len(provenance.lock_digest()) == 64
