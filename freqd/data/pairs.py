@@ -1,0 +1,259 @@
+"""Interactions as (user, item) pairs in one flat, sorted form: the hot loops of ingest, compiled.
+
+The form is that of a CSR matrix: user u owns the positions ``indptr[u] : indptr[u + 1]``. Optional arrays (part, time)
+are passed to the kernels with length 0 when absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from freqd.data.types import IdArray
+
+PartArray = npt.NDArray[np.int8]
+TimeArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Distinct (user, item) pairs, sorted by user and item.
+
+    Attributes:
+        indptr: (n_users + 1,) int64.
+        item: (n,) int32.
+        n_items: size of the items' id space.
+        part: (n,) int8, 0 train, 1 valid, 2 test; None if all are one part.
+        time: (n,) int64 seconds, or None.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    item: IdArray
+    n_items: int
+    part: PartArray | None
+    time: TimeArray | None
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    @property
+    def n_users(self) -> int:
+        """Size of the users' id space."""
+        return len(self.indptr) - 1
+
+    def users(self) -> IdArray:
+        """(n,) int32: the user of every pair."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(self.indptr))
+
+
+@njit(cache=True, nogil=True)
+def _scatter(user: Any, item: Any, part: Any, time: Any, n_users: int) -> Any:  # pragma: no cover - compiled
+    """Counting sort by user: O(n)."""
+    n = len(user)
+    indptr = np.zeros(n_users + 1, np.int64)
+    for k in range(n):
+        indptr[user[k] + 1] += 1
+    for u in range(n_users):
+        indptr[u + 1] += indptr[u]
+    place = indptr[:-1].copy()
+    item_by_user = np.empty(n, np.int32)
+    part_by_user = np.empty(len(part), np.int8)
+    time_by_user = np.empty(len(time), np.int64)
+    for k in range(n):
+        p = place[user[k]]
+        place[user[k]] = p + 1
+        item_by_user[p] = item[k]
+        if len(part):
+            part_by_user[p] = part[k]
+        if len(time):
+            time_by_user[p] = time[k]
+    return indptr, item_by_user, part_by_user, time_by_user
+
+
+@njit(cache=True, nogil=True)
+def _unique(indptr: Any, item: Any, part: Any, time: Any) -> Any:  # pragma: no cover - compiled
+    """Sort each user's pairs by (item, part) and keep the first of every item, with the earliest time of that part.
+
+    Works in place: the kept pairs move to the front. Returns the new indptr, the pairs repeated within a part, and for
+    every part the pairs that an earlier part holds as well.
+    """
+    n_users = len(indptr) - 1
+    kept_ptr = np.zeros(n_users + 1, np.int64)
+    overlap = np.zeros(3, np.int64)
+    repeated = 0
+    write = 0
+    for u in range(n_users):
+        start, stop = indptr[u], indptr[u + 1]
+        length = stop - start
+        key = np.empty(length, np.int64)
+        for j in range(length):
+            key[j] = np.int64(item[start + j]) * 4
+            if len(part):
+                key[j] += part[start + j]
+        order = np.argsort(key)
+        own_time = time[start:stop].copy() if len(time) else time[:0].copy()
+        last_item, last_part = np.int64(-1), np.int64(-1)
+        for j in range(length):
+            here, here_part = key[order[j]] >> 2, key[order[j]] & 3
+            if here != last_item:
+                item[write] = here
+                if len(part):
+                    part[write] = here_part
+                if len(time):
+                    time[write] = own_time[order[j]]
+                write += 1
+                last_item, last_part = here, here_part
+            elif here_part == last_part:
+                repeated += 1
+                if len(time) and own_time[order[j]] < time[write - 1]:
+                    time[write - 1] = own_time[order[j]]
+            else:
+                overlap[here_part] += 1
+        kept_ptr[u + 1] = write
+    return kept_ptr, repeated, overlap
+
+
+@njit(cache=True, nogil=True)
+def _kept_indptr(indptr: Any, rows: Any) -> Any:  # pragma: no cover - compiled
+    """The indptr once only the pairs with ``rows`` true are left."""
+    kept_ptr = np.zeros(len(indptr), np.int64)
+    for u in range(len(indptr) - 1):
+        count = 0
+        for k in range(indptr[u], indptr[u + 1]):
+            count += rows[k]
+        kept_ptr[u + 1] = kept_ptr[u] + count
+    return kept_ptr
+
+
+@njit(cache=True, nogil=True)
+def _core(indptr: Any, item: Any, n_items: int, min_user: int, min_item: int) -> Any:  # pragma: no cover - compiled
+    """Users and items that survive; every pass costs O(pairs of the users that are left)."""
+    n_users = len(indptr) - 1
+    user_alive = np.ones(n_users, np.bool_)
+    item_alive = np.ones(n_items, np.bool_)
+    item_degree = np.zeros(n_items, np.int64)
+    for k in range(indptr[n_users]):
+        item_degree[item[k]] += 1
+    while True:
+        changed = False
+        for i in range(n_items):
+            if item_alive[i] and item_degree[i] < min_item:
+                item_alive[i] = False
+                changed = True
+        for u in range(n_users):
+            if not user_alive[u]:
+                continue
+            degree = 0
+            for k in range(indptr[u], indptr[u + 1]):
+                degree += item_alive[item[k]]
+            if degree < min_user:
+                user_alive[u] = False
+                changed = True
+                for k in range(indptr[u], indptr[u + 1]):
+                    item_degree[item[k]] -= 1
+        if not changed:
+            return user_alive, item_alive
+
+
+@njit(cache=True, nogil=True)
+def _choose(indptr: Any, key: Any, n_valid: Any, n_test: Any) -> Any:  # pragma: no cover - compiled
+    """Of every user's pairs, those with the smallest keys become test, the next ones validation."""
+    part = np.zeros(len(key), np.int8)
+    for u in range(len(indptr) - 1):
+        held = n_test[u] + n_valid[u]
+        if held == 0:
+            continue
+        start, stop = indptr[u], indptr[u + 1]
+        order = np.argsort(key[start:stop])
+        for j in range(held):
+            part[start + order[j]] = 2 if j < n_test[u] else 1
+    return part
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view: some columns of a frame are read-only, and every mix would be compiled anew."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def distinct(
+    user: IdArray, item: IdArray, n_users: int, n_items: int, *, part: PartArray | None, time: TimeArray | None
+) -> tuple[Pairs, int, npt.NDArray[np.int64]]:
+    """Sorted distinct pairs: a pair counts once, at its earliest time; a pair in several parts stays in the first.
+
+    O(n log(longest user)) time, O(n) memory.
+
+    Args:
+        user, item: (n,) int32 dense ids.
+        n_users, n_items: sizes of the id spaces.
+        part: (n,) int8 or None.
+        time: (n,) int64 or None.
+
+    Returns:
+        The pairs, the number of rows that repeat a pair of their own part, and (3,) for each part the number of rows
+        whose pair an earlier part holds.
+    """
+    no_part, no_time = np.empty(0, np.int8), np.empty(0, np.int64)
+    indptr, items, parts, times = _scatter(
+        _frozen(user),
+        _frozen(item),
+        _frozen(no_part if part is None else part),
+        _frozen(no_time if time is None else time),
+        n_users,
+    )
+    kept_ptr, repeated, overlap = _unique(indptr, items, parts, times)
+    n = int(kept_ptr[-1])
+    pairs = Pairs(
+        kept_ptr,
+        items[:n],
+        n_items,
+        None if part is None else parts[:n],
+        None if time is None else times[:n],
+    )
+    return pairs, int(repeated), overlap
+
+
+def core(pairs: Pairs, min_user: int, min_item: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """The largest set of users and items in which every user has ``min_user`` items and every item ``min_item`` users.
+
+    Returns:
+        (n_users,) and (n_items,) bool: who stays.
+    """
+    users, items = _core(pairs.indptr, pairs.item, pairs.n_items, min_user, min_item)
+    return users, items
+
+
+def keep(pairs: Pairs, rows: npt.NDArray[np.bool_]) -> Pairs:
+    """Only the pairs where ``rows`` (n,) is true; the id spaces stay."""
+    return Pairs(
+        _kept_indptr(pairs.indptr, rows),
+        pairs.item[rows],
+        pairs.n_items,
+        None if pairs.part is None else pairs.part[rows],
+        None if pairs.time is None else pairs.time[rows],
+    )
+
+
+def choose_per_user(pairs: Pairs, valid_fraction: float, test_fraction: float, rng: np.random.Generator) -> PartArray:
+    """A random share of every user's pairs for validation and test: (n,) int8 parts.
+
+    A user with n pairs gives n · fraction of them, rounded up or down at random such that the whole comes out right
+    (systematic sampling over the users); at least one pair of every user stays in train.
+    """
+
+    def quota(fraction: float) -> npt.NDArray[np.int64]:
+        steps = np.floor(pairs.indptr * fraction + rng.random())
+        whole: npt.NDArray[np.int64] = np.diff(steps).astype(np.int64)
+        return whole
+
+    spare = np.maximum(np.diff(pairs.indptr) - 1, 0)
+    n_test = np.minimum(quota(test_fraction), spare) if test_fraction else np.zeros_like(spare)
+    n_valid = np.minimum(quota(valid_fraction), spare - n_test) if valid_fraction else np.zeros_like(spare)
+    key = rng.random(len(pairs), dtype=np.float32)
+    part: PartArray = _choose(pairs.indptr, key, n_valid, n_test)
+    return part

@@ -1,0 +1,111 @@
+"""What ingest produces: interactions over dense ids, in three disjoint parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy import sparse
+
+IdArray = npt.NDArray[np.int32]
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Which user met which item; a (user, item) pair occurs once.
+
+    Attributes:
+        user: (n,) int32 in [0, n_users).
+        item: (n,) int32 in [0, n_items).
+        n_users, n_items: size of the id space, which other parts may fill.
+        time: (n,) int64 seconds since 1970 (UTC), or None.
+    """
+
+    user: IdArray
+    item: IdArray
+    n_users: int
+    n_items: int
+    time: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def matrix(self) -> sparse.csr_array:
+        """R: (n_users, n_items) binary float32 CSR with sorted, unique column indices."""
+        ones = np.ones(len(self.user), np.float32)
+        matrix = sparse.csr_array((ones, (self.user, self.item)), shape=(self.n_users, self.n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        matrix.sort_indices()
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Train, validation and test part over one id space, pairwise disjoint.
+
+    Attributes:
+        user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the dense id.
+        info: what the run shows: name, how it was split, cut times, counts of what was dropped and why.
+    """
+
+    kind: ClassVar[str] = "split"
+    records: ClassVar[frozenset[str]] = frozenset()
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    user_ids: pl.Series
+    item_ids: pl.Series
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return self.train.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return self.train.n_items
+
+    def part(self, name: Part) -> Interactions:
+        """One part by its name."""
+        parts: dict[Part, Interactions] = {"train": self.train, "valid": self.valid, "test": self.test}
+        return parts[name]
+
+    def write(self, folder: Path) -> None:
+        """Write ``interactions.parquet`` (with a ``part`` column), the id maps and ``info.json``."""
+        frames = []
+        for name in PARTS:
+            part = self.part(name)
+            frame = pl.DataFrame({"user": part.user, "item": part.item})
+            if part.time is not None:
+                frame = frame.with_columns(time=pl.Series(part.time))
+            frames.append(frame.with_columns(part=pl.lit(name)))
+        pl.concat(frames, how="diagonal").write_parquet(folder / "interactions.parquet", statistics=False)
+        pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
+        pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
+        (folder / "info.json").write_text(json.dumps(self.info, sort_keys=True))
+
+    @classmethod
+    def read(cls, folder: Path) -> Split:
+        """Read what ``write`` wrote."""
+        frame = pl.read_parquet(folder / "interactions.parquet")
+        user_ids = pl.read_parquet(folder / "users.parquet")["id"]
+        item_ids = pl.read_parquet(folder / "items.parquet")["id"]
+
+        def part(name: Part) -> Interactions:
+            rows = frame.filter(pl.col("part") == name)
+            time = rows["time"].to_numpy() if "time" in rows.columns else None
+            return Interactions(rows["user"].to_numpy(), rows["item"].to_numpy(), len(user_ids), len(item_ids), time)
+
+        info = json.loads((folder / "info.json").read_text())
+        return cls(part("train"), part("valid"), part("test"), user_ids, item_ids, info)
