@@ -1,0 +1,20 @@
+"""How good a recommender is: full ranking, accuracy, beyond accuracy, significance, latency."""
+
+from freqd.evaluate.evaluation import evaluate
+from freqd.evaluate.latency import scoring_latency
+from freqd.evaluate.ranking import ndcg_on_validation, top_k
+from freqd.evaluate.report import Report
+from freqd.evaluate.significance import Difference, Interval, gap_closed, holm, paired_bootstrap
+
+__all__ = [
+    "Difference",
+    "Interval",
+    "Report",
+    "evaluate",
+    "gap_closed",
+    "holm",
+    "ndcg_on_validation",
+    "paired_bootstrap",
+    "scoring_latency",
+    "top_k",
+]

@@ -1,0 +1,131 @@
+"""The whole judgement of a recommender: rank everything once, then measure."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from freqd.config import EvaluateConfig
+from freqd.data.types import IdArray, Split
+from freqd.errors import InputError
+from freqd.evaluate import beyond, groups
+from freqd.evaluate import metrics as accuracy
+from freqd.evaluate.ranking import top_k
+from freqd.evaluate.report import JudgedPart, Report
+from freqd.features import FeatureTable
+from freqd.progress import Progress, silent
+
+HEADLINE_K = 10
+"""Always among the cut-offs; the groups are measured at it."""
+
+_CHUNK = 8192
+"""Users that are ranked and measured at a time: the lists of all users are never held."""
+
+
+def evaluate(
+    features: FeatureTable,
+    split: Split,
+    config: EvaluateConfig,
+    *,
+    part: JudgedPart = "test",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Rank all items for the users of ``part`` and measure the lists.
+
+    ``standard`` masks the train items, and at the test part the validation items too, and averages over the users with
+    at least one target. ``kd-paper`` masks the train items only and averages over all users, of whom those without a
+    target score 0. Accuracy is a mean over users; coverage, Gini, popularity and novelty are over all lists.
+
+    Args:
+        features: the recommender.
+        split: its id space and the interactions.
+        config: protocol and cut-offs.
+        part: whose interactions are the targets.
+        threads: as in ``top_k``.
+        progress: told after every few thousand users.
+
+    Raises:
+        ValueError: the features are of another size than the split, or not finite.
+        InputError: the part is empty.
+    """
+    if (len(features.users), len(features.items)) != (split.n_users, split.n_items):
+        raise ValueError(
+            f"features of {len(features.users)} users and {len(features.items)} items do not fit "
+            f"a split of {split.n_users} users and {split.n_items} items"
+        )
+    targets = split.part(part).matrix()
+    n_targets = np.diff(targets.indptr)
+    if targets.nnz == 0:
+        raise InputError(
+            f"the {part} part has no interactions: nothing to evaluate",
+            f"raise data.{part}_fraction, or give a {part} part that holds interactions of known users and items",
+        )
+    everyone = config.protocol == "kd-paper"
+    users = np.arange(split.n_users, dtype=np.int32) if everyone else np.flatnonzero(n_targets).astype(np.int32)
+    seen = _seen(split, everyone or part == "valid")
+    ks = sorted({HEADLINE_K, *config.ks})
+
+    per_user = {f"{name}_at_{k}": np.empty(len(users), np.float32) for k in ks for name in accuracy.METRICS}
+    recommended = {k: np.zeros(split.n_items, np.int64) for k in ks}
+    found = np.zeros(split.n_items, np.int64)
+    for start in range(0, len(users), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        ranked, _ = top_k(features, seen, ks[-1], users=users[rows], threads=threads)
+        hits = accuracy.hits(ranked, targets, users[rows])
+        for k in ks:
+            for name, metric in accuracy.METRICS.items():
+                per_user[f"{name}_at_{k}"][rows] = metric(hits, n_targets[users[rows]], k)
+            recommended[k] += beyond.recommendation_counts(ranked, split.n_items, k)
+        found += np.bincount(ranked[:, :HEADLINE_K][hits[:, :HEADLINE_K]], minlength=split.n_items)
+        progress(
+            min(rows.stop, len(users)) / len(users), f"ranked {min(rows.stop, len(users)):,} of {len(users):,} users"
+        )
+
+    item_counts = np.bincount(split.train.item, minlength=split.n_items)
+    metrics = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
+    for k in ks:
+        metrics[f"coverage_at_{k}"] = beyond.coverage(recommended[k])
+        metrics[f"gini_at_{k}"] = beyond.gini(recommended[k])
+        metrics[f"mean_popularity_at_{k}"] = beyond.mean_popularity(recommended[k], item_counts)
+        metrics[f"novelty_at_{k}"] = beyond.novelty(recommended[k], item_counts, split.n_users)
+    without_target = int((n_targets == 0).sum())
+    return Report(
+        metrics=metrics,
+        per_user=per_user,
+        users=users,
+        protocol=config.protocol,
+        part=part,
+        n_users_evaluated=len(users),
+        n_users_skipped=split.n_users - len(users),
+        n_users_without_target=without_target,
+        groups={
+            "activity": groups.by_activity(
+                _user_counts(split, users),
+                {name: per_user[name] for name in (f"ndcg_at_{HEADLINE_K}", f"recall_at_{HEADLINE_K}")},
+            ),
+            "popularity": groups.by_popularity(
+                item_counts,
+                targets=np.bincount(targets.indices, minlength=split.n_items),
+                found=found,
+                recommended=recommended[HEADLINE_K],
+                k=HEADLINE_K,
+            ),
+        },
+    )
+
+
+def _seen(split: Split, train_only: bool) -> sparse.csr_array:
+    """What must not be recommended."""
+    train = split.train.matrix()
+    if train_only:
+        return train
+    seen = train + split.valid.matrix()
+    seen.sort_indices()
+    return seen
+
+
+def _user_counts(split: Split, users: IdArray) -> beyond.ItemCounts:
+    """Train interactions of each of ``users``."""
+    counts: beyond.ItemCounts = np.bincount(split.train.user, minlength=split.n_users)[users]
+    return counts

@@ -1,0 +1,43 @@
+"""What a request costs: one user against the whole catalogue."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from freqd.evaluate.ranking import blas_threads
+from freqd.features import FeatureTable
+
+_WARM_UP = 10
+
+
+def scoring_latency(features: FeatureTable, *, k: int = 10, repeats: int = 200) -> dict[str, float]:
+    """Median and 95th percentile of the milliseconds to score all items for one user and sort out the best ``k``.
+
+    One thread, users spread evenly over the table, after a few calls that are not counted.
+
+    Args:
+        features: the recommender.
+        k: length of the list.
+        repeats: number of timed requests.
+
+    Raises:
+        ValueError: k or repeats below 1, or an empty table.
+    """
+    n_users, n_items = len(features.users), len(features.items)
+    if k < 1 or repeats < 1:
+        raise ValueError(f"k and repeats must be at least 1, got {k} and {repeats}")
+    if not n_users or not n_items:
+        raise ValueError(f"nothing to score: {n_users} users and {n_items} items")
+    asked = np.linspace(0, n_users - 1, num=_WARM_UP + repeats).astype(np.int64)
+    seconds = np.empty(len(asked))
+    with blas_threads().limit(limits=1, user_api="blas"):
+        for request, user in enumerate(asked):
+            start = perf_counter()
+            scores = features.items @ features.users[user]
+            best = np.argpartition(-scores, k - 1)[:k] if k < n_items else np.arange(n_items)
+            best[np.argsort(-scores[best], kind="stable")]
+            seconds[request] = perf_counter() - start
+    milliseconds = 1000 * seconds[_WARM_UP:]
+    return {"median_ms": float(np.median(milliseconds)), "p95_ms": float(np.quantile(milliseconds, 0.95))}

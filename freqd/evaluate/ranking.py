@@ -1,0 +1,241 @@
+"""Full ranking: the k best items of every user, exactly, without a matrix of all scores.
+
+A block of users meets a tile of items in one matrix product that stays in the processor's cache; a compiled scan
+then compares the tile with each user's k-th best score so far and touches memory only where an item beats it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from threadpoolctl import ThreadpoolController
+
+from freqd.data.types import IdArray
+from freqd.evaluate import metrics
+from freqd.features import FeatureTable, FloatMatrix
+
+USER_BLOCK = 512
+"""Users a block: enough that re-packing the items for every block costs little beside the product."""
+
+ITEM_TILE = 512
+"""Items a tile: with ``USER_BLOCK`` users 1 MiB of scores, which stays in the second-level cache."""
+
+_SCAN = 64
+"""Scores that are compared with the threshold at a time, in vector registers."""
+
+IntVector = npt.NDArray[np.integer]
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@lru_cache(maxsize=1)
+def blas_threads() -> Any:
+    """The controller of the BLAS threads; finding the libraries takes longer than a small ranking."""
+    return ThreadpoolController()
+
+
+def top_k(
+    features: FeatureTable,
+    seen: sparse.csr_array | None,
+    k: int,
+    *,
+    users: IdArray | None = None,
+    threads: int | None = None,
+) -> tuple[IdArray, FloatMatrix]:
+    """The ``k`` best items of each user, best first; among equal scores the lower item id comes first.
+
+    Exact and deterministic: the same for any number of threads. Time is that of the matrix product
+    (2 · n · n_items · d operations) and a scan of its result; memory about 1 MiB a thread beyond the result.
+
+    Args:
+        features: the recommender; a score is an inner product.
+        seen: (n_users, n_items) CSR; stored entries are never recommended. None masks nothing.
+        k: length of the lists, at least 1; it may exceed the number of items.
+        users: (n,) the users to rank for, in any order; all by default.
+        threads: worker threads, at least 1; default: all cores that this process may use (or NUMBA_NUM_THREADS).
+
+    Returns:
+        items (n, k) int32 and scores (n, k) float32; −1 and −inf where a user has fewer than k candidates.
+
+    Raises:
+        ValueError: k or threads < 1, shapes that differ, a user out of range, or a feature or score that is not finite.
+    """
+    n_users, n_items = len(features.users), len(features.items)
+    if k < 1 or (threads is not None and threads < 1):
+        raise ValueError(f"k and threads must be at least 1, got {k} and {threads}")
+    if seen is not None and seen.shape != (n_users, n_items):
+        raise ValueError(f"seen has shape {seen.shape}, the features have {n_users} users and {n_items} items")
+    chosen = np.arange(n_users, dtype=np.int32) if users is None else np.asarray(users, dtype=np.int32)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n_users):
+        raise ValueError(f"users must lie in [0, {n_users}), got {chosen.min()} to {chosen.max()}")
+
+    user_features = features.users if users is None else features.users[chosen]
+    may_overflow = _check_finite(user_features, chosen, features.items)
+    indptr, indices = _sorted_rows(seen, n_users)
+
+    width = min(k, n_items)
+    items = np.full((len(chosen), k), -1, np.int32)
+    scores = np.full((len(chosen), k), -np.inf, np.float32)
+
+    def rank_block(start: int) -> None:
+        block = slice(start, min(start + USER_BLOCK, len(chosen)))
+        size = block.stop - start
+        heap_items = np.full((size, width), -1, np.int32)
+        heap_scores = np.full((size, width), -np.inf, np.float32)
+        cursor = indptr[chosen[block]].astype(np.int64)
+        seen_end = indptr[chosen[block] + 1].astype(np.int64)
+        buffer = np.empty(size * ITEM_TILE, np.float32)
+        for first in range(0, n_items, ITEM_TILE):
+            tile_items = features.items[first : first + ITEM_TILE]
+            tile = buffer[: size * len(tile_items)].reshape(size, len(tile_items))
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+                np.matmul(user_features[block], tile_items.T, out=tile)
+            if may_overflow and not np.isfinite(tile).all():
+                raise ValueError("scores are not finite: the features are too large for float32 inner products")
+            _scan_tile(tile, first, indices, cursor, seen_end, heap_items, heap_scores)
+        _sort_heaps(heap_items, heap_scores)
+        items[block, :width] = heap_items
+        scores[block, :width] = heap_scores
+
+    starts = range(0, len(chosen), USER_BLOCK)
+    available: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    workers = min(threads or available, max(len(starts), 1))
+    with blas_threads().limit(limits=1, user_api="blas"):
+        if workers == 1:
+            for start in starts:
+                rank_block(start)
+        else:
+            with ThreadPoolExecutor(workers, thread_name_prefix="rank") as pool:
+                list(pool.map(rank_block, starts))
+    return items, scores
+
+
+def ndcg_on_validation(
+    features: FeatureTable,
+    train: sparse.csr_array,
+    valid: sparse.csr_array,
+    k: int = 10,
+    sample: IdArray | None = None,
+    *,
+    threads: int | None = None,
+) -> float:
+    """Mean NDCG@k over the users with a validation item, train items masked.
+
+    Args:
+        features: the recommender.
+        train, valid: (n_users, n_items) CSR.
+        k: cut-off.
+        sample: users to look at (those without a validation item are left out); all by default.
+        threads: as in ``top_k``.
+
+    Raises:
+        ValueError: no user that was asked for has a validation item.
+    """
+    counts = np.diff(valid.indptr)
+    asked = np.arange(len(counts), dtype=np.int32) if sample is None else sample.astype(np.int32, copy=False)
+    users = asked[counts[asked] > 0]
+    if len(users) == 0:
+        raise ValueError("no user has a validation item")
+    ranked, _ = top_k(features, train, k, users=users, threads=threads)
+    hits = metrics.hits(ranked, valid, users)
+    return float(metrics.ndcg(hits, counts[users], k).mean(dtype=np.float64))
+
+
+def _check_finite(user_features: FloatMatrix, users: IdArray, item_features: FloatMatrix) -> bool:
+    """Whether a score might overflow; by Cauchy-Schwarz none does while the product of the largest norms is small.
+
+    Raises:
+        ValueError: a feature is not finite.
+    """
+    largest = []
+    for name, table in (("user", user_features), ("item", item_features)):
+        squares = np.einsum("ij,ij->i", table, table, dtype=np.float64)
+        if not np.isfinite(squares).all():
+            row = int(np.flatnonzero(~np.isfinite(squares))[0])
+            raise ValueError(f"the features of {name} {users[row] if name == 'user' else row} are not finite")
+        largest.append(float(np.sqrt(squares.max(initial=0.0))))
+    return largest[0] * largest[1] >= _FLOAT32_MAX / 2
+
+
+def _sorted_rows(seen: sparse.csr_array | None, n_users: int) -> tuple[IntVector, IntVector]:
+    """Row pointers and column indices, ascending within each row."""
+    if seen is None:
+        return np.zeros(n_users + 1, np.int32), np.empty(0, np.int32)
+    rows = seen if seen.has_sorted_indices else seen.sorted_indices()
+    return rows.indptr, rows.indices
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _sift_down(items, scores, size):  # type: ignore[no-untyped-def]
+    """Restore the heap after its root was replaced; the root is the worst: lowest score, then highest id."""
+    score, item = scores[0], items[0]
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and (
+            scores[right] < scores[child] or (scores[right] == scores[child] and items[right] > items[child])
+        ):
+            child = right
+        if score < scores[child] or (score == scores[child] and item > items[child]):
+            break
+        scores[hole], items[hole] = scores[child], items[child]
+        hole = child
+    scores[hole], items[hole] = score, item
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_scores):  # type: ignore[no-untyped-def]
+    """Put the tile's scores that beat a user's k-th best into the user's heap.
+
+    ``tile`` (users, items) is scratch: seen items are overwritten with −inf. Items come in ascending order over the
+    calls, so that "strictly better than the k-th best" keeps the lower id among equals.
+    """
+    n_rows, n_columns = tile.shape
+    k = heap_items.shape[1]
+    for row in range(n_rows):
+        position = cursor[row]
+        end = seen_end[row]
+        while position < end and seen_items[position] < first + n_columns:
+            tile[row, seen_items[position] - first] = -np.inf
+            position += 1
+        cursor[row] = position
+
+        scores = tile[row]
+        best_items = heap_items[row]
+        best_scores = heap_scores[row]
+        threshold = best_scores[0]
+        for start in range(0, n_columns, _SCAN):
+            stop = min(start + _SCAN, n_columns)
+            highest = scores[start]
+            for column in range(start, stop):
+                highest = max(highest, scores[column])
+            if highest <= threshold:
+                continue
+            for column in range(start, stop):
+                if scores[column] > threshold:
+                    best_scores[0] = scores[column]
+                    best_items[0] = first + column
+                    _sift_down(best_items, best_scores, k)
+                    threshold = best_scores[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_heaps(heap_items, heap_scores):  # type: ignore[no-untyped-def]
+    """Sort each heap in place, best first: take the worst away and put it behind what is left."""
+    k = heap_items.shape[1]
+    for row in range(heap_items.shape[0]):
+        items = heap_items[row]
+        scores = heap_scores[row]
+        for last in range(k - 1, 0, -1):
+            items[0], items[last] = items[last], items[0]
+            scores[0], scores[last] = scores[last], scores[0]
+            _sift_down(items, scores, last)

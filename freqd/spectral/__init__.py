@@ -1,0 +1,17 @@
+"""Features as signals on a graph: filters, bands, their energy and importance, and the choice of a filter."""
+
+from freqd.spectral.analysis import analyse
+from freqd.spectral.bands import Mastery, band_edges
+from freqd.spectral.filters import Filter, SideFilters, apply_filters
+from freqd.spectral.types import SideSpectrum, Spectrum
+
+__all__ = [
+    "Filter",
+    "Mastery",
+    "SideFilters",
+    "SideSpectrum",
+    "Spectrum",
+    "analyse",
+    "apply_filters",
+    "band_edges",
+]

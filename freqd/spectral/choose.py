@@ -1,0 +1,183 @@
+"""Which filter: measured for the ranking, derived from the bands' importance for the feature loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from freqd.config import SpectralConfig
+from freqd.spectral.filters import Filter, SideFilters
+from freqd.spectral.types import SideSpectrum
+
+FloatArray = npt.NDArray[np.float64]
+Side = Literal["user", "item"]
+SIDE_WORD: dict[Side, str] = {"user": "Users", "item": "Items"}
+OTHER: dict[Side, Side] = {"user": "item", "item": "user"}
+
+MAX_MONOTONE = 0.5
+"""Above this α the weight h² rises again towards λ = 2: such a filter is no low-pass."""
+
+PATIENCE = 2
+"""A scan over growing α ends after so many values in a row that are each below the one before."""
+
+FORMS: tuple[Literal["linear", "quadratic"], ...] = ("linear", "quadratic")
+
+MIN_SHIFT = 0.05
+"""Mean frequencies closer than this, on [0, 2], count as equal: the bands' own importance is no more precise."""
+
+
+def candidates(config: SpectralConfig) -> list[Filter]:
+    """The filters that are tried for one side, mildest form first, without the identity."""
+    return [Filter(form=form, alpha=alpha) for form in FORMS for alpha in sorted(config.alphas)]
+
+
+def fixed_filters(config: SpectralConfig) -> SideFilters:
+    """The filter that the user set, on both sides; α = 0 is the identity."""
+    if config.filter in ("linear", "quadratic") and config.alpha > 0.0:
+        chosen = Filter(form=config.filter, alpha=config.alpha)
+        return SideFilters(user=chosen, item=chosen)
+    return SideFilters()
+
+
+@dataclass
+class Measured:
+    """Validation NDCG@10 of filtered teachers, each pair of filters measured once.
+
+    Attributes:
+        measure: NDCG@10 of the teacher behind these filters.
+        trials: what was measured, in order, as ``Spectrum.trials``.
+    """
+
+    measure: Callable[[SideFilters], float]
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    _known: dict[SideFilters, float] = field(default_factory=dict)
+
+    def know(self, filters: SideFilters, ndcg: float) -> None:
+        """Take a value that was measured before."""
+        self._known[filters] = ndcg
+
+    def ndcg(self, side: Side, filters: SideFilters) -> float:
+        """Measure, as a trial of ``side``; a pair that is known is not measured again."""
+        if filters not in self._known:
+            self._known[filters] = self.measure(filters)
+            varied: Filter = getattr(filters, side)
+            self.trials.append(
+                {
+                    "side": side,
+                    "form": varied.form,
+                    "alpha": varied.alpha,
+                    "other": getattr(filters, OTHER[side]).label(),
+                    "ndcg": self._known[filters],
+                }
+            )
+        return self._known[filters]
+
+
+def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg: float) -> tuple[SideFilters, str]:
+    """Filters that make the teacher rank best on validation, and why.
+
+    Coordinate search: the items' filter first (they gain most often), then the users' given it; if the users took
+    one, the items' once more. A side's filter is replaced only by one that gains at least ``config.min_gain``, relative
+    to what is there, since the best of many trials looks better than it is; among equals the mildest is kept. A scan
+    over growing α ends after two falls in a row, since a validation is what costs time here.
+    Nothing is assumed about the sign: a low-pass that lifts one teacher hurts another on the same data.
+
+    Args:
+        measured: knows the value of the raw teacher, ``base_ndcg``.
+    """
+    current, value = SideFilters(), base_ndcg
+    notes: dict[Side, str] = {}
+    order: list[Side] = ["item", "user"]
+    while order:
+        side = order.pop(0)
+        best, best_value = _best_of_side(measured, config, side, current, value)
+        gain = _relative_gain(best_value, value)
+        label = getattr(best, side).label()
+        if gain >= config.min_gain and best_value > value:
+            notes[side] = f"{label} lifts NDCG@10 on validation from {value:.4f} to {best_value:.4f} ({gain:+.1%})"
+            current, value = best, best_value
+            if side == "user":
+                order.append("item")
+        elif side not in notes:
+            kept = getattr(current, side).label()
+            verb = "hurts" if gain < 0 else "gains too little"
+            notes[side] = f"{kept} is kept: the best low-pass, {label}, {verb} ({best_value:.4f}, {gain:+.1%})"
+    sides: list[Side] = ["user", "item"]
+    text = " ".join(f"{SIDE_WORD[side]}: {notes[side]}." for side in sides)
+    return current, f"Ranking teacher, raw {base_ndcg:.4f}, with the chosen filters {value:.4f}. {text}"
+
+
+def _best_of_side(
+    measured: Measured, config: SpectralConfig, side: Side, current: SideFilters, value: float
+) -> tuple[SideFilters, float]:
+    """The best low-pass for one side, the other kept; the scan of a form ends after ``PATIENCE`` values that fell."""
+    best, best_value = current, -np.inf
+    for form in FORMS:
+        falls, last = 0, value
+        for alpha in sorted(config.alphas):
+            filters = current.model_copy(update={side: Filter(form=form, alpha=alpha)})
+            ndcg = measured.ndcg(side, filters)
+            if ndcg > best_value:
+                best, best_value = filters, ndcg
+            falls = falls + 1 if ndcg < last else 0
+            last = ndcg
+            if falls == PATIENCE:
+                break
+    return best, best_value
+
+
+def _relative_gain(value: float, base: float) -> float:
+    if base > 0:
+        return value / base - 1.0
+    return 1.0 if value > 0 else 0.0
+
+
+def choose_feature_filter(
+    side: Side, spectrum: SideSpectrum, edges: FloatArray, config: SpectralConfig, base_ndcg: float
+) -> tuple[Filter, str]:
+    """Filter of one side's feature-distillation loss, and why.
+
+    The loss weighs an error in band b by h(λ_b)², so that without a filter the student's effort goes where the
+    teacher's energy e_b is. It should go where the ranking is made. A band's importance is the mean of what it is
+    worth alone and of what its removal costs, v_b = max(0, (only_b + base − without_b)/2). Compared are the mean
+    frequencies of both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band:
+
+    - the importance lies lower by at least ``MIN_SHIFT``: low frequencies carry the ranking beyond their share of the
+      energy. Of the filters with α in ``config.alphas`` up to 1/2, the one is taken whose weights h² bring the mean
+      frequency of the energy closest to that of the importance; linear before quadratic, small α before large;
+    - otherwise, the importance is spread as the energy is, or lies higher: the identity, which takes nothing away.
+    """
+    middle = (edges[:-1] + edges[1:]) / 2.0
+    energy = np.maximum(spectrum.energies, 0.0)
+    worth = np.maximum(0.0, (spectrum.importance_only + base_ndcg - spectrum.importance_without) / 2.0)
+    word = SIDE_WORD[side]
+    if worth.sum() <= 0.0 or energy.sum() <= 0.0:
+        return Filter(), f"{word}: identity, since no band is worth anything for the ranking."
+    of_energy = _mean_frequency(middle, energy)
+    of_worth = _mean_frequency(middle, worth)
+    seen = f"mean frequency of the energy {of_energy:.2f}, of what the ranking needs {of_worth:.2f}"
+    shift = of_energy - of_worth
+    if shift < MIN_SHIFT:
+        why = (
+            "high frequencies carry more than their share"
+            if shift <= -MIN_SHIFT
+            else "importance is spread as energy is"
+        )
+        return Filter(), f"{word}: identity ({seen}: {why})."
+    options = [Filter()] + [each for each in candidates(config) if each.alpha <= MAX_MONOTONE]
+    reached = [_mean_frequency(middle, energy * each.response(middle) ** 2) for each in options]
+    best = int(np.argmin([abs(mean - of_worth) for mean in reached]))
+    if options[best].is_identity:
+        return Filter(), f"{word}: identity ({seen}: no filter comes closer)."
+    return options[best], (
+        f"{word}: {options[best].label()} ({seen}: low frequencies carry the ranking; "
+        f"the filter moves the weight to {reached[best]:.2f})."
+    )
+
+
+def _mean_frequency(frequency: FloatArray, weight: FloatArray) -> float:
+    return float(frequency @ weight / weight.sum())

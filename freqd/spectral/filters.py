@@ -1,0 +1,180 @@
+"""Polynomial filters h(L): weights of the frequencies, applied by sparse products and no eigenvector.
+
+With L = I − Â and x = λ − 1 in [−1, 1]:
+
+=========  =======================  ======================================
+form       h(λ)                     applied to X
+=========  =======================  ======================================
+identity   1                        X
+linear     1 − αλ                   (1 − α)·X + α·ÂX
+quadratic  (1 − αλ)²                the linear filter twice
+chebyshev  Σ_k c_k T_k(λ − 1)       T_{k+1} = 2(L − I)T_k − T_{k−1}
+=========  =======================  ======================================
+
+Source: Zhu & Zhang, KDD 2025 (linear); Hammond, Vandergheynst & Gribonval, 2011 (Chebyshev).
+The weights h² of the linear and quadratic forms fall all the way over [0, 2] only while α <= 1/2; above it the
+highest frequencies gain weight again (α = 1: weight 1 at λ = 2).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import sparse
+
+from freqd.features import FeatureTable, FloatMatrix
+from freqd.graph import Graphs
+
+Form = Literal["identity", "linear", "quadratic", "chebyshev"]
+FloatArray = npt.NDArray[np.float64]
+
+
+class Filter(BaseModel):
+    """One polynomial filter of the frequencies λ in [0, 2]; see the module for the forms.
+
+    Attributes:
+        alpha: strength in [0, 1] of ``linear`` and ``quadratic``; 0 is the identity.
+        coefficients: c_0, c_1, ... of ``chebyshev``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Form = "identity"
+    alpha: float = Field(0.0, ge=0.0, le=1.0)
+    coefficients: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Filter:
+        if (self.form == "chebyshev") != bool(self.coefficients):
+            raise ValueError("form 'chebyshev' and coefficients go together: give both or neither")
+        if self.alpha and self.form not in ("linear", "quadratic"):
+            raise ValueError(f"alpha {self.alpha} has no meaning for form {self.form!r}; leave it 0")
+        return self
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether h = 1 everywhere, so that nothing has to be computed."""
+        return self.form == "identity" or (self.form in ("linear", "quadratic") and self.alpha == 0.0)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the polynomial: how many sparse products an application takes."""
+        if self.is_identity:
+            return 0
+        return {"linear": 1, "quadratic": 2}.get(self.form, len(self.coefficients) - 1)
+
+    def response(self, frequency: npt.ArrayLike) -> FloatArray:
+        """h(λ) for each λ in [0, 2], float64."""
+        lam = np.asarray(frequency, np.float64)
+        if self.is_identity:
+            return np.ones_like(lam)
+        if self.form == "chebyshev":
+            return np.asarray(np.polynomial.chebyshev.chebval(lam - 1.0, self.coefficients), np.float64)
+        linear = 1.0 - self.alpha * lam
+        return linear if self.form == "linear" else linear**2
+
+    def apply(self, norm_adj: sparse.csr_array, signal: FloatMatrix) -> FloatMatrix:
+        """h(L) X for every column of ``signal``; O(degree · nnz · d) time, a few times n · d memory.
+
+        Args:
+            norm_adj: Â, (n, n) symmetric float32 CSR.
+            signal: X, (n, d) float32. The result is ``signal`` itself for the identity.
+
+        Raises:
+            ValueError: ``signal`` has another number of rows than the graph has nodes.
+        """
+        if len(signal) != norm_adj.shape[0]:
+            raise ValueError(f"a signal of {len(signal)} rows does not fit a graph of {norm_adj.shape[0]} nodes")
+        if self.is_identity:
+            return signal
+        if self.form == "chebyshev":
+            return self._apply_series(norm_adj, signal)
+        result = signal
+        for _ in range(self.degree):
+            result = _lazy_step(norm_adj, result, self.alpha)
+        return result
+
+    def _apply_series(self, norm_adj: sparse.csr_array, signal: FloatMatrix) -> FloatMatrix:
+        result = np.float32(self.coefficients[0]) * signal
+        previous, current = signal, -(norm_adj @ signal)
+        for k, coefficient in enumerate(self.coefficients[1:], start=1):
+            if k > 1:
+                previous, current = current, np.float32(-2.0) * (norm_adj @ current) - previous
+            result += np.float32(coefficient) * current
+        return result
+
+    def matrix(self, norm_adj: sparse.csr_array) -> sparse.csr_array:
+        """h(L) itself as a sparse float32 CSR matrix, for filters of degree 2 at the most.
+
+        Degree 2 stores every pair that has a common neighbour, O(Σ degree²) of them, which the hubs of a kNN graph
+        make large: for the rows of a batch use ``rows``.
+
+        Raises:
+            ValueError: the degree is above 2, for which h(L) is no longer sparse.
+        """
+        return self.rows(norm_adj, None)
+
+    def rows(self, norm_adj: sparse.csr_array, rows: npt.NDArray[np.integer] | None) -> sparse.csr_array:
+        """The given rows of h(L), (len(rows), n) float32 CSR, without forming the others; None: all rows.
+
+        Raises:
+            ValueError: the degree is above 2, for which h(L) is no longer sparse.
+        """
+        if self.degree > 2:
+            raise ValueError(f"h(L) of degree {self.degree} is not sparse: apply it instead")
+        n = norm_adj.shape[0]
+        identity = sparse.eye_array(n, dtype=np.float32, format="csr")
+        taken = identity if rows is None else identity[rows]
+        if self.is_identity:
+            return taken
+        if self.form == "chebyshev":
+            c0, c1, c2 = (*self.coefficients, 0.0, 0.0)[:3]
+            # T_1(L − I) = −Â and T_2(L − I) = 2Â² − I.
+            step = taken @ norm_adj
+            result = np.float32(c0 - c2) * taken - np.float32(c1) * step
+            if self.degree == 2:
+                result = result + np.float32(2.0 * c2) * (step @ norm_adj)
+        else:
+            factor = np.float32(1.0 - self.alpha) * identity + np.float32(self.alpha) * norm_adj
+            result = taken @ factor
+            if self.form == "quadratic":
+                result = result @ factor
+        result = sparse.csr_array(result)
+        result.sort_indices()
+        return result
+
+    def label(self) -> str:
+        """Short text for tables and figures."""
+        if self.is_identity:
+            return "identity"
+        if self.form == "chebyshev":
+            return f"chebyshev degree {self.degree}"
+        return f"{self.form} α={self.alpha:g}"
+
+
+def _lazy_step(norm_adj: sparse.csr_array, signal: FloatMatrix, alpha: float) -> FloatMatrix:
+    """(1 − α)·X + α·ÂX, float32."""
+    result: FloatMatrix = norm_adj @ signal
+    result *= np.float32(alpha)
+    result += np.float32(1.0 - alpha) * signal
+    return result
+
+
+class SideFilters(BaseModel):
+    """A filter for each side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: Filter = Filter()
+    item: Filter = Filter()
+
+
+def apply_filters(features: FeatureTable, graphs: Graphs, filters: SideFilters) -> FeatureTable:
+    """The table with h_u(L_u) applied to its users and h_i(L_i) to its items."""
+    return FeatureTable(
+        users=filters.user.apply(graphs.user.norm_adj, features.users),
+        items=filters.item.apply(graphs.item.norm_adj, features.items),
+    )
