@@ -1,0 +1,120 @@
+"""Feature distillation of one side (users or items): filter a few rows, project them, compare with the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from freqd.distill.neighbourhood import Gather, RowFilter
+from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
+from freqd.features import FloatMatrix
+from freqd.spectral.filters import Filter
+
+Distance = Literal["squared", "cosine"]
+
+
+class SideDistillation:
+    """‖h(L)(T − P(S))‖² on the rows of a batch, in the cheap order: h(L)T once, P(h(L)S) for the batch.
+
+    The squared loss is divided by the teacher's energy Σ ‖h(L)T‖² of the same rows: it is the share of it that is not
+    yet matched, so that one weight means the same for teachers of any scale and size.
+    The cosine loss of a row is 1 − cos(h(L)T, P(h(L)S)); rows in which the teacher is zero do not count.
+
+    Args:
+        teacher: T, (n, D).
+        norm_adj: Â of this side, (n, n).
+        filter: h.
+        dim: d of the student.
+        distance: squared or cosine.
+        projector: linear, mlp or mixture.
+        experts: of the mixture.
+        keep_prob: edge dropout on the student's slice.
+        seed: of the projector's first weights.
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        teacher: FloatMatrix,
+        norm_adj: sparse.csr_array,
+        filter: Filter,
+        dim: int,
+        *,
+        distance: Distance,
+        projector: ProjectorKind,
+        experts: int = 5,
+        keep_prob: float = 1.0,
+        seed: int,
+        device: str,
+    ) -> None:
+        self.filter = filter
+        self.norm_adj = norm_adj
+        self.distance = distance
+        self.device = torch.device(device)
+        self.row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob, device=device)
+        filtered = teacher if self.row_filter.degree == 0 else filter.apply(norm_adj, teacher)
+        self.target = torch.from_numpy(np.ascontiguousarray(filtered, np.float32)).to(self.device)
+        self.energies = self.target.square().sum(1)
+        generator = torch.Generator().manual_seed(seed)
+        self.projector = make_projector(projector, dim, teacher.shape[1], generator=generator, experts=experts)
+        self.projector.to(self.device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Those of the projector."""
+        return self.projector.parameters()
+
+    def fit_projector(self, student: FloatMatrix) -> None:
+        """Start a linear projector at its optimum for the student's present features, (n, d)."""
+        if isinstance(self.projector, LinearProjector):
+            rows = student if self.row_filter.degree == 0 else self.filter.apply(self.norm_adj, student)
+            self.projector.fit(torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device), self.target)
+
+    def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
+        """Weighted sum of the rows' losses.
+
+        Args:
+            gather: the student's rows by their numbers.
+            rows: (r,) distinct.
+            shares: (r,) weight of each row.
+            rng: of the edge dropout.
+        """
+        filtered = self.row_filter.rows(gather, rows, rng)
+        target, energies = self.target[rows], self.energies[rows]
+        if self.distance == "squared":
+            if isinstance(self.projector, LinearProjector):
+                distances = self.projector.squared_distances(filtered, target, energies)
+            else:
+                distances = (target - self.projector(filtered)).square().sum(1)
+            unmatched: Tensor = (shares * distances).sum() / (shares * energies).sum().clamp_min(1e-30)
+            return unmatched
+        projected = self.projector(filtered)
+        lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
+        unlike = 1.0 - (target * projected).sum(1) / lengths
+        total: Tensor = (shares * unlike * (energies > 0)).sum()
+        return total
+
+
+def occurring(*groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The distinct rows of several groups, and the mean over groups of each row's share 1/(distinct rows of its group).
+
+    For users there is one group; for items two, so that the sum of losses is (positive + negative)/2.
+
+    Args:
+        groups: each (b,) int64.
+        n: rows of the side.
+
+    Returns:
+        rows (r,) int64 ascending, shares (r,) float32 that sum to 1.
+    """
+    shares = torch.zeros(n, device=groups[0].device)
+    for group in groups:
+        mark = torch.zeros(n, device=group.device)
+        mark[group] = 1.0
+        shares += mark / (mark.sum() * len(groups))
+    rows = torch.nonzero(shares).squeeze(1)
+    return rows, shares[rows]

@@ -1,0 +1,114 @@
+"""The registry of objectives: a new one is one file in this folder with one decorated class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from freqd.config import ObjectiveConfig, Settings
+from freqd.distill.context import DistillContext
+from freqd.errors import InputError
+from freqd.features import FeatureTable
+from freqd.models.training import Batch, View
+
+
+class Objective:
+    """A term of the distillation loss.
+
+    A subclass sets ``Options``, and overrides ``begin_epoch`` and ``parameters`` as far as it needs them.
+
+    Attributes:
+        name: its name in the registry.
+        weight: its factor in the loss.
+        options: its validated options.
+        context: teacher, graphs and filters.
+    """
+
+    name: str = ""
+    Options: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, options: Any, weight: float, context: DistillContext) -> None:
+        self.options = options
+        self.weight = weight
+        self.context = context
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What is trained with the student and thrown away afterwards."""
+        return ()
+
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+        """Refresh what lasts for an epoch; what is to last longer must be a parameter.
+
+        Args:
+            epoch: from 1.
+            student: its features now; not to be changed or kept.
+            rng: source of the epoch's random choices.
+        """
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """The term at this step, before its weight: a scalar."""
+        raise NotImplementedError
+
+
+REGISTRY: dict[str, type[Objective]] = {}
+"""All objectives by name."""
+
+O = TypeVar("O", bound=type[Objective])  # noqa: E741 - one objective class
+
+
+def objective(name: str) -> Callable[[O], O]:
+    """Class decorator that enters an objective under ``name``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def enter(cls: O) -> O:
+        if name in REGISTRY:
+            raise ValueError(f"two objectives are named {name!r}: {REGISTRY[name].__module__} and {cls.__module__}")
+        cls.name = name
+        REGISTRY[name] = cls
+        return cls
+
+    return enter
+
+
+def check_objectives(configs: Sequence[ObjectiveConfig]) -> list[tuple[type[Objective], Settings, float]]:
+    """Class, validated options and weight of each entry of ``distill.objectives``, before anything expensive.
+
+    Raises:
+        InputError: an unknown objective, option or value; the message names what there is.
+    """
+    checked = []
+    for config in configs:
+        cls = REGISTRY.get(config.name)
+        if cls is None:
+            raise InputError(
+                f"distill.objectives: there is no objective {config.name!r}",
+                f"use one of {', '.join(sorted(REGISTRY))}",
+            )
+        try:
+            options = cls.Options.model_validate(config.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = ".".join(str(part) for part in first["loc"]) or "options"
+            known = ", ".join(f"{name} (default {field.default})" for name, field in cls.Options.model_fields.items())
+            raise InputError(
+                f"distill.objectives: option {option!r} of {config.name!r}: {first['msg']}, got {first['input']!r}",
+                f"{config.name} has the options {known}" if known else f"{config.name} has no options",
+            ) from error
+        checked.append((cls, options, config.weight))
+    return checked
+
+
+def build_objectives(configs: Sequence[ObjectiveConfig], context: DistillContext) -> list[Objective]:
+    """The terms of ``distill.objectives``; one of weight 0 is left out.
+
+    Raises:
+        InputError: see ``check_objectives``.
+    """
+    return [cls(options, weight, context) for cls, options, weight in check_objectives(configs) if weight > 0.0]

@@ -1,0 +1,23 @@
+"""FitNet: plain feature distillation ‖T − P(S)‖_F², every frequency weighted alike.
+
+Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, with the student's own rows as the guided layer.
+It is ``freqd`` with the identity as its filter: Σ_k ‖q_kᵀ (T − P(S))‖².
+"""
+
+from __future__ import annotations
+
+from freqd.distill.context import DistillContext
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.freqd import FeatureObjective, FeatureOptions
+from freqd.spectral.filters import Filter, SideFilters
+
+
+@objective("fitnet")
+class FitNet(FeatureObjective):
+    """‖T − P(S)‖²: user term + (positive + negative item term)/2."""
+
+    Options = FeatureOptions
+
+    def __init__(self, options: FeatureOptions, weight: float, context: DistillContext) -> None:
+        identity = SideFilters(user=Filter(form="identity"), item=Filter(form="identity"))
+        super().__init__(options, weight, context, filters=identity)

@@ -1,0 +1,105 @@
+"""FreqD: feature distillation re-weighted by graph frequency.
+
+    ‖h(L)(T − P(S))‖_F² = Σ_k h(λ_k)² ‖q_kᵀ (T − P(S))‖²,   user term + (positive + negative item term)/2
+
+Zhu & Zhang, "Exploring Feature-based Knowledge Distillation for Recommender System: A Frequency Perspective",
+KDD 2025. The identity is exact for the squared loss; the row-cosine loss, the authors' shipped setting, is an
+approximation of it. For a projector that is not linear, filtering comes before projecting, as in their program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
+
+from freqd.config import Settings
+from freqd.distill.context import DistillContext
+from freqd.distill.features import Distance, SideDistillation, occurring
+from freqd.distill.objectives.base import Objective, objective
+from freqd.distill.projectors import ProjectorKind
+from freqd.features import FeatureTable
+from freqd.models.training import Batch, View
+from freqd.spectral.filters import Filter, SideFilters
+
+
+class FeatureOptions(Settings):
+    """Options of every feature term."""
+
+    distance: Distance = Field("squared", description="squared: exact in frequency; cosine: 1 − cos of the rows.")
+    projector: ProjectorKind = Field("linear", description="linear, mlp or mixture of mlp experts.")
+    experts: int = Field(5, ge=1, le=64, description="Experts of the mixture.")
+
+
+class FreqdOptions(FeatureOptions):
+    """Options of ``freqd``."""
+
+    form: Literal["auto", "identity", "linear", "quadratic"] = Field(
+        "auto", description="Filter of both sides; auto: what the spectral analysis chose per side."
+    )
+    alpha: float = Field(0.2, ge=0.0, le=1.0, description="Strength of a filter whose form is given here.")
+    keep_prob: float = Field(1.0, gt=0.0, le=1.0, description="Edge dropout: share of a node's neighbours kept a step.")
+
+
+class FeatureObjective(Objective):
+    """Feature distillation of users and items, each with its filter and its projector."""
+
+    def __init__(
+        self, options: Any, weight: float, context: DistillContext, *, filters: SideFilters, keep_prob: float = 1.0
+    ) -> None:
+        super().__init__(options, weight, context)
+        sides = (
+            (context.teacher.users, context.graphs.user.norm_adj, filters.user),
+            (context.teacher.items, context.graphs.item.norm_adj, filters.item),
+        )
+        self.user, self.item = (
+            SideDistillation(
+                teacher,
+                norm_adj,
+                filter,
+                context.dim,
+                distance=options.distance,
+                projector=options.projector,
+                experts=options.experts,
+                keep_prob=keep_prob,
+                seed=context.seed + number,
+                device=context.device,
+            )
+            for number, (teacher, norm_adj, filter) in enumerate(sides)
+        )
+        self.rng = np.random.default_rng(context.seed)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Those of both projectors."""
+        return (*self.user.parameters(), *self.item.parameters())
+
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+        """Start the linear projectors of a warm student at least squares; give edge dropout its randomness."""
+        if epoch == 1 and self.context.warm:
+            self.user.fit_projector(student.users)
+            self.item.fit_projector(student.items)
+        self.rng = np.random.default_rng(rng.integers(2**63))
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """User term + (positive + negative item term)/2, each a mean over the batch's distinct rows."""
+        users, user_shares = occurring(batch.users, n=self.context.n_users)
+        items, item_shares = occurring(batch.positives, batch.negatives, n=self.context.n_items)
+        user_term = self.user.loss(view.users, users, user_shares, self.rng)
+        return user_term + self.item.loss(view.items, items, item_shares, self.rng)
+
+
+@objective("freqd")
+class FreqD(FeatureObjective):
+    """‖h(L)(T − P(S))‖² with the filter of the spectral analysis, or the one named in the options."""
+
+    Options = FreqdOptions
+
+    def __init__(self, options: FreqdOptions, weight: float, context: DistillContext) -> None:
+        filters = context.feature_filters
+        if options.form != "auto":
+            fixed = Filter(form=options.form, alpha=0.0 if options.form == "identity" else options.alpha)
+            filters = SideFilters(user=fixed, item=fixed)
+        super().__init__(options, weight, context, filters=filters, keep_prob=options.keep_prob)

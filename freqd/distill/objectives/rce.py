@@ -1,0 +1,85 @@
+"""Ranking cross-entropy on the items that matter: the teacher's best, the student's own best, and random ones.
+
+For every user u a list 𝓛_u = teacher's top T ∪ student's present top S ∪ R random items, train items left out:
+
+    loss = mean over u of −Σ_{j ∈ 𝓛_u} p_uj · log softmax_𝓛(s_u)_j,    p_u = softmax_𝓛(t_u / (τ σ))
+
+t are the scores of the (filtered) teacher and s those of the student; σ is the teacher's spread (``start.spread``),
+so that τ means the same for every teacher. The student's own top items are what
+keeps it from ranking items high that the teacher would not: without them a plain cross-entropy over the teacher's
+list bounds nothing outside of it. The idea is that of Zhu & Zhang, "Rejuvenating Cross-Entropy Loss in Knowledge
+Distillation for Recommender Systems" (RCE-KD), 2025; one softmax over one list replaces their two-part split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from freqd.config import Settings
+from freqd.distill.context import DistillContext
+from freqd.distill.listwise import drop_repeated, listed_scores, random_items, table_scores
+from freqd.distill.objectives.base import Objective, objective
+from freqd.evaluate.ranking import top_k
+from freqd.features import FeatureTable
+from freqd.models.training import Batch, View
+
+
+class RceOptions(Settings):
+    """Options of ``rce``."""
+
+    top: int = Field(50, ge=1, le=10_000, description="T: the teacher's best items in a user's list.")
+    student_top: int = Field(50, ge=0, le=10_000, description="S: the student's present best items in it.")
+    random: int = Field(100, ge=0, le=10_000, description="R: random items in it, drawn anew every epoch.")
+    temperature: float = Field(1.0, gt=0.0, description="τ, in units of the teacher's spread of scores.")
+    refresh: int = Field(1, ge=1, description="Epochs between two looks at the student's best items.")
+    filtered: bool = Field(True, description="Imitate the filtered teacher that the spectral analysis chose.")
+
+
+@objective("rce")
+class RankingCrossEntropy(Objective):
+    """−Σ p log softmax(s) over the list of each of the batch's ranking users."""
+
+    Options = RceOptions
+
+    def __init__(self, options: RceOptions, weight: float, context: DistillContext) -> None:
+        super().__init__(options, weight, context)
+        self.teacher = context.ranking_teacher if options.filtered else context.teacher
+        self.teacher_top, _ = top_k(self.teacher, context.train, min(options.top, context.n_items))
+        width = min(options.student_top, context.n_items)
+        # Kept over epochs, so it has to be in the checkpoints: a parameter that never has a gradient.
+        self.student_top = nn.Parameter(torch.zeros(context.n_users, width, dtype=torch.int32), requires_grad=False)
+        self.factor = np.float32(1.0 / (options.temperature * context.spread))
+        self.lists = torch.empty(0)
+        self.targets = torch.empty(0)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The student's best items, if they outlast an epoch."""
+        return (self.student_top,) if self.options.refresh > 1 else ()
+
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+        """Draw the lists of this epoch and gather the teacher's scores of their items."""
+        options, context = self.options, self.context
+        width = self.student_top.shape[1]
+        if width and (epoch - 1) % options.refresh == 0:
+            best, _ = top_k(student, context.train, width)
+            self.student_top.copy_(torch.from_numpy(best))
+        parts = [self.teacher_top, self.student_top.numpy(), random_items(context.train, options.random, rng)]
+        lists = np.ascontiguousarray(np.concatenate(parts, axis=1))
+        drop_repeated(lists)
+        logits = table_scores(self.teacher.users, self.teacher.items, lists) * self.factor
+        logits[lists < 0] = -np.inf
+        self.lists = torch.from_numpy(lists).to(context.device)
+        # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.
+        self.targets = torch.softmax(torch.from_numpy(logits), dim=1).nan_to_num_(0.0).to(context.device)
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """Mean over the batch's ranking users."""
+        lists = self.lists[batch.rank_users]  # (r, L)
+        scores = listed_scores(view, batch.rank_users, lists).masked_fill(lists < 0, -torch.inf)
+        log_shares = torch.log_softmax(scores, dim=1).masked_fill(lists < 0, 0.0)
+        return -(self.targets[batch.rank_users] * log_shares).sum(1).mean()

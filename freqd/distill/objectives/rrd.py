@@ -1,0 +1,65 @@
+"""RRD, relaxed ranking distillation: the order of a few good items, and only "below them" for the rest.
+
+    loss = −log Π_{k=1..K} e^{s_k} / ( Σ_{i=k..K} e^{s_i} + Σ_{j=1..L} e^{z_j} )
+
+s: the student's scores of K interesting items in the teacher's order, drawn every epoch from the teacher's best with
+p(rank) ∝ e^{−rank/T}; z: of L uninteresting items, uniform among all others. Train items are left out.
+Kang et al., "DE-RRD: A Knowledge Distillation Framework for Recommender System", CIKM 2020, section 3.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from freqd.config import Settings
+from freqd.distill.context import DistillContext
+from freqd.distill.listwise import drop_listed, listed_scores, random_items, sample_listed
+from freqd.distill.objectives.base import Objective, objective
+from freqd.distill.relaxed import relaxed_ranking_loss
+from freqd.evaluate.ranking import top_k
+from freqd.features import FeatureTable
+from freqd.models.training import Batch, View
+
+
+class RrdOptions(Settings):
+    """Options of ``rrd``."""
+
+    candidates: int = Field(200, ge=1, le=10_000, description="The teacher's best items that are drawn from.")
+    interesting: int = Field(40, ge=1, le=10_000, description="K: interesting items a user and epoch.")
+    uninteresting: int = Field(40, ge=1, le=10_000, description="L: uninteresting items a user and epoch.")
+    sharpness: float = Field(10.0, gt=0.0, description="T of the draw: small keeps to the very best.")
+    filtered: bool = Field(False, description="Imitate the filtered teacher instead of the raw one.")
+
+
+@objective("rrd")
+class RelaxedRankingDistillation(Objective):
+    """Relaxed ranking loss of drawn interesting items above drawn uninteresting ones."""
+
+    Options = RrdOptions
+
+    def __init__(self, options: RrdOptions, weight: float, context: DistillContext) -> None:
+        super().__init__(options, weight, context)
+        teacher = context.ranking_teacher if options.filtered else context.teacher
+        self.best, _ = top_k(teacher, context.train, min(options.candidates, context.n_items))
+        self.lists = torch.empty(0)
+        self.width = min(options.interesting, self.best.shape[1])
+
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+        """Draw the items of this epoch."""
+        ranks = np.arange(1, self.best.shape[1] + 1)
+        interesting = sample_listed(self.best, -ranks / self.options.sharpness, self.width, rng)
+        uninteresting = random_items(self.context.train, self.options.uninteresting, rng)
+        drop_listed(uninteresting, self.best)
+        lists = np.concatenate([interesting, uninteresting], axis=1)
+        self.lists = torch.from_numpy(lists).to(self.context.device)
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """Mean over the interesting items of the batch's ranking users."""
+        lists = self.lists[batch.rank_users]
+        scores = listed_scores(view, batch.rank_users, lists)
+        there = lists >= 0
+        k = self.width
+        return relaxed_ranking_loss(scores[:, :k], scores[:, k:], there[:, :k], there[:, k:])

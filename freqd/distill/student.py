@@ -1,0 +1,91 @@
+"""The student's training with a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freqd.config import DistillConfig
+from freqd.data.types import Split
+from freqd.distill.backbone import VALIDATION_USERS, fit_settings, new_student
+from freqd.distill.context import DistillContext
+from freqd.distill.objectives import build_objectives
+from freqd.distill.start import warm_start
+from freqd.evaluate.validation import Validation
+from freqd.features import TrainedModel
+from freqd.graph import Graphs
+from freqd.models.device import resolve
+from freqd.models.training import Probe, fit
+from freqd.progress import Progress, silent
+from freqd.spectral import SideFilters, Spectrum, apply_filters
+
+
+def distill(
+    split: Split,
+    teacher: TrainedModel,
+    graphs: Graphs,
+    spectrum: Spectrum,
+    config: DistillConfig,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    probe: Probe | None = None,
+    progress: Progress = silent,
+) -> TrainedModel:
+    """Train the student on BPR and the distillation objectives, from its warm start.
+
+    Args:
+        split: train part to learn from, validation part to stop by.
+        teacher: whose features and scores are imitated.
+        graphs: on which the teacher's features are filtered.
+        spectrum: which filters to use for the features and for the ranking.
+        config: objectives, student, optimisation.
+        seed: of every random choice.
+        device: auto, cpu, cuda or cuda:N.
+        checkpoint: file of the training's state; resumed if it is there.
+        probe: measurements at each validation, for the history.
+        progress: told about each epoch.
+
+    Raises:
+        InputError: an unknown objective or option, or the training diverged.
+    """
+    validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
+    train = validate.train
+    context = DistillContext(
+        teacher=teacher.features,
+        ranking_teacher=apply_filters(teacher.features, graphs, spectrum.ranking_filters),
+        graphs=graphs,
+        feature_filters=spectrum.feature_filters,
+        train=train,
+        dim=config.dim,
+        seed=seed,
+        device=str(resolve(device)),
+        warm=config.warm_start == "svd",
+    )
+    terms = build_objectives(config.objectives, context)
+    init = warm_start(context) if context.warm else None
+    trained = fit(
+        new_student(config, train, init, seed),
+        terms,
+        train,
+        validate=validate,
+        settings=fit_settings(config, config.epochs, config.learning_rate, config.weight_decay, device),
+        seed=seed,
+        checkpoint=checkpoint,
+        probe=probe,
+        progress=progress,
+    )
+    trained.info.update(
+        method="distill",
+        backbone=config.backbone,
+        dim=config.dim,
+        warm_start=config.warm_start,
+        objectives=[term.model_dump() for term in config.objectives],
+        feature_filters=_labels(spectrum.feature_filters),
+        ranking_filters=_labels(spectrum.ranking_filters),
+    )
+    return trained
+
+
+def _labels(filters: SideFilters) -> dict[str, str]:
+    return {"user": filters.user.label(), "item": filters.item.label()}

@@ -1,0 +1,1 @@
+"""Recommenders and the one loop that trains them."""

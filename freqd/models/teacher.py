@@ -1,0 +1,190 @@
+"""The teacher of a run, whichever kind it is: ALS, BPR, LightGCN or features that the user brings."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from scipy import sparse
+
+from freqd.config import TeacherConfig
+from freqd.data.types import Split
+from freqd.errors import InputError
+from freqd.evaluate.validation import Validation
+from freqd.features import TrainedModel
+from freqd.models.brought import features_digest, load_features
+from freqd.models.search import search_als
+from freqd.progress import Progress, silent
+from freqd.store import text_digest
+
+SAMPLE_USERS = 3000
+"""Users whose validation NDCG@10 steers the ALS search; a full ranking of more would take longer than the training."""
+
+ALS_PATIENCE = 2
+"""Validations, two sweeps apart, without a better value: ALS that has passed its best does not come back to it."""
+
+
+def train_teacher(
+    split: Split,
+    config: TeacherConfig,
+    *,
+    seed: int,
+    device: str,
+    threads: int | None,
+    checkpoint: Path,
+    progress: Progress = silent,
+) -> TrainedModel:
+    """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.
+
+    Args:
+        split: trained on its train part, chosen by its validation part; the test part is not looked at.
+        device: of bpr and lightgcn; ALS runs on the CPU.
+        threads: CPU threads of ALS; None means all cores.
+        checkpoint: folder for unfinished work, made if missing; a killed run goes on from there.
+
+    Returns:
+        The model. Its ``info`` has: kind, factors, trials (one row a setting that was tried), valid_ndcg_at_10 (over
+        all validation users), seconds, budget_hit (the time budget cut the search short), not_tried, warnings; ALS:
+        also regularization, alpha, best_epoch (sweeps); features: also ``brought``, the counts of matched ids.
+
+    Raises:
+        InputError: the validation part is empty, brought features do not fit, or no setting gave a usable model.
+    """
+    if len(split.valid) == 0:
+        raise InputError(
+            "the validation part is empty, so no teacher can be chosen",
+            "give a validation file (--valid), or raise data.valid_fraction",
+        )
+    if config.kind == "features":
+        return _brought_teacher(split, config)
+    if config.kind == "als":
+        return _als_teacher(split, config, seed=seed, threads=threads, folder=checkpoint, progress=progress)
+    return _gradient_teacher(split, config, seed=seed, device=device, folder=checkpoint, progress=progress)
+
+
+def source_digest(config: TeacherConfig) -> str:
+    """Digest of the files that the teacher is read from; empty for teachers that are trained here.
+
+    Raises:
+        InputError: the files are missing.
+    """
+    return features_digest(config.features) if config.features is not None else ""
+
+
+def _als_teacher(
+    split: Split, config: TeacherConfig, *, seed: int, threads: int | None, folder: Path, progress: Progress
+) -> TrainedModel:
+    every = Validation.of(split, limit=None, seed=seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
+    found = search_als(
+        every.train,
+        sample,
+        factors=config.factors,
+        regularization=config.regularization,
+        alpha=config.alpha,
+        iterations=config.iterations,
+        patience=min(config.patience, ALS_PATIENCE),
+        budget_seconds=config.search_seconds,
+        seed=seed,
+        threads=threads,
+        folder=folder / f"als-{_pattern_digest(every.train, every.valid)}",
+        progress=progress,
+    )
+    best = found.best
+    ndcg = every(found.features)
+    info = {
+        "kind": "als",
+        "factors": best.point.factors,
+        "regularization": best.point.regularization,
+        "alpha": best.point.alpha,
+        "best_epoch": best.best_sweep(),
+        "trials": found.trials,
+        "valid_ndcg_at_10": ndcg,
+        "search_users": len(sample.users),
+        "seconds": found.seconds,
+        "budget_hit": found.budget_hit,
+        "not_tried": found.not_tried,
+        "warnings": _budget_warnings(found.budget_hit, found.not_tried, config),
+    }
+    return TrainedModel(found.features, history=best.history, info=info)
+
+
+def _gradient_teacher(
+    split: Split, config: TeacherConfig, *, seed: int, device: str, folder: Path, progress: Progress
+) -> TrainedModel:
+    """Train BPR or LightGCN for each number of factors, smallest first, while the budget lasts."""
+    if config.kind == "bpr":
+        from freqd.models.bpr import train_bpr as train_one
+    else:
+        from freqd.models.lightgcn import train_lightgcn as train_one
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = sorted(set(config.factors))
+    best: TrainedModel | None = None
+    trials: list[dict[str, Any]] = []
+    elapsed = 0.0
+    for number, factors in enumerate(sizes):
+        if trials and elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] > config.search_seconds:
+            break
+
+        def step(done: float, text: str, number: int = number, factors: int = factors) -> None:
+            progress((number + done) / len(sizes), f"{factors} factors: {text}")
+
+        start = perf_counter()
+        path = folder / f"{config.kind}-{factors}.safetensors"
+        model = train_one(split, config, factors=factors, seed=seed, device=device, checkpoint=path, progress=step)
+        # a resumed training tells its own time, that of earlier runs included
+        seconds = float(model.info.get("seconds", perf_counter() - start))
+        elapsed += seconds
+        ndcg = float(model.info["valid_ndcg_at_10"])
+        trials.append({"factors": factors, "valid_ndcg_at_10": ndcg, "seconds": round(seconds, 3)})
+        if best is None or ndcg > best.info["valid_ndcg_at_10"]:
+            best = model
+    assert best is not None  # the first size is always trained
+    not_tried = len(sizes) - len(trials)
+    info = best.info | {
+        "kind": config.kind,
+        "factors": best.features.dim,
+        "trials": trials,
+        "seconds": elapsed,
+        "budget_hit": not_tried > 0,
+        "not_tried": not_tried,
+        "warnings": [*best.info.get("warnings", []), *_budget_warnings(not_tried > 0, not_tried, config)],
+    }
+    return TrainedModel(best.features, best.history, info, best.extra)
+
+
+def _brought_teacher(split: Split, config: TeacherConfig) -> TrainedModel:
+    assert config.features is not None  # TeacherConfig refuses kind 'features' without it
+    start = perf_counter()
+    brought = load_features(config.features, split.user_ids, split.item_ids)
+    ndcg = Validation.of(split, limit=None, seed=0)(brought.features)
+    info = {
+        "kind": "features",
+        "factors": brought.features.dim,
+        "trials": [],
+        "valid_ndcg_at_10": ndcg,
+        "seconds": perf_counter() - start,
+        "budget_hit": False,
+        "not_tried": 0,
+        "brought": {side: brought.info[side] for side in ("users", "items")},
+        "warnings": brought.info["warnings"],
+    }
+    return TrainedModel(brought.features, info=info)
+
+
+def _budget_warnings(hit: bool, not_tried: int, config: TeacherConfig) -> list[str]:
+    if not hit:
+        return []
+    left = f"{not_tried} settings were not tried" if not_tried else "not every good setting was trained to the end"
+    return [
+        f"the search of the teacher stopped at its budget of {config.search_seconds:g} s: {left}; "
+        "raise teacher.search_seconds, or give fewer values"
+    ]
+
+
+def _pattern_digest(train: sparse.csr_array, valid: sparse.csr_array) -> str:
+    """Short name of the data, so that trials of other data in the same folder are not taken up."""
+    checks = (zlib.crc32(array) for part in (train, valid) for array in (part.indptr, part.indices))
+    return text_digest(str(train.shape), *map(str, checks))[:12]

@@ -1,0 +1,360 @@
+"""The one training loop: BPR teachers, scratch students and distilled students all go through ``fit``.
+
+    loss = base_weight · BPR + Σ_terms weight · term + weight_decay · L2
+
+BPR (Rendle et al., UAI 2009) is the mean over the batch of −ln σ(score(u, i⁺) − score(u, i⁻)), and L2 the mean of
+(‖e_u‖² + ‖e_i⁺‖² + ‖e_i⁻‖²) / 2 over the raw rows of the same triples, as in BPR's and LightGCN's own programs. So the
+strength of weight_decay depends neither on the batch size nor on how many rows a table has. (L2 of *all* rows in the
+optimizer is another thing: 1e-3 there, against a mean loss, pulls every row to 0, rare ones first.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from freqd.errors import InputError
+from freqd.features import FeatureTable, FloatMatrix, TrainedModel
+from freqd.models.checkpoint import Best, Checkpoint
+from freqd.models.device import resolve
+from freqd.models.optimizer import DenseAdam, Optimizer
+from freqd.models.sampling import Batch, Sampler
+from freqd.progress import Progress, silent
+from freqd.store import text_digest
+
+__all__ = ["Batch", "FitSettings", "Probe", "Recommender", "Term", "Validate", "View", "bpr_loss", "fit", "l2_loss"]
+
+Validate = Callable[[FeatureTable], float]
+Probe = Callable[[int, FeatureTable], dict[str, Any]]
+
+
+class View(Protocol):
+    """The model in one training step: differentiable rows, all of the same parameters."""
+
+    def users(self, index: Tensor) -> Tensor:
+        """Final user features (*index.shape, d) that score."""
+        ...
+
+    def items(self, index: Tensor) -> Tensor:
+        """Final item features (*index.shape, d) that score."""
+        ...
+
+    def raw_users(self, index: Tensor) -> Tensor:
+        """User parameters before propagation; for MF the same as ``users``."""
+        ...
+
+    def raw_items(self, index: Tensor) -> Tensor:
+        """Item parameters before propagation; for MF the same as ``items``."""
+        ...
+
+
+class Term(Protocol):
+    """One further term of the loss."""
+
+    name: str
+    weight: float
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What the term trains beside the model (projectors), on the training device from the start."""
+        ...
+
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+        """Prepare an epoch (from 1).
+
+        Args:
+            student: the present final features; may share memory with the model, so it changes during the epoch.
+            rng: depends on (seed, epoch) and the term's position only. Whatever a term keeps from one epoch to
+                the next, other than its parameters, is lost when a training is resumed.
+        """
+        ...
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """The term's mean over the batch, a scalar, without its weight."""
+        ...
+
+
+class Recommender(Protocol):
+    """A model that ``fit`` can train."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_users, n_items, d)."""
+        ...
+
+    def prepare(self, device: torch.device, learning_rate: float) -> Optimizer:
+        """Move to ``device`` and give the optimizer of all parameters; called once, before any view."""
+        ...
+
+    def view(self) -> View:
+        """The model as it is now, for one step."""
+        ...
+
+    def features(self) -> FeatureTable:
+        """Present final features; shares memory with the model where it can."""
+        ...
+
+    def extra(self) -> dict[str, FloatMatrix]:
+        """Further tensors of the trained model; as ``features``."""
+        ...
+
+    def tables(self) -> dict[str, Tensor]:
+        """The parameters by name, up to date, to be saved or written into."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to train.
+
+    Attributes:
+        epochs: at the most.
+        batch_size: interactions a step.
+        learning_rate: of Adam.
+        weight_decay: factor of the L2 of the batch's raw rows; the terms' own parameters are not decayed.
+        eval_every: epochs between two validations.
+        patience: validations without a better NDCG@10 before training stops.
+        max_seconds: time budget over all resumed parts; the best so far is kept.
+        base_weight: factor of the BPR loss; 0 leaves it out.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    epochs: int = 100
+    batch_size: int = 2048
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    eval_every: int = 2
+    patience: int = 5
+    max_seconds: float | None = None
+    base_weight: float = 1.0
+    device: str = "auto"
+
+
+def bpr_loss(view: View, batch: Batch) -> Tensor:
+    """Mean of −ln σ(score(u, i⁺) − score(u, i⁻)) over the batch (Rendle et al., UAI 2009)."""
+    users = view.users(batch.users)
+    difference = (users * (view.items(batch.positives) - view.items(batch.negatives))).sum(-1)
+    return nn.functional.softplus(-difference).mean()
+
+
+def l2_loss(view: View, batch: Batch) -> Tensor:
+    """Mean of (‖e_u‖² + ‖e_i⁺‖² + ‖e_i⁻‖²) / 2 over the batch's triples, raw rows."""
+    rows = view.raw_users(batch.users), view.raw_items(batch.positives), view.raw_items(batch.negatives)
+    return sum((0.5 * row.square().sum() for row in rows), torch.zeros(())) / len(batch.users)
+
+
+def fit(
+    model: Recommender,
+    terms: Sequence[Term],
+    train: sparse.csr_array,
+    *,
+    validate: Validate,
+    settings: FitSettings,
+    seed: int,
+    checkpoint: Path | None = None,
+    probe: Probe | None = None,
+    progress: Progress = silent,
+) -> TrainedModel:
+    """Train ``model`` and return its best validated state.
+
+    The start counts as epoch 0 and is validated too, so a warm start is never made worse. Randomness comes from
+    (seed, epoch), so a run that is killed and resumed from its checkpoint ends, on one CPU thread, bit for bit
+    where an uninterrupted one does. Time-dependent are only ``max_seconds`` and the seconds reported.
+
+    Args:
+        terms: added to the loss with their weights.
+        train: (n_users, n_items) binary CSR with sorted indices.
+        validate: NDCG@10 on the validation part; higher is better.
+        checkpoint: file to keep the state in (or a folder, for ``training.safetensors`` in it): written after
+            validations and at the end of an epoch when the last one is 20 s old, resumed if it belongs to the
+            same settings. The caller removes it.
+        probe: called with (epoch, features) at each validation; what it returns goes into the history entry.
+        progress: told at each epoch.
+
+    Returns:
+        Features of the best validation; ``history`` with ``epoch``, ``seconds``, ``valid_ndcg_at_10`` and (after
+        epoch 0) ``loss`` and ``losses`` by term, means over the epoch; ``info`` with ``best_epoch``,
+        ``valid_ndcg_at_10``, ``epochs``, ``seconds``, ``stopped`` (patience, epochs or time), ``resumed_from``.
+
+    Raises:
+        InputError: the loss is no longer finite, or the checkpoint cannot be written.
+        ValueError: there is no loss at all.
+    """
+    if settings.base_weight <= 0 and not terms:
+        raise ValueError("nothing to train: base_weight is 0 and there are no terms")
+    started = time.perf_counter()
+    device = resolve(settings.device)
+    parts = _Parts(model, terms, device, settings)
+    sampler = Sampler(train, settings.batch_size, device)
+    file = Checkpoint(checkpoint, _identity(model, terms, train, settings, seed), parts)
+    run = file.resume()
+    resumed_from, before = (run.epoch if run.best else None), run.seconds
+
+    def elapsed() -> float:
+        return before + time.perf_counter() - started
+
+    def out_of_time() -> bool:
+        return settings.max_seconds is not None and elapsed() >= settings.max_seconds
+
+    def validated(losses: dict[str, float]) -> Best:
+        """Judge the present features, write the history, and give the best there is now."""
+        features = model.features()
+        _check_finite({"features": float(features.users.sum() + features.items.sum())}, run.epoch, settings)
+        score = float(validate(features))
+        entry: dict[str, Any] = {"epoch": run.epoch, "seconds": round(elapsed(), 3), "valid_ndcg_at_10": score}
+        if losses:
+            entry |= {"loss": _total(losses, terms, settings), "losses": losses}
+        run.history.append(entry | (probe(run.epoch, features) if probe else {}))
+        if run.best is not None and score <= run.best.score:
+            run.waited += 1
+            return run.best
+        run.waited = 0
+        extra = {name: value.copy() for name, value in model.extra().items()}
+        return Best(run.epoch, score, features.users.copy(), features.items.copy(), extra)
+
+    best = run.best = run.best or validated({})
+    stopped = "epochs"
+    while run.epoch < settings.epochs:
+        if run.waited >= settings.patience or out_of_time():
+            stopped = "patience" if run.waited >= settings.patience else "time"
+            break
+        run.epoch += 1
+        losses = _train_epoch(model, terms, sampler, parts, settings, seed, run.epoch)
+        _check_finite(losses, run.epoch, settings)
+        due = run.epoch % settings.eval_every == 0 or run.epoch == settings.epochs or out_of_time()
+        if due:
+            best = run.best = validated(losses)
+        run.seconds = elapsed()
+        file.save_if_due(run, after_validation=due)
+        total, last = _total(losses, terms, settings), run.history[-1]["valid_ndcg_at_10"]
+        progress(run.epoch / settings.epochs, f"epoch {run.epoch}: loss {total:.4f}, validation NDCG@10 {last:.4f}")
+
+    info = {
+        "best_epoch": best.epoch,
+        "valid_ndcg_at_10": best.score,
+        "epochs": run.epoch,
+        "seconds": round(elapsed(), 3),
+        "stopped": stopped,
+        "resumed_from": resumed_from,
+        "device": str(device),
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "batch_size": settings.batch_size,
+    }
+    return TrainedModel(FeatureTable(best.users, best.items), run.history, info, best.extra)
+
+
+class _Parts:
+    """All that is trained: the model and the terms' parameters, with their optimizers."""
+
+    def __init__(self, model: Recommender, terms: Sequence[Term], device: torch.device, settings: FitSettings) -> None:
+        self._model = model
+        self._optimizer = model.prepare(device, settings.learning_rate)
+        self._parameters = [parameter for term in terms for parameter in term.parameters()]
+        self._term_optimizer = DenseAdam(self._parameters, settings.learning_rate)
+
+    def step(self) -> None:
+        """One step of both optimizers."""
+        self._optimizer.step()
+        self._term_optimizer.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For ``Checkpoint``."""
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "model": self._model.tables(),
+            "optimizer": self._optimizer.state(),
+            "term": {str(n): parameter for n, parameter in enumerate(self._parameters)},
+            "term_optimizer": self._term_optimizer.state(),
+        }
+        return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """For ``Checkpoint``."""
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "term": {}, "term_optimizer": {}}
+        for key, tensor in tensors.items():
+            group, name = key.split("/", 1)
+            groups[group][name] = tensor
+        with torch.no_grad():
+            for name, table in self._model.tables().items():
+                table.copy_(groups["model"][name])
+            for n, parameter in enumerate(self._parameters):
+                parameter.copy_(groups["term"][str(n)])
+        self._optimizer.load(groups["optimizer"])
+        self._term_optimizer.load(groups["term_optimizer"])
+
+
+def _train_epoch(
+    model: Recommender,
+    terms: Sequence[Term],
+    sampler: Sampler,
+    parts: _Parts,
+    settings: FitSettings,
+    seed: int,
+    epoch: int,
+) -> dict[str, float]:
+    """One pass over the interactions; mean loss by term. The only wait for the device is at the end."""
+    model.tables()  # brings all rows up to date at the same point of every epoch, whoever else may read them
+    for position, term in enumerate(terms):
+        term.begin_epoch(epoch, model.features(), np.random.default_rng([seed, epoch, 1 + position]))
+    names = (["bpr"] if settings.base_weight > 0 else []) + [term.name for term in terms]
+    weights = ([settings.base_weight] if settings.base_weight > 0 else []) + [term.weight for term in terms]
+    sums: Tensor | None = None
+    for batch in sampler.epoch(seed, epoch):
+        view = model.view()
+        losses = [bpr_loss(view, batch)] if settings.base_weight > 0 else []
+        losses += [term.loss(view, batch) for term in terms]
+        total = sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), torch.zeros(()))
+        if settings.weight_decay > 0:
+            total = total + settings.weight_decay * l2_loss(view, batch)
+        total.backward()  # type: ignore[no-untyped-call]
+        parts.step()
+        detached = torch.stack([loss.detach() for loss in losses])
+        sums = detached if sums is None else sums + detached
+    if sums is None:
+        return dict.fromkeys(names, 0.0)
+    return dict(zip(names, (sums / sampler.n_steps).tolist(), strict=True))
+
+
+def _total(losses: Mapping[str, float], terms: Sequence[Term], settings: FitSettings) -> float:
+    weights = {"bpr": settings.base_weight} | {term.name: term.weight for term in terms}
+    return sum(weights[name] * loss for name, loss in losses.items())
+
+
+def _check_finite(losses: Mapping[str, float], epoch: int, settings: FitSettings) -> None:
+    broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    if broken:
+        raise InputError(
+            f"training diverged: {' and '.join(broken)} not finite in epoch {epoch} "
+            f"with learning_rate {settings.learning_rate:g}",
+            f"lower the learning_rate, for example to {settings.learning_rate / 10:g}",
+        )
+
+
+def _identity(
+    model: Recommender, terms: Sequence[Term], train: sparse.csr_array, settings: FitSettings, seed: int
+) -> str:
+    """Digest of all that a checkpoint must agree with to be resumed; to be called before the first step."""
+    steps = {key: value for key, value in asdict(settings).items() if key not in ("epochs", "max_seconds", "patience")}
+    return text_digest(
+        type(model).__name__,
+        str(model.shape),
+        str([(name, _digest(table.detach().cpu().numpy())) for name, table in model.tables().items()]),
+        str([(term.name, term.weight, [tuple(p.shape) for p in term.parameters()]) for term in terms]),
+        f"{train.shape} {_digest(train.indptr)} {_digest(train.indices)}",
+        str(steps),
+        str(seed),
+    )
+
+
+def _digest(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from freqd.config import ObjectiveConfig
+from freqd.distill import REGISTRY, build_objectives, check_objectives
+from freqd.distill.features import occurring
+from freqd.distill.objectives import Objective, objective
+from freqd.errors import InputError
+from freqd.features import FeatureTable
+from freqd.models.training import Batch
+from freqd.spectral.filters import Filter, SideFilters
+
+SMALL = Batch(
+    users=torch.tensor([0, 0, 2]),
+    positives=torch.tensor([1, 4, 1]),
+    negatives=torch.tensor([4, 5, 6]),
+    rank_users=torch.tensor([2, 0]),
+)
+
+
+def build(name, context, **options):
+    return build_objectives([ObjectiveConfig(name=name, options=options)], context)[0]
+
+
+def test_the_registry_holds_what_the_folder_holds():
+    assert {"fitnet", "freqd", "rce"} <= set(REGISTRY)
+    assert all(cls.name == name for name, cls in REGISTRY.items())
+
+
+def test_two_objectives_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two objectives are named 'rce'"):
+        objective("rce")(type("Other", (Objective,), {}))
+
+
+def test_an_unknown_objective_is_named_with_those_that_exist():
+    with pytest.raises(InputError, match="no objective 'fredq'") as error:
+        check_objectives([ObjectiveConfig(name="fredq")])
+    assert all(name in error.value.remedy for name in REGISTRY)
+
+
+def test_an_unknown_option_is_named_with_those_that_exist():
+    with pytest.raises(InputError, match="option 'temprature' of 'rce'") as error:
+        check_objectives([ObjectiveConfig(name="rce", options={"temprature": 1.0})])
+    assert "temperature (default" in error.value.remedy
+
+
+def test_a_wrong_value_is_named():
+    with pytest.raises(InputError, match=r"option 'projector' of 'freqd'.*'cubic'"):
+        check_objectives([ObjectiveConfig(name="freqd", options={"projector": "cubic"})])
+
+
+def test_a_term_of_weight_zero_is_left_out(choices, new_context):
+    split, teacher = choices
+    configs = [ObjectiveConfig(name="fitnet", weight=0.0), ObjectiveConfig(name="rce", weight=2.0)]
+    terms = build_objectives(configs, new_context(split, teacher, 4))
+    assert [(term.name, term.weight) for term in terms] == [("rce", 2.0)]
+
+
+def test_shares_of_rows_that_occur():
+    rows, shares = occurring(torch.tensor([3, 1, 3]), torch.tensor([1, 0, 4]), n=6)
+    assert rows.tolist() == [0, 1, 3, 4]
+    third, half = 1 / 3, 1 / 2
+    torch.testing.assert_close(shares, torch.tensor([third / 2, (third + half) / 2, half / 2, third / 2]))
+
+
+def relative(target, projected, rows, shares):
+    distance = ((target - projected) ** 2).sum(1)[rows]
+    return (shares * distance).sum() / (shares * (target**2).sum(1)[rows]).sum()
+
+
+def cosine(target, projected, rows, shares):
+    similar = (target * projected).sum(1) / np.linalg.norm(target, axis=1) / np.linalg.norm(projected, axis=1)
+    return (shares * (1 - similar[rows])).sum()
+
+
+@pytest.mark.parametrize(("distance", "reference"), [("squared", relative), ("cosine", cosine)])
+def test_feature_terms_are_their_equation_computed_the_costly_way(
+    choices, new_context, random_table, view_of, distance, reference
+):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    student = random_table(np.random.default_rng(5), 150, 120, 4)
+    identity = SideFilters()
+    for name, filters in (("freqd", context.feature_filters), ("fitnet", identity)):
+        term = build(name, context, distance=distance)
+        expected = 0.0
+        for side, norm_adj, filter, own, whole, counts in (
+            (term.user, context.graphs.user.norm_adj, filters.user, student.users, teacher.users, {0: 1 / 2, 2: 1 / 2}),
+            (
+                term.item,
+                context.graphs.item.norm_adj,
+                filters.item,
+                student.items,
+                teacher.items,
+                {1: 1 / 4, 4: 1 / 4 + 1 / 6, 5: 1 / 6, 6: 1 / 6},
+            ),
+        ):
+            # Project every row, then filter every row, then keep the batch's.
+            projected = filter.apply(norm_adj, own @ side.projector.weight.detach().numpy())
+            rows, shares = np.array(list(counts)), np.array(list(counts.values()))
+            expected += reference(filter.apply(norm_adj, whole), projected, rows, shares)
+        np.testing.assert_allclose(term.loss(view_of(student), SMALL).item(), expected, rtol=1e-5)
+
+
+def test_a_fixed_filter_replaces_the_chosen_one(choices, new_context):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    assert build("freqd", context).item.filter == context.feature_filters.item
+    assert build("freqd", context, form="quadratic", alpha=0.1).item.filter == Filter(form="quadratic", alpha=0.1)
+    assert build("freqd", context, form="identity").item.filter == Filter()
+
+
+def test_the_first_epoch_starts_linear_projectors_at_their_optimum(choices, new_context, random_table):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    student = random_table(np.random.default_rng(5), 150, 120, 4)
+    term = build("freqd", context)
+    term.begin_epoch(1, student, np.random.default_rng(0))
+    filter, norm_adj = context.feature_filters.user, context.graphs.user.norm_adj
+    best = np.linalg.lstsq(filter.apply(norm_adj, student.users), filter.apply(norm_adj, teacher.users), rcond=None)[0]
+    np.testing.assert_allclose(term.user.projector.weight.detach(), best, atol=1e-3)
+    before = term.user.projector.weight.detach().clone()
+    term.begin_epoch(2, random_table(np.random.default_rng(6), 150, 120, 4), np.random.default_rng(0))
+    assert torch.equal(before, term.user.projector.weight)
+
+
+@pytest.mark.parametrize("projector", ["linear", "mlp", "mixture"])
+def test_feature_terms_have_the_gradient_of_their_loss(choices, new_context, random_table, view_of, projector):
+    split, teacher = choices
+    term = build("freqd", new_context(split, teacher, 4), projector=projector)
+    student = random_table(np.random.default_rng(5), 150, 120, 4)
+    view = view_of(student)
+    term.loss(view, SMALL).backward()
+    assert all(parameter.grad is not None for parameter in term.parameters())
+    direction = np.random.default_rng(1).normal(size=student.items.shape).astype(np.float32)
+    step = np.float32(1e-2)
+    ahead, behind = (
+        term.loss(view_of(FeatureTable(student.users, student.items + sign * step * direction)), SMALL).item()
+        for sign in (1, -1)
+    )
+    slope = float((view.item_table.grad.numpy() * direction).sum())
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=0.02, atol=1e-4)
+
+
+def test_ranking_cross_entropy_by_hand(choices, new_context, random_table, view_of):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    student = random_table(np.random.default_rng(5), 150, 120, 4)
+    term = build("rce", context, top=3, student_top=2, random=4, temperature=0.5)
+    term.begin_epoch(1, student, np.random.default_rng(0))
+    seen = context.train.toarray() > 0
+    expected = []
+    for user in SMALL.rank_users.tolist():
+        own = np.where(seen[user], -np.inf, student.users[user] @ student.items.T)
+        theirs = np.where(seen[user], -np.inf, teacher.users[user] @ teacher.items.T)
+        items = term.lists[user][term.lists[user] >= 0].numpy()
+        assert set(np.argsort(-theirs)[:3]) | set(np.argsort(-own)[:2]) <= set(items.tolist())
+        assert len(set(items.tolist())) == len(items) <= 9
+        assert not seen[user, items].any()
+        target = np.exp(theirs[items] / (0.5 * context.spread))
+        shares = np.exp(own[items])
+        expected.append(-(target / target.sum() * np.log(shares / shares.sum())).sum())
+    np.testing.assert_allclose(term.loss(view_of(student), SMALL).item(), np.mean(expected), rtol=1e-4)
+
+
+def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(choices, new_context):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    object.__setattr__(context, "ranking_teacher", FeatureTable(teacher.users, -teacher.items))
+    assert build("rce", context).teacher is context.ranking_teacher
+    assert build("rce", context, filtered=False).teacher is context.teacher
+
+
+def test_the_students_best_items_are_kept_between_refreshes(choices, new_context, random_table):
+    split, teacher = choices
+    term = build("rce", new_context(split, teacher, 4), refresh=2)
+    rng = np.random.default_rng(0)
+    term.begin_epoch(1, random_table(rng, 150, 120, 4), rng)
+    first = term.student_top.clone()
+    term.begin_epoch(2, random_table(rng, 150, 120, 4), rng)
+    assert torch.equal(first, term.student_top)
+    term.begin_epoch(3, random_table(rng, 150, 120, 4), rng)
+    assert not torch.equal(first, term.student_top)
+    assert [parameter is term.student_top for parameter in term.parameters()] == [True]
+
+
+def test_a_user_who_has_every_item_costs_nothing(new_context, random_table, view_of, choices):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    full = context.train.tolil()
+    full[0] = 1.0
+    object.__setattr__(context, "train", full.tocsr())
+    term = build("rce", context)
+    student = random_table(np.random.default_rng(0), 150, 120, 4)
+    term.begin_epoch(1, student, np.random.default_rng(0))
+    view = view_of(student)
+    batch = Batch(SMALL.users, SMALL.positives, SMALL.negatives, torch.tensor([0]))
+    loss = term.loss(view, batch)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert torch.isfinite(view.user_table.grad).all()
