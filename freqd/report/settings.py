@@ -1,0 +1,107 @@
+"""What a run was asked: the settings that differ from the defaults, and the command that asks the same again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from freqd.config import RunConfig, describe
+from freqd.report.access import Summary, dig, text
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting with the value of this run, its default and its meaning."""
+
+    name: str
+    value: str
+    default: str
+    description: str
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> tuple[tuple[str, Any, str], ...]:
+    dumped = RunConfig().model_dump(mode="json")
+    return tuple((name, dig(dumped, *name.split(".")), meaning) for name, _, _, meaning in describe(RunConfig))
+
+
+def changed_settings(config: object) -> list[Setting]:
+    """The settings of ``config`` (a dumped RunConfig) that are not the defaults, in the order of the models.
+
+    A setting that the summary does not hold is taken as the default; one that this version does not know is left out.
+    """
+    missing = object()
+    out = []
+    for name, default, meaning in _defaults():
+        value = _at(config, name, missing)
+        if value is not missing and _plain(value) != _plain(default):
+            out.append(Setting(name, show(value), show(default), meaning))
+    return out
+
+
+def show(value: object) -> str:
+    """A setting's value the way ``--set`` takes it: TOML, text without quotes unless TOML reads it as something else."""
+    if value is None:
+        return "not set"
+    if not isinstance(value, str):
+        return _toml(_plain(value))
+    try:
+        tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return value
+    return value if _DAY.fullmatch(value) else _toml(value)
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items() if entry is not None) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def reproduce_command(summary: Summary) -> str:
+    """The command that makes this run again; the summary's own if it has one.
+
+    Values are quoted for a POSIX shell.
+    """
+    if given := text(summary, "command"):
+        return given
+    words = ["freqd", "run"]
+    for setting in changed_settings(dig(summary, "config")):
+        if setting.name == "data.source":
+            source = dig(summary, "config", "data", "source")
+            sources = [source] if isinstance(source, str) else list(source)
+            words += ["--data", *(str(one) for one in sources)]
+        elif setting.name in ("data.train", "data.valid", "data.test"):
+            words += [f"--{setting.name.removeprefix('data.')}", text(summary, "config", *setting.name.split("."))]
+        elif dig(summary, "config", *setting.name.split(".")) is not None:  # what is not set cannot be asked for
+            words += ["--set", f"{setting.name}={setting.value}"]
+    if workdir := text(summary, "workdir"):
+        words += ["--workdir", workdir]
+    return shlex.join(words)
+
+
+def _at(config: object, name: str, missing: object) -> object:
+    for key in name.split("."):
+        if not isinstance(config, dict) or key not in config:
+            return missing
+        config = config[key]
+    return config
+
+
+def _plain(value: object) -> object:
+    """Lists for tuples, so that a dump that went through JSON equals one that did not."""
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value

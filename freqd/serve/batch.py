@@ -1,0 +1,86 @@
+"""Recommendations for all users at once, in one Parquet file that grows chunk by chunk."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from freqd.errors import InputError
+from freqd.progress import Progress, silent
+from freqd.serve.bundle import FRAME, Bundle
+from freqd.store import storage_error
+
+CHUNK = 4096
+"""Users a row group."""
+
+
+def write_recommendations(
+    bundle: Bundle,
+    target: Path,
+    *,
+    k: int = 20,
+    exclude_seen: bool = True,
+    chunk: int = CHUNK,
+    progress: Progress = silent,
+) -> int:
+    """Write the ``k`` best items of every user: columns user, rank (from 1), item, score, source.
+
+    One row group a ``chunk`` of users, in the order of the model's users; memory is that of a chunk. The file is
+    renamed into place when it is complete: what was at ``target`` before is replaced at once or not at all.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        InputError: ``k`` is not positive, or ``target`` cannot be written.
+    """
+    if k < 1:
+        raise InputError(f"k must be at least 1, got {k}", "ask for one item or more")
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    schema = pl.DataFrame(schema=FRAME).to_arrow().schema
+    n_users, rows = len(bundle.user_ids), 0
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(0, f"{target} is a folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for first in range(0, n_users, chunk):
+                frame = _ranked(bundle, first, min(first + chunk, n_users), k, exclude_seen)
+                writer.write_table(frame.to_arrow().cast(schema), row_group_size=max(len(frame), 1))
+                rows += len(frame)
+                done = min(first + chunk, n_users)
+                progress(done / n_users, f"{done:,} of {n_users:,} users")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise storage_error(error, target.parent) from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+    return rows
+
+
+def _ranked(bundle: Bundle, first: int, last: int, k: int, exclude_seen: bool) -> pl.DataFrame:
+    """Rows of the users [first, last)."""
+    users = np.arange(first, last, dtype=np.int32)
+    items, scores = bundle.index.recommend_many(users, k, exclude_seen=exclude_seen)
+    found = items >= 0
+    counts = found.sum(axis=1)
+    known = bundle.features.users[first:last].any(axis=1)
+    frame = pl.DataFrame(
+        {
+            "user": bundle.user_ids.cast(pl.String).gather(np.repeat(users, counts)),
+            "rank": np.broadcast_to(np.arange(1, k + 1), items.shape)[found],
+            "item": bundle.item_ids.cast(pl.String).gather(items[found]),
+            "score": scores[found].astype(np.float64),
+            "source": pl.Series(np.where(known, "model", "popularity")).gather(np.repeat(users - first, counts)),
+        },
+        schema=FRAME,
+    )
+    return frame
