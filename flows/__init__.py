@@ -1,0 +1,1 @@
+"""The Prefect flow that chains the stages, and the command line that starts it."""

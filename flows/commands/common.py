@@ -1,0 +1,108 @@
+"""What the commands share: options, settings from all places, runs by name, starting the flow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from freqd.errors import InputError
+
+DONE, BROKEN, WRONG_INPUT = 0, 1, 2
+"""Exit codes: done, anything else, the user's input is wrong."""
+
+console = Console(highlight=False)
+
+Workdir = Annotated[Path | None, Parameter(help="Where everything is kept [FREQD_WORKDIR, else ./freqd-work].")]
+Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
+Train = Annotated[Path | None, Parameter(help="Your own train part (with --test).")]
+Valid = Annotated[Path | None, Parameter(help="Your own validation part.")]
+Test = Annotated[Path | None, Parameter(help="Your own test part.")]
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", consume_multiple=True, help="Settings as section.key=value; see `freqd settings`."),
+]
+
+
+def read_settings(
+    config: Path | None,
+    preset: str | None,
+    data: list[str] | None,
+    parts: tuple[Path | None, Path | None, Path | None],
+    assignments: list[str] | None,
+) -> Any:
+    """The run's settings from all places; relative paths of the user's files become absolute."""
+    from freqd import settings
+
+    layers: list[dict[str, Any]] = []
+    if preset is not None:
+        layers.append(settings.preset(preset))
+    if config is not None:
+        layers.append(settings.read_toml(config))
+    own: dict[str, Any] = {}
+    if data is not None:
+        own["source"] = data
+    own |= {k: str(v) for k, v in zip(("train", "valid", "test"), parts, strict=True) if v is not None}
+    layers.append({"data": own} if own else {})
+    layers += [settings.parse_assignment(text) for text in assignments or []]
+    return settings.build(layers)
+
+
+def workspace_of(workdir: Path | None) -> Any:
+    """The workspace of ``--workdir`` (typed loosely: its module is imported late)."""
+    from tasks.workspace import Workspace
+
+    return Workspace.locate(workdir)
+
+
+def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
+    """The workspace and the folder of a run; ``last`` is the latest.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    workspace = workspace_of(workdir)
+    folders = [p.parent for p in workspace.runs.glob("*/summary.json")] if workspace.runs.is_dir() else []
+    folders.sort(key=lambda p: (p / "summary.json").stat().st_mtime)
+    if not folders:
+        raise InputError(f"there is no run below {workspace.runs}", "start one with `freqd run`, or name its --workdir")
+    if name == "last":
+        return workspace, folders[-1]
+    for folder in folders:
+        if folder.name == name:
+            return workspace, folder
+    raise InputError(f"there is no run {name!r}", f"the latest runs are: {', '.join(p.name for p in folders[-5:])}")
+
+
+def start(settings: Any, workdir: Path | None, **options: Any) -> dict[str, Any]:
+    """Run the flow in this process; nothing is left of a working directory that was made for wrong input."""
+    from tasks.environment import embed
+    from tasks.preflight import preflight
+
+    workspace = workspace_of(workdir)
+    preflight(settings, workspace)
+    new = [p for p in (workspace.root, *workspace.root.parents) if not p.exists()]
+    try:
+        workspace.prepare()
+        if settings.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+        embed(workspace)
+        from flows.pipeline import pipeline
+        from tasks.stage import user_error
+
+        try:
+            result: dict[str, Any] = pipeline(settings, workdir=str(workspace.root), **options)
+            return result
+        except Exception as error:
+            mine = user_error(error)
+            if mine is None:
+                raise
+            raise mine from error
+    except InputError:
+        if new:
+            shutil.rmtree(new[-1], ignore_errors=True)
+        raise

@@ -1,0 +1,126 @@
+"""`freqd run`, `freqd stage`, `freqd report`: the main job and what it left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.commands.common import (
+    DONE,
+    Config,
+    Set,
+    Test,
+    Train,
+    Valid,
+    Workdir,
+    console,
+    find_run,
+    read_settings,
+    start,
+)
+from freqd.errors import InputError
+
+
+def run(
+    *,
+    config: Config = None,
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    data: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="A named data set, or CSV, TSV or Parquet files.")
+    ] = None,
+    train: Train = None,
+    valid: Valid = None,
+    test: Test = None,
+    set_: Set = None,
+    workdir: Workdir = None,
+    name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None,
+    summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None,
+) -> int:
+    """Run the main job: from interactions to a registered student.
+
+    Settings are taken from the preset, then the file, then the options; later ones win.
+    A run that was killed goes on where it stopped when the same command is given again.
+    """
+    settings = read_settings(config, preset, data, (train, valid, test), set_)
+    result = start(settings, workdir, run_name=name)
+    if summary is not None:
+        from freqd.store import storage_error, write_atomic
+
+        try:
+            write_atomic(summary, json.dumps(result, indent=1))
+        except OSError as error:
+            raise storage_error(error, summary.parent) from error
+    _show(result)
+    return DONE
+
+
+def stage(
+    stage_name: Annotated[
+        str,
+        Parameter(name="NAME", help="ingest, graph, teacher, scratch, svd, spectrum, distill, evaluate or register."),
+    ],
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="The run whose settings are used; 'last' is the latest.")],
+    workdir: Workdir = None,
+) -> int:
+    """Run one stage of an earlier run again, and say whether its result is the same.
+
+    The stages before it are taken from the cache. What comes after it is not run: `freqd run` does that, as needed.
+    """
+    from freqd.settings import build
+
+    workspace, folder = find_run(workdir, from_)
+    before = json.loads((folder / "summary.json").read_text())
+    names = [entry["name"] for entry in before["stages"]]
+    if stage_name not in names:
+        raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(names)}")
+    result = start(
+        build([before["config"]]),
+        workspace.root,
+        run_name=f"{folder.name}-{stage_name}",
+        force=(stage_name,),
+        until=stage_name,
+    )
+    old = next(entry["digest"] for entry in before["stages"] if entry["name"] == stage_name)
+    again = result["stages"][-1]
+    from freqd.store import text_digest
+
+    digest = text_digest(*(f"{label}={ref['digest']}" for label, ref in sorted(again["refs"].items())))
+    same = "the same result as before" if digest == old else "another result than before; `freqd run` carries it on"
+    console.print(f"{stage_name}: {again['seconds']:.1f} s, {same}")
+    return DONE
+
+
+def report(
+    run_name: Annotated[str, Parameter(name="RUN", help="Name of the run; 'last' is the latest.")] = "last",
+    *,
+    workdir: Workdir = None,
+) -> int:
+    """Show a run's result table and where its report is; an absent report is written again."""
+    _, folder = find_run(workdir, run_name)
+    summary = json.loads((folder / "summary.json").read_text())
+    if not (folder / "report.html").is_file():
+        from freqd.report import html
+        from freqd.store import write_atomic
+
+        write_atomic(folder / "report.html", html.render(summary))
+    _show(summary)
+    return DONE
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from freqd.report import text
+
+    folder = Path(summary["workdir"]) / "runs" / summary["run"]
+    console.print()
+    console.print(text.result_table(summary), markup=False, soft_wrap=True)
+    console.print()
+    for label, value in (
+        ("report", folder / "report.html"),
+        ("summary", folder / "summary.json"),
+        ("MLflow run", summary["mlflow"]["run_id"]),
+    ):
+        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)

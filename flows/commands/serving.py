@@ -1,0 +1,255 @@
+"""`freqd serve`, `freqd recommend`, `freqd export`, `freqd explain`: what a registered model or a run answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from flows.commands.common import DONE, Workdir, console, find_run, workspace_of
+from freqd.errors import DamagedArtifact, InputError
+
+Name = Annotated[str | None, Parameter(help="Registered model [the only one with the alias].")]
+Alias = Annotated[str, Parameter(help="Which of its versions: the one with this alias.")]
+K = Annotated[int, Parameter(help="Items a user.", validator=Number(gte=1))]
+ModelName = Literal["student", "teacher", "scratch", "svd"]
+
+WHERE = {"student": "distill.student", "teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd"}
+"""Which artifact of a run is which model."""
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+
+def serve(
+    *,
+    alias: Alias = "champion",
+    name: Name = None,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
+    ] = 8080,
+    poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
+    workdir: Workdir = None,
+) -> int:
+    """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
+
+    A newly promoted version takes over without a dropped request; a broken one is reported and not served.
+    """
+    listening = _listen(host, port)
+    try:
+        registered = _registered(name, alias, workdir)
+        import uvicorn
+
+        from flows.server import Model, Service, build, warm
+        from freqd.evaluate.ranking import blas_threads
+
+        version, bundle = registered.open()
+        blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
+        warm(bundle)
+        app = build(Service(registered, Model(version, bundle), poll))
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        console.print(f"{registered.name} version {version} ({alias}): {address}", markup=False, soft_wrap=True)
+        console.print(f"how to ask: {address}/   stop: Ctrl-C", markup=False, soft_wrap=True)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        except KeyboardInterrupt:
+            console.print("stopped")
+    finally:
+        listening.close()
+    return DONE
+
+
+def recommend(
+    *,
+    out: Annotated[Path, Parameter(help="Parquet file to write.")],
+    k: K = 20,
+    include_seen: Annotated[bool, Parameter(negative="", help="Also what a user has met already.")] = False,
+    alias: Alias = "champion",
+    name: Name = None,
+    workdir: Workdir = None,
+) -> int:
+    """Write the best items of all users to one Parquet file: user, rank, item, score, source."""
+    if out.suffix != ".parquet":
+        raise InputError(f"{out} does not end in .parquet", "name a Parquet file with --out")
+    registered = _registered(name, alias, workdir)
+    from rich.progress import Progress
+
+    from freqd.serve.batch import write_recommendations
+
+    version, bundle = registered.open()
+    with Progress(console=console, transient=True) as bar:
+        line = bar.add_task("recommend", total=1.0)
+        rows = write_recommendations(
+            bundle,
+            out,
+            k=k,
+            exclude_seen=not include_seen,
+            progress=lambda done, text: bar.update(line, completed=done, description=text),
+        )
+    text = f"{rows:,} rows for {len(bundle.user_ids):,} users by {registered.name} version {version}: {out}"
+    console.print(text, markup=False, soft_wrap=True)
+    return DONE
+
+
+def export(
+    *,
+    out: Annotated[Path, Parameter(help="File ending in .safetensors or .npz, or a folder for Parquet files.")],
+    alias: Alias = "champion",
+    name: Name = None,
+    workdir: Workdir = None,
+) -> int:
+    """Write a registered model's features with their ids, for other systems."""
+    registered = _registered(name, alias, workdir)
+    from freqd.serve import export_features
+
+    version, bundle = registered.open()
+    export_features(bundle.features, bundle.user_ids, bundle.item_ids, out)
+    text = (
+        f"{len(bundle.user_ids):,} users and {len(bundle.item_ids):,} items, {bundle.features.dim} numbers each, "
+        f"of {registered.name} version {version}: {out}"
+    )
+    console.print(text, markup=False, soft_wrap=True)
+    return DONE
+
+
+def explain(
+    user: Annotated[str, Parameter(name="USER", help="The user's own id.")],
+    item: Annotated[str, Parameter(name="ITEM", help="The item's own id.")],
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="The run to look into; 'last' is the latest.")] = "last",
+    model: Annotated[ModelName, Parameter(help="Which of the run's models.")] = "student",
+    top: Annotated[int, Parameter(help="Neighbours to list a side.", validator=Number(gte=0))] = 5,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
+    workdir: Workdir = None,
+) -> int:
+    """Split the score of an item for a user by graph frequency, and name the neighbours that carried it."""
+    workspace, folder = find_run(workdir, from_)
+    summary = json.loads((folder / "summary.json").read_text())
+    found = _explain(workspace, summary, folder.name, model, user, item, top)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        _show(found)
+    return DONE
+
+
+def _registered(name: str | None, alias: str, workdir: Path | None) -> Any:
+    from flows import champion
+
+    champion.use_registry(workspace_of(workdir))
+    return champion.Registered.find(name, alias)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        InputError: the address cannot be had, most often because the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # the protocol is named: asyncio sends small packets without delay only where it knows that the socket is TCP
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            "name another port with --port, or another address of this machine with --host",
+        ) from error
+    return listening
+
+
+def _explain(
+    workspace: Any, summary: dict[str, Any], run: str, model: ModelName, user: str, item: str, top: int
+) -> dict[str, Any]:
+    """The explanation as plain values, with own ids in the place of rows."""
+    from freqd.config import RunConfig
+    from freqd.data.types import Split
+    from freqd.features import TrainedModel
+    from freqd.graph import Graphs
+    from freqd.serve.explain import Side, explain, total
+    from freqd.spectral import Spectrum
+    from freqd.store import ArtifactRef
+
+    def artifact(label: str, kind: Any) -> Any:
+        try:
+            return workspace.store.open(ArtifactRef.model_validate(summary["artifacts"][label]), kind)
+        except (KeyError, DamagedArtifact) as error:
+            raise InputError(
+                f"run {run} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
+            ) from error
+
+    split = artifact("ingest.split", Split)
+    config = RunConfig.model_validate(summary["config"])
+    rows = {}
+    for what, ids, asked in (("user", split.user_ids, user), ("item", split.item_ids, item)):
+        rows[what] = ids.cast(str).index_of(asked)
+        if rows[what] is None:
+            raise InputError(
+                f"run {run} has no {what} {asked!r}", f"its {what}s are like: {', '.join(ids.cast(str)[:3])}"
+            )
+    seen = split.train.matrix()
+    found = explain(
+        artifact(WHERE[model], TrainedModel).features,
+        artifact("graph.graphs", Graphs),
+        artifact("spectrum.spectrum", Spectrum).edges,
+        config.spectral,
+        rows["user"],
+        rows["item"],
+        seen=seen,
+        top=top,
+    )
+
+    def side(view: Side, ids: Any) -> dict[str, Any]:
+        return {
+            "bands": view.bands.tolist(),
+            **{kind: total(view, found.taste, kind) for kind in ("shared", "middle", "niche")},
+            "neighbours": [{"id": str(ids[n.row]), "share": n.share, "score": n.score, "met": n.met} for n in view.neighbours],
+        }  # fmt: skip
+
+    return {
+        "run": run,
+        "model": model,
+        "user": user,
+        "item": item,
+        "score": found.score,
+        "met_in_training": found.seen,
+        "edges": found.edges.tolist(),
+        "taste": found.taste,
+        "by_user_graph": side(found.user, split.user_ids),
+        "by_item_graph": side(found.item, split.item_ids),
+        "by_both": found.both.tolist(),
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    title = f"{found['model']} of run {found['run']}: user {found['user']}, item {found['item']}, score {found['score']:.4f}"
+    console.print(title + (" (met in training)" if found["met_in_training"] else ""), markup=False, soft_wrap=True)
+    columns = ("frequency", "taste", "by the user graph", "by the item graph")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    views = found["by_user_graph"], found["by_item_graph"]
+    for band, kind in enumerate(found["taste"]):
+        parts = (f"{view['bands'][band]:+.4f}" for view in views)
+        table.add_row(f"{found['edges'][band]:.3f} to {found['edges'][band + 1]:.3f}", kind, *parts)
+    table.add_row("sum", "", *(f"{sum(view['bands']):+.4f}" for view in views))
+    console.print(table)
+    console.print("shared: where neighbours agree; niche: where they differ.")
+    for what, view, met in (
+        ("Items", views[1], "the user has met it"),
+        ("Users", views[0], "has met the item"),
+    ):
+        console.print(f"{what} that carried the shared part:" + ("" if view["neighbours"] else " none"))
+        for entry in view["neighbours"]:
+            line = f"  {entry['share']:+.4f}  {entry['id']}{f'  ({met})' if entry['met'] else ''}"
+            console.print(line, markup=False, soft_wrap=True)

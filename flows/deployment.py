@@ -1,0 +1,220 @@
+"""The flow as a Prefect deployment: a pool of processes, at most one run at a time, and its schedules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, DeploymentSchedule, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
+
+import freqd
+from flows.pipeline import pipeline
+from freqd.config import RunConfig
+from freqd.data.catalog import CATALOG
+from freqd.errors import InputError
+from tasks.workspace import Workspace
+
+POOL = "freqd"
+DEPLOYMENT = "retrain"
+ENTRYPOINT = "flows.pipeline.pipeline"
+ONE_AT_A_TIME = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+def deploy(workspace: Workspace) -> str:
+    """Make the work pool and the deployment, or bring them up to date; the pool's name. Schedules are kept."""
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs of freqd"))
+        wanted: dict[str, Any] = {
+            "version": freqd.__version__,
+            "description": "The main job: from interactions to a registered student. One run at a time.",
+            "work_pool_name": POOL,
+            "entrypoint": ENTRYPOINT,
+            "parameters": {"workdir": str(workspace.root)},
+            "parameter_openapi_schema": parameter_schema(pipeline).model_dump_for_openapi(),
+            "enforce_parameter_schema": True,
+            "concurrency_limit": 1,
+            "concurrency_options": ONE_AT_A_TIME,
+        }
+        try:
+            present = client.read_deployment_by_name(f"{pipeline.name}/{DEPLOYMENT}")
+        except ObjectNotFound:
+            client.create_deployment(client.create_flow(pipeline), DEPLOYMENT, **wanted)
+        else:  # creating it again would take its schedules away
+            client.update_deployment(present.id, DeploymentUpdate(**wanted))
+    return POOL
+
+
+def online(worker: str) -> bool:
+    """Whether a worker of this name has reported to the server."""
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_workers_for_work_pool(POOL)
+        except (ObjectNotFound, httpx.HTTPError):
+            return False
+    return any(entry.name == worker and str(entry.status).endswith("ONLINE") for entry in found)
+
+
+def schedule(name: str, cron: str, timezone: str, config: RunConfig, workspace: Workspace) -> list[datetime]:
+    """Run the main job with these settings at these times; the next three of them.
+
+    A schedule of this name is replaced.
+
+    Raises:
+        InputError: the cron line or the time zone is none.
+    """
+    try:
+        when = CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"--cron {cron!r} in time zone {timezone!r}: {reason}",
+            'for example --cron "0 3 * * 1" --timezone Europe/Berlin (minute, hour, day, month, weekday)',
+        ) from error
+    parameters = {"workdir": str(workspace.root), "config": anywhere(config).model_dump(mode="json")}
+    with get_client(sync_client=True) as client:
+        deployment = _deployment(client)
+        for entry in _named(client, deployment, name):
+            client.delete_deployment_schedule(deployment, entry.id)
+        new = DeploymentScheduleCreate(schedule=when, active=True, parameters=parameters, slug=name)
+        client.create_deployment_schedules(deployment, [new])
+    return next_times(cron, timezone, 3)
+
+
+def anywhere(config: RunConfig) -> RunConfig:
+    """The settings with absolute paths: a scheduled run starts in another folder than the user was in."""
+
+    def full(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).expanduser().absolute())
+
+    source = tuple(name if name in CATALOG else str(full(name)) for name in config.data.source)
+    parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    data = config.data.model_copy(update={"source": source, **parts})
+    teacher = config.teacher.model_copy(update={"features": full(config.teacher.features)})
+    return config.model_copy(update={"data": data, "teacher": teacher})
+
+
+def schedules() -> list[dict[str, Any]]:
+    """All schedules: name, cron, timezone, active, data, next."""
+    rows = []
+    with get_client(sync_client=True) as client:
+        for entry in client.read_deployment_schedules(_deployment(client)):
+            plan = entry.schedule
+            if not isinstance(plan, CronSchedule):
+                continue
+            zone = plan.timezone or "UTC"
+            rows.append(
+                {
+                    "name": entry.slug or str(entry.id),
+                    "cron": plan.cron,
+                    "timezone": zone,
+                    "active": entry.active,
+                    "data": _data_of(entry.parameters.get("config", {})),
+                    "next": next_times(plan.cron, zone, 1)[0] if entry.active else None,
+                }
+            )
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def set_active(name: str, active: bool) -> None:
+    """Pause a schedule, or let it go on.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    with get_client(sync_client=True) as client:
+        deployment = _deployment(client)
+        for entry in _require(client, deployment, name):
+            client.update_deployment_schedule(deployment, entry.id, active=active)
+
+
+def remove(name: str) -> None:
+    """Take a schedule away, with the runs that it has planned.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    with get_client(sync_client=True) as client:
+        deployment = _deployment(client)
+        for entry in _require(client, deployment, name):
+            client.delete_deployment_schedule(deployment, entry.id)
+
+
+def runs(states: Iterable[StateType], limit: int = 20) -> list[Any]:
+    """The deployment's runs in these states, earliest planned first."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[_deployment(client)])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=limit,
+        )
+
+
+def next_times(cron: str, timezone: str, count: int) -> list[datetime]:
+    """The next times of a cron line, as the scheduler reckons them."""
+    from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
+
+    plan = ServerSchedule(cron=cron, timezone=timezone)
+    zone = ZoneInfo(timezone)
+    return [time.astimezone(zone) for time in asyncio.run(plan.get_dates(count))]
+
+
+def local_timezone() -> str:
+    """The name of this machine's time zone, else UTC."""
+    place = Path("/etc/localtime")
+    if place.is_symlink():
+        _, found, name = str(place.resolve()).partition("zoneinfo/")
+        if found:
+            return name
+    return "UTC"
+
+
+def _deployment(client: SyncPrefectClient) -> UUID:
+    try:
+        return client.read_deployment_by_name(f"{pipeline.name}/{DEPLOYMENT}").id
+    except ObjectNotFound as error:
+        raise InputError(
+            "the Prefect server has no deployment of freqd",
+            "`freqd up` makes it; prefect.yaml is for a server of yours",
+        ) from error
+
+
+def _named(client: SyncPrefectClient, deployment: UUID, name: str) -> list[DeploymentSchedule]:
+    return [entry for entry in client.read_deployment_schedules(deployment) if name in (entry.slug, str(entry.id))]
+
+
+def _require(client: SyncPrefectClient, deployment: UUID, name: str) -> list[DeploymentSchedule]:
+    found = _named(client, deployment, name)
+    if not found:
+        names = sorted(entry.slug or str(entry.id) for entry in client.read_deployment_schedules(deployment))
+        raise InputError(f"there is no schedule {name!r}", f"schedules are: {', '.join(names) or 'none'}")
+    return found
+
+
+def _data_of(config: Any) -> str:
+    data = config.get("data", {}) if isinstance(config, dict) else {}
+    if data.get("train"):
+        return str(data["train"])
+    return "a query" if data.get("sql") else ", ".join(data.get("source", []))

@@ -1,0 +1,461 @@
+"""The HTTP service: recommendations of the registered model that an alias points at, followed as it moves.
+
+One process, one event loop. A request is answered within the loop (a product with all items is well below a
+millisecond for small features), so there is no queue and no hand-over between threads; only long lists of users go
+to a thread, and so does loading a new model. The model is one attribute, replaced as a whole: a request takes it
+once and is answered by that model from beginning to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import JSONBody, Parameter
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+import freqd
+from freqd.errors import InputError
+from freqd.serve import Answer, Bundle
+
+MAX_K = 1000
+MAX_USERS = 1000
+IN_LOOP_USERS = 2
+"""A request for more users than this is answered in a thread, so that others need not wait for it."""
+LONGEST_WAIT = 300.0
+"""Seconds after which a broken version is tried again at the latest."""
+BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Source(Protocol):
+    """Where models come from; ``flows.champion.Registered`` is one."""
+
+    name: str
+    alias: str
+
+    def version(self) -> str:
+        """The version to serve at this moment."""
+        ...
+
+    def load(self, version: str) -> Bundle:
+        """That version, checked."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers: a version and its bundle."""
+
+    version: str
+    bundle: Bundle
+
+
+@dataclass
+class Rejected:
+    """A version that is not served because it is broken."""
+
+    version: str
+    reason: str
+    tries: int = 1
+    retry_at: float = 0.0
+
+
+class Metrics:
+    """Prometheus metrics of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        common: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter(
+            "freqd_requests", "Requests by route and status.", ("method", "route", "status"), **common
+        )
+        self.seconds = Histogram(
+            "freqd_request_seconds", "Seconds to answer, by route.", ("route",), buckets=BUCKETS, **common
+        )
+        self.answers = Counter("freqd_answers", "Answers by where they come from.", ("source",), **common)
+        self.model = Gauge("freqd_model_info", "1 for the version that is served.", ("name", "version"), **common)
+        self.loaded = Gauge("freqd_model_loaded_timestamp_seconds", "When the served version was loaded.", **common)
+        self.broken = Gauge("freqd_model_rejected", "1 while the alias points at a broken version.", **common)
+        self.registry_up = Gauge("freqd_registry_up", "1 if the registry answered when last asked.", **common)
+        self.swaps = Counter("freqd_model_swaps", "Times that another version took over.", **common)
+
+
+@dataclass
+class Service:
+    """The model that is served, and the watch over its alias.
+
+    Attributes:
+        source: where models come from.
+        model: the one that answers; replaced as a whole.
+        poll_seconds: between two looks at the alias.
+        rejected: the version that the alias points at, if it is broken.
+        registry_error: why the registry did not answer when last asked.
+    """
+
+    source: Source
+    model: Model
+    poll_seconds: float = 3.0
+    rejected: Rejected | None = None
+    registry_error: str | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self._take(self.model)
+        self.metrics.broken.set(0)
+        self.metrics.registry_up.set(1)
+
+    async def follow(self) -> None:
+        """Look at the alias for ever."""
+        while True:
+            await asyncio.sleep(self.poll_seconds)
+            await self.look()
+
+    async def look(self) -> None:
+        """Take over the version that the alias points at, if it is another one and whole."""
+        try:
+            version = await asyncio.to_thread(self.source.version)
+        except Exception as error:  # a registry that is away for a while must not stop the service
+            self.registry_error = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.metrics.registry_up.set(0)
+            return
+        self.registry_error = None
+        self.metrics.registry_up.set(1)
+        if version == self.model.version:
+            self._reject(None)
+            return
+        last = self.rejected if self.rejected is not None and self.rejected.version == version else None
+        if last is not None and time.monotonic() < last.retry_at:
+            return
+        try:
+            bundle = await asyncio.to_thread(self._load, version)
+        except Exception as error:  # the same: whatever it is, the present model goes on
+            tries = 1 if last is None else last.tries + 1
+            wait = min(self.poll_seconds * 2**tries, LONGEST_WAIT)
+            self._reject(Rejected(version, str(error), tries, time.monotonic() + wait))
+            return
+        self._take(Model(version, bundle))
+        self.metrics.swaps.inc()
+        self._reject(None)
+
+    def _load(self, version: str) -> Bundle:
+        """Load a version and touch everything that the first request would have to build."""
+        bundle = self.source.load(version)
+        warm(bundle)
+        return bundle
+
+    def _take(self, model: Model) -> None:
+        self.model = model
+        self.metrics.model.clear()
+        self.metrics.model.labels(self.source.name, model.version).set(1)
+        self.metrics.loaded.set_to_current_time()
+
+    def _reject(self, rejected: Rejected | None) -> None:
+        self.rejected = rejected
+        self.metrics.broken.set(rejected is not None)
+
+
+def warm(bundle: Bundle) -> None:
+    """Answer one question of each kind, so that what is computed once is computed before the first request."""
+    item = str(bundle.item_ids[0])
+    bundle.ask(str(bundle.user_ids[0]), k=1)
+    bundle.ask(history=[item], k=1)
+    bundle.similar(item, k=1)
+
+
+# -- what goes over the wire ----------------------------------------------------------------------------------------
+
+
+class Scored(msgspec.Struct):
+    """An item and its score."""
+
+    item: str
+    score: float
+
+
+class Recommendation(msgspec.Struct, omit_defaults=True):
+    """The answer for one user."""
+
+    user: str | None
+    source: str
+    items: list[Scored]
+    model: str
+    version: str
+    unknown_items: list[str] = []
+
+
+class Recommendations(msgspec.Struct):
+    """The answers for many users, in the order of the question, all by the same version of the model."""
+
+    model: str
+    version: str
+    answers: list[Recommendation]
+
+
+class Similar(msgspec.Struct):
+    """Items like one item, by cosine."""
+
+    item: str
+    items: list[Scored]
+    model: str
+    version: str
+
+
+Id = str | int
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True):
+    """Whom to recommend to, and what may be recommended.
+
+    ``users``: own ids. ``history``: items that a new user has met; with at most one user. Neither: what is popular.
+    """
+
+    users: list[Id] | None = None
+    history: list[Id] | None = None
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
+    exclude_seen: bool = True
+    allow: list[Id] | None = None
+    deny: list[Id] | None = None
+
+
+class Health(msgspec.Struct, omit_defaults=True):
+    """What is served, and what stands in the way of the newest version.
+
+    ``status``: ``ok``, or ``degraded``: an older version answers because the newest is broken or the registry is away.
+    """
+
+    status: str
+    model: str
+    alias: str
+    version: str
+    users: int
+    items: int
+    dim: int
+    freqd: str
+    rejected_version: str | None = None
+    rejected_reason: str | None = None
+    registry_error: str | None = None
+
+
+def _scored(answer: Answer) -> list[Scored]:
+    return [Scored(item, score) for item, score in zip(answer.items, answer.scores, strict=True)]
+
+
+# -- routes ---------------------------------------------------------------------------------------------------------
+
+K = Annotated[int, Parameter(ge=1, le=MAX_K, description=f"Items to return, 1 to {MAX_K}.")]
+
+
+def build(service: Service) -> Litestar:
+    """The application of one service."""
+
+    def recommendation(model: Model, user: str | None, **rest: Any) -> Recommendation:
+        answer = model.bundle.ask(user, **rest)
+        service.metrics.answers.labels(answer.source).inc()
+        return Recommendation(
+            user, answer.source, _scored(answer), service.source.name, model.version, answer.unknown_items
+        )
+
+    @get("/recommend/{user:str}", summary="The best items of one user")
+    async def recommend(
+        request: Request[Any, Any, Any],
+        user: Annotated[str, Parameter(description="The user's own id.")],
+        k: K = 20,
+        exclude_seen: Annotated[bool, Parameter(description="Leave out what the user has met already.")] = True,
+    ) -> Recommendation:
+        """A known user is answered from the model, anybody else with what is popular; `source` says which."""
+        _only(request, ("k", "exclude_seen"))
+        return recommendation(service.model, user, k=k, exclude_seen=exclude_seen)
+
+    @post("/recommend", status_code=200, summary="The best items of many users, or of a new one by history")
+    async def recommend_many(
+        request: Request[Any, Any, Any], data: JSONBody[Question | None] = None
+    ) -> Recommendations:
+        """Unknown users are folded in from `history`; without one they get what is popular. `source` says which.
+
+        Items of `history`, `allow` and `deny` that the model does not know are listed in `unknown_items`.
+        """
+        _only(request, ())
+        if data is None:
+            raise HTTPException("the body is missing: send a Question as JSON, see /", status_code=400)
+        users: list[str | None] = [None] if data.users is None else [str(user) for user in data.users]
+        if len(users) > MAX_USERS:
+            raise HTTPException(f"users: {len(users)} are asked for, at most {MAX_USERS} are answered", status_code=400)
+        if data.history is not None and len(users) > 1:
+            raise HTTPException("history: it is one user's, but users names more than one", status_code=400)
+        model = service.model
+        rest = {
+            "history": _texts(data.history),
+            "k": data.k,
+            "exclude_seen": data.exclude_seen,
+            "allow": _texts(data.allow),
+            "deny": _texts(data.deny),
+        }
+
+        def answers() -> list[Recommendation]:
+            return [recommendation(model, user, **rest) for user in users]
+
+        found = answers() if len(users) <= IN_LOOP_USERS else await asyncio.to_thread(answers)
+        return Recommendations(service.source.name, model.version, found)
+
+    @get("/similar/{item:str}", summary="Items like one item")
+    async def similar(
+        request: Request[Any, Any, Any],
+        item: Annotated[str, Parameter(description="The item's own id.")],
+        k: K = 20,
+    ) -> Similar:
+        """By the cosine of their features. 404 for an item that the model does not know."""
+        _only(request, ("k",))
+        model = service.model
+        if item not in model.bundle.item_rows:
+            raise NotFoundException(f"the model does not know item {item!r}")
+        answer = model.bundle.similar(item, k=k)
+        return Similar(item, _scored(answer), service.source.name, model.version)
+
+    @get("/health", summary="What is served")
+    async def health() -> Health:
+        """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
+        model, rejected = service.model, service.rejected
+        degraded = rejected is not None or service.registry_error is not None
+        return Health(
+            status="degraded" if degraded else "ok",
+            model=service.source.name,
+            alias=service.source.alias,
+            version=model.version,
+            users=len(model.bundle.user_ids),
+            items=len(model.bundle.item_ids),
+            dim=model.bundle.features.dim,
+            freqd=freqd.__version__,
+            rejected_version=None if rejected is None else rejected.version,
+            rejected_reason=None if rejected is None else rejected.reason,
+            registry_error=service.registry_error,
+        )
+
+    @get("/metrics", media_type=MediaType.TEXT, summary="Metrics for Prometheus")
+    async def metrics() -> Response[bytes]:
+        """Requests by route and status, seconds by route, answers by source, the version that is served."""
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @get("/", media_type=MediaType.HTML, include_in_schema=False)
+    async def page(request: Request[Any, Any, Any]) -> Response[str]:
+        return Response(_page(request.app.openapi_schema.to_schema()), media_type=MediaType.HTML)
+
+    @asynccontextmanager
+    async def following(_: Litestar) -> AsyncIterator[None]:
+        watch = asyncio.create_task(service.follow())
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    app = Litestar(
+        route_handlers=[recommend, recommend_many, similar, health, metrics, page],
+        lifespan=[following],
+        exception_handlers={HTTPException: _explain, InputError: _refuse},
+        openapi_config=OpenAPIConfig(
+            title="freqd", version=freqd.__version__, path="/schema", render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
+        ),
+        debug=False,
+    )  # fmt: skip
+    app.asgi_handler = _measured(app.asgi_handler, service.metrics)  # outermost, so that refusals are counted too
+    return app
+
+
+def _texts(ids: list[Id] | None) -> list[str] | None:
+    return None if ids is None else [str(value) for value in ids]
+
+
+def _only(request: Request[Any, Any, Any], names: tuple[str, ...]) -> None:
+    """Refuse query parameters that the route does not have: a misspelt one would silently do nothing."""
+    for name in request.query_params:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise HTTPException(f"{name}: there is no such query parameter; there are: {known}", status_code=400)
+
+
+def _explain(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    """Litestar's refusals as one message that names what is wrong."""
+    message = error.detail
+    extra = error.extra
+    if isinstance(extra, list) and extra:
+        message = "; ".join(
+            f"{entry['key']}: {entry['message']}" if entry.get("key") else str(entry["message"]) for entry in extra
+        )
+    return _problem(error.status_code, message)
+
+
+def _refuse(_: Request[Any, Any, Any], error: InputError) -> Response[dict[str, Any]]:
+    return _problem(400, error.problem)
+
+
+def _problem(status: int, message: str) -> Response[dict[str, Any]]:
+    return Response({"status": status, "error": message}, status_code=status, media_type=MediaType.JSON)
+
+
+def _measured(app: ASGIApp, metrics: Metrics) -> ASGIApp:
+    """Count and time every request."""
+
+    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, watched)
+        finally:
+            route = str(scope.get("path_template") or "none")
+            metrics.requests.labels(str(scope.get("method", "")), route, str(status)).inc()
+            metrics.seconds.labels(route).observe(time.perf_counter() - started)
+
+    return measured
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}"
+    "code{background:#f2f2f2;padding:.1em .3em}h2{margin-bottom:.2em;font-size:1.1rem}"
+    "td{padding:.1em 1em .1em 0;vertical-align:top}"
+)
+
+
+def _page(schema: Mapping[str, Any]) -> str:
+    """The OpenAPI schema as one page that needs nothing from elsewhere."""
+    parts = []
+    for path, operations in sorted(schema["paths"].items()):
+        for method, operation in operations.items():
+            rows = "".join(
+                f"<tr><td><code>{html.escape(p['name'])}</code></td><td>{html.escape(p.get('description', ''))}</td>"
+                f"<td>{_default(p.get('schema', {}))}</td></tr>"
+                for p in operation.get("parameters", [])
+            )
+            body = "<p>Body: <code>Question</code> as JSON, see the schema.</p>" if "requestBody" in operation else ""
+            parts.append(
+                f"<h2><code>{method.upper()} {html.escape(path)}</code> {html.escape(operation.get('summary', ''))}</h2>"
+                f"<p>{html.escape(operation.get('description', ''))}</p>{body}<table>{rows}</table>"
+            )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>freqd</title><style>{_STYLE}</style></head>'
+        f'<body><h1>freqd {html.escape(freqd.__version__)}</h1><p><a href="/schema/openapi.json">OpenAPI schema</a> · '
+        f'<a href="/health">health</a> · <a href="/metrics">metrics</a></p>{"".join(parts)}</body></html>'
+    )
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    return f"default {html.escape(str(schema['default']))}" if "default" in schema else "required"

@@ -1,0 +1,74 @@
+"""Environment of Prefect and MLflow: nothing leaves the machine, everything is kept below one folder.
+
+Both packages read their environment when they are imported, so this module imports neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.workspace import Workspace
+
+SWITCHES = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""What would call home, and the value that stops it. A user who sets one of them otherwise is obeyed."""
+
+
+def silence() -> None:
+    """Switch off every dependency's telemetry unless the user has decided otherwise."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+
+
+def share_cores() -> None:
+    """Let idle OpenMP threads sleep instead of spin: on a busy machine spinning makes small steps many times slower.
+
+    Read when torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def embed(workspace: Workspace) -> None:
+    """Point Prefect and MLflow at the workspace's servers if they are up, else at SQLite stores in the workspace.
+
+    ``PREFECT_API_URL`` and ``MLFLOW_TRACKING_URI`` win if they are set.
+
+    Raises:
+        InputError: the stores are on PostgreSQL, and the servers are down.
+        RuntimeError: Prefect is already imported, so that its settings can no longer be changed.
+    """
+    if "prefect" in sys.modules and os.environ.get("PREFECT_HOME") != str(workspace.prefect_home):
+        raise RuntimeError("embed() must be called before prefect is imported")
+    from tasks.servers import connect, no_proxy
+
+    servers = connect(workspace)
+    for folder in (workspace.prefect_home, workspace.mlflow_home):
+        folder.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "PREFECT_HOME": str(workspace.prefect_home),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{workspace.prefect_home}/prefect.db",
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(workspace.prefect_home / "results"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "MLFLOW_TRACKING_URI": workspace.mlflow_uri,
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        **servers,
+    }
+    os.environ["PREFECT_HOME"] = str(workspace.prefect_home)
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if servers:
+        os.environ.update(no_proxy(os.environ))

@@ -1,0 +1,30 @@
+"""What can be refused before anything is started or written."""
+
+from __future__ import annotations
+
+from freqd.config import RunConfig
+from freqd.data import check
+from freqd.data.source import own_bytes
+from freqd.distill import check_objectives
+from freqd.errors import InputError
+from freqd.models.brought import check_features
+from tasks.workspace import Workspace
+
+WHOLE_CHECK_BYTES = 64 * 2**20
+"""The user's own files up to this size are read and checked as a whole; larger ones are when ingest reads them."""
+
+
+def preflight(config: RunConfig, workspace: Workspace) -> None:
+    """Look at everything that the user gave.
+
+    Raises:
+        InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist.
+    """
+    check_objectives(config.distill.objectives)
+    size = own_bytes(config.data)
+    if config.teacher.features is not None:
+        check_features(config.teacher.features)
+    if 0 < size <= WHOLE_CHECK_BYTES:
+        found = check(config.data, seed=config.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+        if not found.ok:
+            raise InputError(found.problem, found.remedy)

@@ -1,0 +1,245 @@
+"""Stage 7: the student in the model registry, behind a gate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas import State
+
+import freqd
+from freqd.config import EvaluateConfig, RegistryConfig
+from freqd.data.types import Split
+from freqd.evaluate import Report
+from freqd.evaluate import evaluate as judge_ranking
+from freqd.features import FeatureTable, TrainedModel
+from freqd.gate import Candidate, Verdict, judge
+from freqd.provenance import versions
+from freqd.serve.bundle import Bundle
+from freqd.store import ArtifactRef, Facts
+from tasks import recommender_model, registry, tracking
+from tasks.context import RunContext
+from tasks.stage import Result, Tools, is_transient, run_stage
+
+UNKNOWN_ITEM_SCORE = -1e9
+DECISIONS = 5
+"""Attempts to judge against a champion that does not change meanwhile."""
+METRIC = "ndcg_at_10"
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "user")]),
+    outputs=Schema([ColSpec(kind, name) for name, kind in Bundle.columns.items()]),
+    params=ParamSchema([ParamSpec("k", "long", 20), ParamSpec("exclude_seen", "boolean", True)]),
+)
+
+
+@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def register(
+    context: RunContext,
+    split: ArtifactRef,
+    student: ArtifactRef,
+    report: ArtifactRef,
+    facts: ArtifactRef,
+    model_name: str,
+    lineage: dict[str, str],
+    config: RegistryConfig,
+    evaluation: EvaluateConfig,
+) -> State[Any]:
+    """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
+    store = context.workspace.store
+
+    def compute(tools: Tools) -> Result:
+        parts = store.open(split, Split)
+        features = store.open(student, TrainedModel).features
+        own = store.open(report, Report)
+        found = store.open(facts, Facts)
+        known = found.values
+        tools.progress(0.1, "writing the model")
+        version = _log_version(
+            context, Bundle.of(features, parts), own.metrics, model_name, {**lineage, **_numbers(own, known)}
+        )
+        tools.progress(0.7, "asking the gate")
+        challenger = Candidate(
+            version=str(version.version),
+            ndcg=own.metrics[METRIC],
+            coverage=own.metrics["coverage_at_10"],
+            n_bytes=features.n_bytes,
+            latency_ms=found.measured["latency"]["student"]["median_ms"],
+        )
+        tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
+        verdict = _gate(
+            context,
+            model_name,
+            challenger.version,
+            lambda present: _decide(context, challenger, present, parts, own, known, model_name, config, evaluation),
+            evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
+        )
+        for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
+            tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
+        create_table_artifact(
+            [check.model_dump() for check in verdict.checks],
+            key="gate",
+            description=f"{model_name} version {version.version}: {verdict.verdict}. " + "; ".join(verdict.reasons),
+        )
+        result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
+        headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+        return Result({"registration": Facts(result)}, headline, {"promoted": int(verdict.promoted)})
+
+    def confirm(refs: Any) -> bool:
+        entry = store.open(refs["registration"], Facts).values
+        try:
+            tracking.client().get_model_version(entry["name"], entry["version"])
+        except MlflowException:
+            return False
+        return True
+
+    return run_stage(
+        context,
+        "register",
+        inputs={"split": split, "student": student, "report": report, "facts": facts},
+        settings={
+            **config.model_dump(mode="json"),
+            "model_name": model_name,
+            "evaluation": evaluation.model_dump(mode="json"),
+            "seed": context.seed,
+        },
+        code=["freqd.gate", "freqd.serve.bundle"],
+        compute=compute,
+        confirm=confirm,
+    )
+
+
+def _gate(
+    context: RunContext,
+    model_name: str,
+    version: str,
+    decide: Callable[[ModelVersion | None], Verdict],
+    evidence: dict[str, Any],
+) -> Verdict:
+    """Judge against the present champion and do what the verdict says; judge again if another took its place."""
+    who = f"gate of run {context.run_name}"
+    for _ in range(DECISIONS):
+        present = registry.champion_of(model_name)
+        verdict = decide(present)
+        found = {
+            **evidence,
+            "checks": [check.model_dump() for check in verdict.checks],
+            "difference": verdict.difference,
+        }
+        options: dict[str, Any] = {"who": who, "why": "; ".join(verdict.reasons), "evidence": found}
+        against = None if present is None else str(present.version)
+        try:
+            if verdict.promoted:
+                registry.promote(context.workspace, model_name, version, against=against, **options)
+            else:
+                registry.refuse(context.workspace, model_name, version, against=against, **options)
+        except registry.ChampionMoved:
+            continue
+        return verdict
+    raise registry.ChampionMoved(
+        f"the champion of {model_name} changed {DECISIONS} times while version {version} was judged"
+    )
+
+
+def _numbers(own: Report, known: dict[str, Any]) -> dict[str, str]:
+    closed = known["gap_closed"]["value"]
+    return {
+        "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
+        "freqd.recall_at_10": f"{own.metrics['recall_at_10']:.6f}",
+        "freqd.gap_closed": "none" if closed is None else f"{closed:.4f}",
+    }
+
+
+def _log_version(
+    context: RunContext, bundle: Bundle, metrics: dict[str, float], model_name: str, tags: dict[str, str]
+) -> ModelVersion:
+    """Log the bundle as a model of the parent run and register it; the new version."""
+    example = pd.DataFrame({"user": [str(bundle.user_ids[0])]})
+    package = Path(freqd.__file__).parent
+    pins = versions()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mlflow.start_run(run_id=context.mlflow_run_id, log_system_metrics=False),
+    ):
+        bundle.write(Path(folder))
+        info = mlflow.pyfunc.log_model(
+            name="student",
+            python_model=recommender_model.__file__,
+            artifacts={"bundle": folder},
+            code_paths=[str(package)],
+            signature=SIGNATURE,
+            input_example=example,
+            pip_requirements=[f"{p}=={pins[p]}" for p in ("mlflow", "numba", "numpy", "polars", "scipy")]
+            + ["pandas", "pydantic", "safetensors", "threadpoolctl"],
+            params={"dim": bundle.features.dim, "bytes": bundle.features.n_bytes},
+            tags={k: v for k, v in tags.items() if v},
+        )
+        mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
+        version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
+    tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
+    return version
+
+
+def _decide(
+    context: RunContext,
+    challenger: Candidate,
+    present: ModelVersion | None,
+    parts: Split,
+    own: Report,
+    known: dict[str, Any],
+    model_name: str,
+    config: RegistryConfig,
+    evaluation: EvaluateConfig,
+) -> Verdict:
+    rng = np.random.default_rng(context.seed)
+    closed = known["gap_closed"]["value"]
+    if present is None:
+        return judge(challenger, None, None, closed, config, evaluation, rng)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model_name}/{present.version}"))
+    bundle = Bundle.read(folder / "artifacts" / _bundle_folder(folder))
+    features, known_users = align(bundle, parts)
+    theirs = judge_ranking(features, parts, evaluation)
+    same = known_users[own.users]
+    champion = Candidate(
+        version=str(present.version),
+        ndcg=theirs.metrics[METRIC],
+        coverage=theirs.metrics["coverage_at_10"],
+        n_bytes=bundle.features.n_bytes,
+        latency_ms=challenger.latency_ms,
+    )
+    pair = (own.per_user[METRIC][same], theirs.per_user[METRIC][same])
+    return judge(challenger, champion, pair, closed, config, evaluation, rng)
+
+
+def _bundle_folder(model: Path) -> str:
+    """Name of the folder below ``artifacts`` that holds the bundle: MLflow keeps the name of the folder it copied."""
+    return next(p.parent.name for p in (model / "artifacts").glob("*/features.safetensors"))
+
+
+def align(bundle: Bundle, parts: Split) -> tuple[FeatureTable, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """A registered model's features in the row order of ``parts``, and which users it knows.
+
+    Items that the model does not know can never be recommended: one more column gives them a very low score.
+    """
+
+    def rows(own: Any, wanted: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+        place = {str(name): row for row, name in enumerate(own)}
+        return np.fromiter((place.get(str(name), -1) for name in wanted), np.int64, len(wanted))
+
+    user, item = rows(bundle.user_ids, parts.user_ids), rows(bundle.item_ids, parts.item_ids)
+    users = np.ones((len(user), bundle.features.dim + 1), np.float32)
+    users[:, :-1] = bundle.features.users[user] * (user >= 0)[:, None]
+    items = np.zeros((len(item), bundle.features.dim + 1), np.float32)
+    items[:, :-1] = bundle.features.items[item] * (item >= 0)[:, None]
+    items[item < 0, -1] = UNKNOWN_ITEM_SCORE
+    return FeatureTable(users, items), user >= 0

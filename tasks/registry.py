@@ -1,0 +1,279 @@
+"""The model registry: what is in it, and the one way by which a version becomes champion.
+
+MLflow's alias call takes no expected value, so the last writer wins. Here every move holds a lock of the working
+directory and reads the champion again right before it switches; a decision that rests on another champion is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from filelock import FileLock
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from freqd.errors import FreqdError, InputError
+from tasks import tracking
+from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
+from tasks.workspace import Workspace
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
+"""Tags of a version that hold its headline numbers."""
+
+
+class ChampionMoved(FreqdError):
+    """The champion is no longer the one that a decision was made against; decide again."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a promotion or a roll-back did; ``changed`` is False if the version was champion already."""
+
+    model: str
+    version: str
+    previous: str | None
+    changed: bool
+
+
+def trail(workspace: Workspace) -> AuditTrail:
+    """The audit trail of a working directory."""
+    return AuditTrail.of(workspace.root)
+
+
+def champion_of(model: str) -> ModelVersion | None:
+    """The version with alias ``champion``, or None."""
+    try:
+        return tracking.client().get_model_version_by_alias(model, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def aliases_of(model: str, version: str) -> list[str]:
+    """The aliases that a version has at this moment."""
+    return sorted(tracking.client().get_model_version(model, version).aliases)
+
+
+def names() -> list[str]:
+    """All registered models."""
+    return sorted(str(model.name) for model in tracking.client().search_registered_models())
+
+
+def resolve(name: str | None) -> str:
+    """The registered model ``name``, or the only one.
+
+    Raises:
+        InputError: there is no such model, or it must be named.
+    """
+    known = names()
+    if not known:
+        raise InputError("no model is registered", "run `freqd run` first, or name the --workdir it used")
+    if name is None and len(known) == 1:
+        return known[0]
+    if name in known:
+        return str(name)
+    problem = "more than one model is registered" if name is None else f"there is no registered model {name!r}"
+    raise InputError(problem, f"name one with --name; models are: {', '.join(known)}")
+
+
+def versions(model: str) -> list[ModelVersion]:
+    """All versions with their aliases, the latest first."""
+    found = tracking.client().search_model_versions(f"name = '{_quoted(model)}'", max_results=1000)
+    return sorted((find(model, str(v.version)) for v in found), key=lambda v: -int(v.version))
+
+
+def find(model: str, version: str) -> ModelVersion:
+    """A version by its number or by one of its aliases.
+
+    Raises:
+        InputError: there is none.
+    """
+    client = tracking.client()
+    try:
+        if version.isdecimal():
+            return client.get_model_version(model, version)
+        return client.get_model_version_by_alias(model, version)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        known = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=1000)
+        numbers = ", ".join(sorted((str(v.version) for v in known), key=int)[-20:]) or "none"
+        raise InputError(
+            f"model {model} has no version {version!r}", f"versions are: {numbers}; see `freqd models list`"
+        ) from error
+
+
+def promote(
+    workspace: Workspace,
+    model: str,
+    version: str,
+    *,
+    who: str,
+    why: str,
+    evidence: Mapping[str, Any],
+    what: str = PROMOTE,
+    against: str | None = "any",
+) -> Move:
+    """Make a version the champion: locked, checked against the present champion, written down, then switched.
+
+    The entry in the trail comes before the switch, since a move without an entry would be worse than an entry
+    without a move; a switch that fails leaves a second entry that says so.
+
+    Args:
+        workspace: holds the lock and the trail.
+        model: name of the registered model.
+        version: the version, which exists.
+        who: who or what decided.
+        why: the reason in words.
+        evidence: what the decision rests on.
+        what: PROMOTE or ROLLBACK.
+        against: version of the champion that the decision was made against, None if there was none; "any" for a
+            decision that does not depend on it.
+
+    Raises:
+        ChampionMoved: the champion is another one than ``against``.
+        InputError: the version does not exist.
+    """
+    with lock(workspace, model):
+        entry = find(model, version)
+        present = champion_of(model)
+        previous = None if present is None else str(present.version)
+        if previous == str(entry.version):
+            return Move(model, previous, previous, changed=False)
+        if against not in ("any", previous):
+            raise ChampionMoved(
+                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
+            )
+        move = Move(model, str(entry.version), previous, changed=True)
+        record: dict[str, Any] = {"who": who, "model": model, "version": move.version, "previous": previous}
+        trail(workspace).append(what, why=why, evidence=evidence, **record)
+        try:
+            for label, value in (
+                ("champion_by", who),
+                ("champion_since", datetime.now(UTC).isoformat(timespec="seconds")),
+                ("champion_after", previous or "none"),
+                ("champion_why", why),
+            ):
+                tracking.client().set_model_version_tag(model, move.version, f"freqd.{label}", value[:4000])
+            tracking.client().set_registered_model_alias(model, CHAMPION, move.version)
+        except BaseException as error:
+            trail(workspace).append(FAIL, why=f"the registry refused: {error}"[:500], evidence={}, **record)
+            raise
+    return move
+
+
+def refuse(
+    workspace: Workspace,
+    model: str,
+    version: str,
+    *,
+    who: str,
+    why: str,
+    evidence: Mapping[str, Any],
+    against: str | None,
+) -> None:
+    """Write down that a version was not made champion, and why."""
+    trail(workspace).append(REFUSE, who=who, model=model, version=version, previous=against, why=why, evidence=evidence)
+
+
+def rollback(workspace: Workspace, model: str, *, who: str, why: str) -> Move:
+    """Make the champion's predecessor the champion again, as the audit trail knows it.
+
+    Doing it again goes one champion further back.
+
+    Raises:
+        InputError: there is no champion, or no predecessor, or it was deleted.
+    """
+    with lock(workspace, model):
+        present = champion_of(model)
+        if present is None:
+            raise InputError(
+                f"model {model} has no champion", "promote a version with `freqd promote VERSION --why ...`"
+            )
+        champion = str(present.version)
+        earlier = find(model, trail(workspace).before(model, champion))
+        return promote(
+            workspace,
+            model,
+            str(earlier.version),
+            who=who,
+            why=why,
+            evidence=evidence_of(earlier),
+            what=ROLLBACK,
+            against=champion,
+        )
+
+
+def lock(workspace: Workspace, model: str) -> FileLock:
+    """The lock of all moves of a model in this working directory; the process that holds it may take it again."""
+    folder = workspace.root / "store" / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"promotion-{model}.lock", is_singleton=True)
+
+
+def evidence_of(version: ModelVersion) -> dict[str, Any]:
+    """What the registry says of a version: its numbers, its data, and what the gate thought of it."""
+    labels = (*SHOWN, "data_digest", "student_digest", "run", "verdict", "reasons")
+    return {label: version.tags[f"freqd.{label}"] for label in labels if f"freqd.{label}" in version.tags}
+
+
+def compare(model: str, one: str, other: str) -> dict[str, Any]:
+    """Two versions side by side.
+
+    Returns ``versions`` (their numbers), ``metrics`` and ``params`` (name -> pair of values; parameters only where they
+    differ), and ``same_data``: whether the metrics were measured on the same split and so may be compared.
+
+    Raises:
+        InputError: a version does not exist.
+    """
+    pair = [find(model, one), find(model, other)]
+    runs = [_run(version) for version in pair]
+    metrics = [{k: v for k, v in run.data.metrics.items() if k.startswith("student_")} if run else {} for run in runs]
+    params = [run.data.params if run else {} for run in runs]
+    digests = [version.tags.get("freqd.data_digest") for version in pair]
+    return {
+        "model": model,
+        "versions": [str(version.version) for version in pair],
+        "same_data": digests[0] is not None and digests[0] == digests[1],
+        "metrics": {k: [m.get(k) for m in metrics] for k in sorted(set(metrics[0]) | set(metrics[1]))},
+        "params": {
+            k: [p.get(k) for p in params]
+            for k in sorted(set(params[0]) | set(params[1]))
+            if params[0].get(k) != params[1].get(k)
+        },
+    }
+
+
+def describe(version: ModelVersion) -> dict[str, Any]:
+    """Everything worth knowing of one version."""
+    return {
+        "name": version.name,
+        "version": str(version.version),
+        "aliases": sorted(version.aliases),
+        "created": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        "mlflow_run": version.run_id or "",
+        "tags": dict(sorted(version.tags.items())),
+    }
+
+
+def _run(version: ModelVersion) -> Any:
+    """The run that made a version; None if it was deleted for good."""
+    if not version.run_id:
+        return None
+    try:
+        return tracking.client().get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")

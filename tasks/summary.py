@@ -1,0 +1,185 @@
+"""The summary of a run: the one content that the file, MLflow, Prefect and the report show."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.context import FlowRunContext
+
+import freqd
+from freqd import provenance
+from freqd.config import RunConfig
+from freqd.data.types import PARTS, Split
+from freqd.evaluate import Report
+from freqd.features import TrainedModel
+from freqd.report import figures, html, text
+from freqd.spectral import SideFilters, Spectrum
+from freqd.store import ArtifactRef, Facts, text_digest, write_atomic
+from tasks import tracking
+from tasks.context import RunContext, StageOutcome
+from tasks.registry import aliases_of
+
+SHOWN_IN_PREFECT = ("quality_size", "spectrum_user", "spectrum_item", "learning")
+
+
+@task(name="report")
+def report(context: RunContext, config: RunConfig, outcomes: dict[str, StageOutcome]) -> dict[str, Any]:
+    """Collect the summary, write it with the report and the figures, and hand both to MLflow and Prefect."""
+    summary = collect(context, config, outcomes)
+    context.folder.mkdir(parents=True, exist_ok=True)
+    stages = text_digest(*(f"{name}={outcome.digest}" for name, outcome in outcomes.items()))
+    images = _images(context, summary, stages)
+    page = html.render(summary, images)
+    write_atomic(context.folder / "summary.json", json.dumps(summary, indent=1))
+    write_atomic(context.folder / "report.html", page)
+    for name, image in images.items():
+        write_atomic(context.folder / "figures" / f"{name}.png", image)
+
+    metrics: dict[str, Any] = {f"{m}_{k}": v for m, values in summary["metrics"].items() for k, v in values.items()}
+    metrics["gap_closed"] = summary["gap_closed"]["value"]
+    for name, values in summary["models"].items():
+        metrics |= {f"{name}_parameters": values["parameters"], f"{name}_bytes": values["bytes"]}
+    tags = {"freqd.cached_stages": ",".join(summary["cached_stages"]), "freqd.advice": " ".join(summary["advice"])}
+    tracking.log(context.mlflow_run_id, metrics=metrics, tags=tags)
+    for path in (context.folder / "summary.json", context.folder / "report.html"):
+        tracking.log_file(context.mlflow_run_id, path)
+    for path in sorted((context.folder / "figures").glob("*.png")):
+        tracking.log_file(context.mlflow_run_id, path, "figures")
+
+    create_markdown_artifact(text.markdown(summary), key="result", description=summary["run"])
+    for name in SHOWN_IN_PREFECT:
+        if name in images:
+            create_image_artifact(html.data_uri(images[name]), key=name.replace("_", "-"), description=summary["run"])
+    get_run_logger().info("report: %s", context.folder / "report.html")
+    return summary
+
+
+def _images(context: RunContext, summary: dict[str, Any], stages: str) -> dict[str, bytes]:
+    """The figures; those of an earlier run with the very same stages and drawing code are used again."""
+    folder = context.workspace.runs / ".figures"
+    earlier = folder / text_digest(stages, provenance.code_digest(["freqd.report.*"]))
+    if not earlier.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder))
+        for name, image in figures.all_figures(summary).items():
+            (new / f"{name}.png").write_bytes(image)
+        new.rename(earlier)
+    return {path.stem: path.read_bytes() for path in sorted(earlier.glob("*.png"))}
+
+
+def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, StageOutcome]) -> dict[str, Any]:
+    """Everything that the run found, as one JSON-able dictionary."""
+    store = context.workspace.store
+    refs: dict[str, ArtifactRef] = {}
+    for outcome in outcomes.values():
+        refs |= {f"{outcome.name}.{label}": ref for label, ref in outcome.refs.items()}
+    split = store.open(refs["ingest.split"], Split)
+    spectrum = store.open(refs["spectrum.spectrum"], Spectrum)
+    evaluated = store.open(refs["evaluate.facts"], Facts)
+    facts, latency = evaluated.values, evaluated.measured["latency"]
+    names = [name for name in ("teacher", "scratch", "svd", "student") if f"evaluate.{name}" in refs]
+    reports = {name: store.open(refs[f"evaluate.{name}"], Report) for name in names}
+    where = {"teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd", "student": "distill.student"}
+    models = {name: store.open(refs[where[name]], TrainedModel) for name in names}
+    flow_run = FlowRunContext.get()
+    summary: dict[str, Any] = {
+        "freqd": freqd.__version__,
+        "run": context.run_name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workdir": context.workdir,
+        "data": {
+            **split.info,
+            "users": split.n_users,
+            "items": split.n_items,
+            "interactions": sum(len(split.part(part)) for part in PARTS),
+            "digest": refs["ingest.split"].digest,
+        },
+        "protocol": config.evaluate.protocol,
+        "metrics": {name: found.metrics for name, found in reports.items()},
+        "evaluated": {
+            "users": reports["student"].n_users_evaluated,
+            "skipped": reports["student"].n_users_skipped,
+        },
+        "intervals": facts["intervals"],
+        "gap_closed": facts["gap_closed"],
+        "models": {name: {**described, **latency[name]} for name, described in facts["models"].items()},
+        "groups": {name: found.groups for name, found in reports.items()},
+        "spectrum": {
+            "edges": spectrum.edges.tolist(),
+            "method": {"user": spectrum.user.method, "item": spectrum.item.method},
+            "base_ndcg": spectrum.base_ndcg,
+            "filters": {
+                "feature": _filters(spectrum.feature_filters),
+                "ranking": _filters(spectrum.ranking_filters),
+            },
+            "trials": spectrum.trials,
+            "reason": spectrum.reason,
+        },
+        "training": {name: {"history": model.history, "info": model.info} for name, model in models.items()},
+        "stages": [
+            {"name": o.name, "seconds": o.seconds, "peak_bytes": o.peak_bytes, "cached": o.cached, "digest": o.digest}
+            for o in outcomes.values()
+        ],
+        "artifacts": {name: ref.model_dump() for name, ref in refs.items()},
+        "cached_stages": [o.name for o in outcomes.values() if o.cached],
+        "mlflow": {
+            "run_id": context.mlflow_run_id,
+            "experiment_id": context.mlflow_experiment_id,
+            "tracking_uri": tracking.client().tracking_uri,
+        },
+        "prefect": {"flow_run_id": str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else ""},
+        "model": None,
+        "gate": None,
+        "config": config.model_dump(mode="json"),
+        "environment": provenance.environment(),
+    }
+    for name, side in (("user", spectrum.user), ("item", spectrum.item)):
+        summary["spectrum"][name] = {
+            "energy": side.energies.tolist(),
+            "density": side.density.tolist(),
+            "importance_only": side.importance_only.tolist(),
+            "importance_without": side.importance_without.tolist(),
+            "mastery": {model: values[name] for model, values in facts["mastery"].items()},
+        }
+    if "register.registration" in refs:
+        entry = store.open(refs["register.registration"], Facts).values
+        aliases = aliases_of(entry["name"], entry["version"])
+        summary["model"] = {"name": entry["name"], "version": entry["version"], "aliases": aliases}
+        summary["gate"] = entry["gate"]
+    summary["advice"] = advise(summary)
+    return summary
+
+
+def _filters(filters: SideFilters) -> dict[str, Any]:
+    sides = (("user", filters.user), ("item", filters.item))
+    return {name: {"label": found.label(), **found.model_dump(mode="json")} for name, found in sides}
+
+
+def advise(summary: Mapping[str, Any]) -> list[str]:
+    """What the numbers mean for what to do next; empty if all is well."""
+    advice = []
+    metrics, intervals = summary["metrics"], summary["intervals"]
+    apart = intervals.get("teacher_minus_scratch")
+    if apart is not None and apart["low"] <= 0:
+        beats = (
+            "does not beat"
+            if metrics["teacher"]["ndcg_at_10"] <= metrics["scratch"]["ndcg_at_10"]
+            else "does not beat beyond chance"
+        )
+        advice.append(
+            f"The teacher {beats} a student of {summary['models']['student']['dim']} numbers trained alone, so there is little to "
+            "distil: try other teachers (--set teacher.kind=..., more sizes in teacher.factors), more data, or serve the small model."
+        )
+    behind = intervals["student_minus_teacher"]
+    if behind["high"] < 0:
+        advice.append(
+            "The student ranks worse than its teacher beyond chance: try a larger student (--set distill.dim=...) or more epochs."
+        )
+    return advice

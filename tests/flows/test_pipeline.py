@@ -1,0 +1,198 @@
+"""The whole flow on planted data: what it leaves behind, what it does again, what it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+
+from flows.pipeline import pipeline
+from freqd import provenance
+from freqd.config import RunConfig
+from freqd.settings import build, parse_assignment
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+STAGES = ["ingest", "graph", "teacher", "scratch", "svd", "spectrum", "distill", "evaluate", "register"]
+SMALL = (
+    "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
+    "distill.dim=4", "distill.epochs=4", "distill.scratch_epochs=6", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=4",
+    "evaluate.bootstrap_samples=200",
+)  # fmt: skip
+
+
+def config(source: Path, *changes: str) -> RunConfig:
+    return build([{"data": {"source": [str(source)]}}, *map(parse_assignment, (*SMALL, *changes))])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
+    path = tmp_path_factory.mktemp("data") / "purchases.csv"
+    planted().write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def first(source: Path, workdir: Path, prefect_server: None) -> dict[str, Any]:
+    return pipeline(config(source), workdir=str(workdir), run_name="first")
+
+
+def rerun(source: Path, workdir: Path, *changes: str, **options: Any) -> dict[str, Any]:
+    return pipeline(
+        config(source, *changes), workdir=str(workdir), run_name=options.pop("run_name", "again"), **options
+    )
+
+
+def test_every_stage_runs_and_the_summary_is_complete(first: dict[str, Any], workdir: Path) -> None:
+    assert [stage["name"] for stage in first["stages"]] == STAGES
+    assert first["cached_stages"] == []
+    assert set(first["metrics"]) == {"teacher", "scratch", "svd", "student"}
+    for metrics in first["metrics"].values():
+        assert {"ndcg_at_10", "recall_at_10", "ndcg_at_20", "coverage_at_10"} <= set(metrics)
+    assert first["data"]["users"] == 200
+    assert first["models"]["student"]["parameters"] == 4 * (first["data"]["users"] + first["data"]["items"])
+    assert all(stage["seconds"] > 0 and stage["peak_bytes"] > 2**20 for stage in first["stages"])
+    assert json.loads((workdir / "runs" / "first" / "summary.json").read_text()) == first
+
+
+def test_the_teacher_learns_the_planted_structure_and_the_student_follows(first: dict[str, Any]) -> None:
+    metrics = first["metrics"]
+    assert metrics["teacher"]["recall_at_10"] > 2 * 10 / first["data"]["items"]
+    assert metrics["student"]["ndcg_at_10"] > 0.7 * metrics["teacher"]["ndcg_at_10"]
+
+
+def test_mlflow_has_a_parent_with_a_child_a_stage(first: dict[str, Any]) -> None:
+    client = MlflowClient()
+    parent = client.get_run(first["mlflow"]["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["distill.dim"] == "4"
+    assert parent.data.metrics["student_ndcg_at_10"] == first["metrics"]["student"]["ndcg_at_10"]
+    assert parent.data.tags["prefect.flow_run_id"] == first["prefect"]["flow_run_id"]
+    assert parent.inputs.dataset_inputs[0].dataset.name == first["data"]["name"]
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"summary.json", "report.html", "figures"}
+    children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    assert {child.info.run_name for child in children} == set(STAGES)
+    assert {child.info.status for child in children} == {"FINISHED"}
+
+
+def test_the_registered_student_answers_like_the_summary_says(first: dict[str, Any], source: Path) -> None:
+    import mlflow
+
+    name, version = first["model"]["name"], first["model"]["version"]
+    assert first["model"]["aliases"] == ["challenger", "champion"]
+    tags = MlflowClient().get_model_version(name, version).tags
+    assert tags["freqd.data_digest"] == first["data"]["digest"]
+    assert tags["freqd.seed"] == "0"
+    model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    answer = model.predict(pl.DataFrame({"user": ["u0003", "nobody"]}).to_pandas(), params={"k": 5})
+    assert list(answer["rank"]) == [1, 2, 3, 4, 5] * 2
+    assert list(answer["source"]) == ["model"] * 5 + ["popularity"] * 5
+    bought = set(pl.read_csv(source).filter(pl.col("user") == "u0003")["item"])
+    assert not bought & set(answer["item"][:5])
+
+
+def test_no_pickle_is_in_the_registered_model(first: dict[str, Any]) -> None:
+    import mlflow
+
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{first['model']['name']}/{first['model']['version']}"))
+    assert [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}] == []
+
+
+def test_prefect_shows_every_stage_and_its_artifacts(first: dict[str, Any]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+
+    flow_run = first["prefect"]["flow_run_id"]
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+        names = {run.name.rsplit("-", 1)[0] for run in runs}
+        kinds = {
+            a.type
+            for a in client.read_artifacts(
+                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+            )
+        }
+    assert names >= {*STAGES, "report"}
+    assert {"table", "markdown", "image"} <= kinds
+
+
+def test_an_identical_run_is_all_cached_and_registers_nothing_new(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    again = rerun(source, workdir)
+    assert again["cached_stages"] == STAGES
+    assert again["metrics"] == first["metrics"]
+    assert again["model"] == first["model"]
+
+
+def test_one_setting_reruns_only_what_depends_on_it(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    again = rerun(source, workdir, "distill.epochs=3")
+    assert again["cached_stages"] == ["ingest", "graph", "teacher", "scratch", "svd", "spectrum"]
+    again = rerun(source, workdir, "evaluate.ks=[5]")
+    assert "distill" in again["cached_stages"]
+    assert "evaluate" not in again["cached_stages"]
+    assert "ndcg_at_5" in again["metrics"]["student"]
+
+
+def test_a_challenger_that_is_not_better_ends_well_but_is_not_promoted(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    again = rerun(source, workdir, "distill.dim=2", "distill.epochs=1")
+    assert again["gate"]["promoted"] is False
+    assert again["gate"]["champion"] == first["model"]["version"]
+    assert again["gate"]["reasons"]
+    assert again["model"]["aliases"] == ["challenger"]
+    tags = MlflowClient().get_model_version(again["model"]["name"], again["model"]["version"]).tags
+    assert tags["freqd.verdict"] == "not promoted"
+
+
+def test_a_damaged_artifact_is_made_again(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    victim = next((workdir / "store" / "artifacts" / "graphs").glob("*/*.npz"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    victim.write_bytes(bytes(content))
+    again = rerun(source, workdir)
+    assert again["cached_stages"] == [name for name in STAGES if name != "graph"]
+    assert again["metrics"] == first["metrics"]
+
+
+def test_changed_code_reruns_what_uses_it(
+    first: dict[str, Any], source: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = provenance._module
+    monkeypatch.setattr(
+        provenance, "_module", lambda name: ("changed", ()) if name == "freqd.distill.svd" else original(name)
+    )
+    again = rerun(source, workdir)
+    assert again["cached_stages"] == ["ingest", "graph", "teacher", "scratch", "spectrum", "evaluate", "register"]
+
+
+def test_changed_data_is_noticed_and_ids_stay(
+    first: dict[str, Any], source: Path, workdir: Path, planted: Callable[..., pl.DataFrame], tmp_path: Path
+) -> None:
+    grown = tmp_path / "grown" / source.name
+    grown.parent.mkdir()
+    newcomer = planted().filter(pl.col("user") == "u0000").with_columns(user=pl.lit("a-newcomer"))
+    pl.concat([newcomer, planted()]).write_csv(grown)
+    again = rerun(grown, workdir, until="ingest")
+    old = pl.read_parquet(
+        next((workdir / "store" / "artifacts" / "split" / first["data"]["digest"]).glob("users.parquet"))
+    )
+    new = pl.read_parquet(Path(again["stages"][0]["refs"]["split"]["uri"]) / "users.parquet")
+    assert new["id"].to_list() == [*old["id"].to_list(), "a-newcomer"]
+
+
+def test_a_stage_that_is_forced_gives_the_same_result(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    again = rerun(source, workdir, force=("distill",))
+    assert "distill" not in again["cached_stages"]
+    assert again["metrics"] == first["metrics"]

@@ -1,0 +1,36 @@
+"""The layers, and what must never be in the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_layers_hold() -> None:
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_library_knows_neither_prefect_nor_mlflow() -> None:
+    pattern = re.compile(r"^\s*(import|from) (prefect|mlflow)\b", re.MULTILINE)
+    assert [p.name for p in (ROOT / "freqd").rglob("*.py") if pattern.search(p.read_text())] == []
+
+
+def test_no_pickle_is_read_or_written() -> None:
+    pattern = re.compile(r"import pickle|cloudpickle|joblib|torch\.(load|save)\(|allow_pickle=True|pickle\.(load|dump)")
+    sources = [p for package in ("freqd", "tasks", "flows") for p in (ROOT / package).rglob("*.py")]
+    assert [p.name for p in sources if pattern.search(p.read_text())] == []
+
+
+def test_the_mlflow_folder_does_not_shadow_the_package() -> None:
+    assert not (ROOT / "mlflow" / "__init__.py").exists()

@@ -1,0 +1,65 @@
+"""Every freqd command in the docs is run, in order, as a reader would run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = [
+    "--set", "teacher.factors=8", "--set", "teacher.regularization=10.0", "--set", "teacher.alpha=10.0", "--set", "teacher.iterations=2",
+    "--set", "distill.dim=2", "--set", "distill.epochs=1", "--set", "distill.scratch_epochs=1", "--set", "distill.scratch_weight_decay=1e-3",
+]  # fmt: skip
+PAGES = ["README.md", "docs/guide.md"]
+
+
+def commands(page: str) -> list[list[str]]:
+    """The freqd commands of a page's bash blocks, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] == "freqd"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_work(page: str, tmp_path: Path, planted: Callable[..., pl.DataFrame]) -> None:
+    rows = planted()
+    rows.with_columns(customer="user", sku="item").write_csv(tmp_path / "purchases.csv")
+    users, items = (rows[name].unique().sort().to_numpy().astype(str) for name in ("user", "item"))
+    rng = np.random.default_rng(0)
+    tables = {"users": rng.random((len(users), 4), np.float32), "items": rng.random((len(items), 4), np.float32)}
+    np.savez(tmp_path / "embeddings.npz", user_ids=users, item_ids=items, **tables)
+    found = commands(page)
+    assert found, f"{page} shows no command"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    for words in found:
+        small = SMALL if words[1] == "run" else []
+        done = subprocess.run(
+            [Path(sys.executable).parent / "freqd", *words[1:], *small],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]))
+def test_links_between_the_docs_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+
+
+def test_the_docs_name_only_settings_that_exist() -> None:
+    from freqd.config import RunConfig, describe
+
+    known = {row[0] for row in describe(RunConfig)}
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for name in re.findall(r"--set\s+\"?([a-z_.]+)=", page.read_text()):
+            assert name in known | {"section.key"}, f"{page.name} names the setting {name}"
