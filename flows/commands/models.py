@@ -16,6 +16,8 @@ Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")]
 
+WIDTH = 160
+
 models_app = App(name="models", help="Look at registered models: list, show and compare versions.")
 
 
@@ -31,16 +33,16 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
     if not rows:
         console.print("no model is registered; `freqd run` registers one")
         return DONE
-    columns = ("model", "version", "aliases", "NDCG@10", "recall@10", "gap closed", "gate", "run", "created")
+    columns = ("model", "version", "aliases", "NDCG@10", "recall@10", "gap closed", "gate", "created", "run")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for row in rows:
         tags = {label.removeprefix("freqd."): value for label, value in row["tags"].items()}
         numbers = (_short(tags.get(label)) for label in registry.SHOWN)
         table.add_row(
             row["name"], row["version"], ", ".join(row["aliases"]), *numbers,
-            tags.get("verdict", ""), tags.get("run", ""), row["created"][:16].replace("T", " "),
+            tags.get("verdict", ""), row["created"][:16].replace("T", " "), tags.get("run", ""),
         )  # fmt: skip
-    console.print(table)
+    _print(table)
     return DONE
 
 
@@ -60,7 +62,7 @@ def models_show(version: Version, *, name: Name = None, as_json: AsJson = False,
         table.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
     for label, value in found["tags"].items():
         table.add_row(label.removeprefix("freqd."), value)
-    console.print(table)
+    _print(table)
     _show_entries(found["audit"])
     return DONE
 
@@ -85,14 +87,14 @@ def models_compare(
     for label, (a, b) in found["metrics"].items():
         apart = "" if a is None or b is None else f"{b - a:+.4g}"
         table.add_row(label.removeprefix("student_"), _short(a), _short(b), apart)
-    console.print(table)
+    _print(table)
     if not found["same_data"]:
         console.print("The two were judged on different data: their numbers must not be compared.")
     table = Table("setting", first, second, box=None, padding=(0, 2, 0, 0))
     for label, (a, b) in found["params"].items():
         table.add_row(label, "" if a is None else a, "" if b is None else b)
     if found["params"]:
-        console.print(table)
+        _print(table)
     else:
         console.print("Their settings are the same.")
     return DONE
@@ -197,6 +199,13 @@ def _show_entries(entries: list[dict[str, Any]]) -> None:
         before = f" (before: version {entry['previous']})" if entry["previous"] else ""
         line = f"{entry['time'][:19].replace('T', ' ')}  {entry['what']:<8}  {entry['model']} version {entry['version']}{before}"
         console.print(f"{line}, by {entry['who']}: {entry['why']}", markup=False, soft_wrap=True)
+
+
+def _print(table: Table) -> None:
+    """On a terminal as wide as it is, else wide enough to cut nothing off."""
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table, width=None if console.is_terminal else WIDTH, crop=False)
 
 
 def _short(value: Any) -> str:
