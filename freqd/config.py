@@ -202,7 +202,13 @@ class DistillConfig(Settings):
     scratch_epochs: int = Field(300, ge=1, le=100_000, description="Epochs at the most for the student trained alone.")
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
-    max_seconds: float | None = Field(None, gt=0.0, description="Time budget of one training; the best so far is kept.")
+    max_seconds: float = Field(
+        120.0,
+        gt=0.0,
+        le=1e7,
+        description="Time budget of the distillation, and as much for all trainings of the student alone together; "
+        "the best so far is kept, and the report says so.",
+    )
 
 
 class EvaluateConfig(Settings):

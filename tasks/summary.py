@@ -182,4 +182,11 @@ def advise(summary: Mapping[str, Any]) -> list[str]:
         advice.append(
             "The student ranks worse than its teacher beyond chance: try a larger student (--set distill.dim=...) or more epochs."
         )
+    for name, what in (("scratch", "The student trained alone"), ("student", "The distillation")):
+        if summary["training"].get(name, {}).get("info", {}).get("stopped") == "time":
+            flatters = ", so the gap closed may flatter the distillation" if name == "scratch" else ""
+            advice.append(
+                f"{what} was stopped by its time budget while it may still have improved{flatters}: "
+                "raise it with --set distill.max_seconds=..."
+            )
     return advice

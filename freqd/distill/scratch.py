@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def train_scratch(
 ) -> TrainedModel:
     """Train the student without a teacher, once for each step size and L2 strength; the best on validation is kept.
 
+    The trainings share the time budget of one distillation, so that both had the same.
+
     Args:
         split, config, seed, device, progress: as in ``distill``.
         checkpoint: file of the state; each training has its own beside it, with a number in the name.
@@ -48,14 +51,17 @@ def train_scratch(
             [],
             validate.train,
             validate=validate,
-            settings=fit_settings(config, config.scratch_epochs, learning_rate, weight_decay, device, base_weight=1.0),
+            settings=replace(
+                fit_settings(config, config.scratch_epochs, learning_rate, weight_decay, device, base_weight=1.0),
+                max_seconds=config.max_seconds / len(grid),
+            ),
             seed=seed,
             checkpoint=_numbered(checkpoint, number),
             progress=part,
         )
         trials.append(
             {"learning_rate": learning_rate, "weight_decay": weight_decay}
-            | {key: trained.info[key] for key in ("valid_ndcg_at_10", "best_epoch", "seconds")}
+            | {key: trained.info[key] for key in ("valid_ndcg_at_10", "best_epoch", "seconds", "stopped")}
         )
         if best is None or trained.info["valid_ndcg_at_10"] > best.info["valid_ndcg_at_10"]:
             best = trained

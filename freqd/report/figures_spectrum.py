@@ -44,7 +44,7 @@ def spectrum(summary: Summary, side: Side) -> bytes | None:
     for axes, panel in zip(grid, panels, strict=True):
         panel(axes, summary, side, bounds)
         axes.set_xlim(bounds[0], bounds[-1])
-        axes.set_xticks(bounds if len(bounds) <= 9 else np.linspace(bounds[0], bounds[-1], 9))
+        axes.set_xticks(_apart(bounds) if len(bounds) <= 9 else np.linspace(bounds[0], bounds[-1], 9))
     last = grid[-1]
     last.set_xlabel("Graph frequency λ: smooth, shared  ←          →  local detail, noise", fontsize=9, color=SOFT_INK)
     return png(figure)
@@ -63,6 +63,15 @@ def _knowledge(axes: Axes, summary: Summary, side: Side, bounds: list[float]) ->
     dress(axes, title=f"{PLURAL[side].capitalize()}: where the knowledge is", y="Share")
     _filters(axes, summary, side, bounds)
     legend(axes, loc="upper center", ncols=2, columnspacing=1.2)
+
+
+def _apart(bounds: list[float]) -> list[float]:
+    """The edges whose labels have room: none closer than a tenth of the axis to the one before."""
+    shown = bounds[:1]
+    for edge in bounds[1:]:
+        if edge - shown[-1] >= 0.1 * (bounds[-1] - bounds[0]):
+            shown.append(edge)
+    return shown
 
 
 def _filters(axes: Axes, summary: Summary, side: Side, bounds: list[float]) -> None:
