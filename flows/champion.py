@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from freqd.errors import InputError
 from freqd.serve import Bundle
 from tasks.environment import embed
+from tasks.servers import Stack
 from tasks.workspace import Workspace
 
 
@@ -25,7 +26,7 @@ def use_registry(workspace: Workspace) -> None:
     """
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return
-    if not (workspace.mlflow_home / "mlflow.db").is_file():
+    if Stack.running(workspace) is None and not (workspace.mlflow_home / "mlflow.db").is_file():
         raise InputError(
             f"there is no model registry below {workspace.root}",
             "run `freqd run` first, name its --workdir, or set MLFLOW_TRACKING_URI to an MLflow server",

@@ -99,6 +99,7 @@ def schedule(name: str, cron: str, timezone: str, config: RunConfig, workspace: 
             client.delete_deployment_schedule(deployment, entry.id)
         new = DeploymentScheduleCreate(schedule=when, active=True, parameters=parameters, slug=name)
         client.create_deployment_schedules(deployment, [new])
+        _plan_at_once(client, deployment)
     return next_times(cron, timezone, 3)
 
 
@@ -147,6 +148,7 @@ def set_active(name: str, active: bool) -> None:
         deployment = _deployment(client)
         for entry in _require(client, deployment, name):
             client.update_deployment_schedule(deployment, entry.id, active=active)
+        _plan_at_once(client, deployment)
 
 
 def remove(name: str) -> None:
@@ -199,6 +201,11 @@ def _deployment(client: SyncPrefectClient) -> UUID:
             "the Prefect server has no deployment of freqd",
             "`freqd up` makes it; prefect.yaml is for a server of yours",
         ) from error
+
+
+def _plan_at_once(client: SyncPrefectClient, deployment: UUID) -> None:
+    """Have runs planned now: the server looks every few seconds at changed deployments, at changed schedules once a minute."""
+    client.update_deployment(deployment, DeploymentUpdate(version=freqd.__version__))
 
 
 def _named(client: SyncPrefectClient, deployment: UUID, name: str) -> list[DeploymentSchedule]:

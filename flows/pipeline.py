@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from typing import Any
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas import State
 from prefect.context import FlowRunContext
 
@@ -32,7 +32,15 @@ EXPERIMENT = "freqd"
 DEFAULTS = RunConfig()
 
 
-@flow(name="freqd", flow_run_name="{run_name}", validate_parameters=True)
+def _shown_name() -> str:
+    """The run's name if it was given one; else a scheduled run is named after its data."""
+    given: dict[str, Any] = runtime.flow_run.parameters
+    config = given.get("config", DEFAULTS)
+    settings = config if isinstance(config, RunConfig) else RunConfig.model_validate(config)
+    return str(given.get("run_name") or new_run_name(settings))
+
+
+@flow(name="freqd", flow_run_name=_shown_name, validate_parameters=True)
 def pipeline(
     config: RunConfig = DEFAULTS,
     workdir: str | None = None,

@@ -134,10 +134,11 @@ def stores(workspace: Workspace) -> dict[str, str]:
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{workspace.prefect_home}/prefect.db",
             "MLFLOW_BACKEND_STORE_URI": workspace.mlflow_uri,
         }
-    rest = url.removeprefix("postgresql://")
-    joint = "&" if urlsplit(url).query else "?"
+    parts = urlsplit(url)
+    ours = parts._replace(scheme="postgresql+asyncpg", query=parts.query.replace("sslmode=", "ssl="))  # asyncpg's word
+    rest, joint = url.removeprefix("postgresql://"), "&" if parts.query else "?"
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": urlunsplit(ours),
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH": f"{PREFECT_SCHEMA},public",
         "MLFLOW_BACKEND_STORE_URI": (
             f"postgresql+psycopg://{rest}{joint}options={quote(f'-csearch_path={MLFLOW_SCHEMA}', safe='')}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.console import Console
 from rich.table import Table
 
 from flows.commands.common import BROKEN, DONE, Workdir, console, workspace_of
@@ -202,10 +203,10 @@ def _show_entries(entries: list[dict[str, Any]]) -> None:
 
 
 def _print(table: Table) -> None:
-    """On a terminal as wide as it is, else wide enough to cut nothing off."""
+    """On a terminal as wide as it is, else wide enough for a line a row."""
     for column in table.columns:
         column.overflow = "fold"
-    console.print(table, width=None if console.is_terminal else WIDTH, crop=False)
+    (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print(table)
 
 
 def _short(value: Any) -> str:

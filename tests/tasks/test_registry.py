@@ -14,8 +14,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from freqd.errors import InputError
+from freqd.gate import Verdict
 from tasks import registry
 from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
+from tasks.context import RunContext
+from tasks.register import _gate as gate
 from tasks.workspace import Workspace
 
 BY_HAND: dict[str, Any] = {"who": "ann@here", "why": "it is better", "evidence": {"ndcg_at_10": "0.2"}}
@@ -213,3 +216,43 @@ def test_a_torn_line_is_passed_over_and_does_not_swallow_the_next(tmp_path: Path
     _fill(trail, 1)
     assert [entry["version"] for entry in trail.entries()] == ["0", "1", "0"]
     assert trail.check() == [3]
+
+
+# -- the gate moves aliases the same way -----------------------------------------------------------------------------
+
+
+def _verdict(promoted: bool) -> Verdict:
+    words = "promoted" if promoted else "not promoted"
+    return Verdict(promoted=promoted, verdict=words, reasons=["because"], checks=[], champion=None, difference=None)
+
+
+def _context(workspace: Workspace) -> RunContext:
+    return RunContext(
+        workdir=str(workspace.root), run_name="mine", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=1
+    )  # fmt: skip
+
+
+def test_the_gate_judges_again_if_another_version_was_promoted_meanwhile(workspace: Workspace, model: str) -> None:
+    judged_against: list[str | None] = []
+
+    def decide(present: Any) -> Verdict:
+        judged_against.append(None if present is None else str(present.version))
+        if len(judged_against) == 1:
+            registry.promote(workspace, model, "1", **BY_HAND)
+        return _verdict(len(judged_against) == 1)
+
+    found = gate(_context(workspace), model, "2", decide, {"policy": {}})
+    assert judged_against == [None, "1"]
+    assert found.promoted is False
+    assert champion(model) == "1", "the verdict against no champion must not push aside the one that came meanwhile"
+    last = registry.trail(workspace).entries()[-1]
+    assert (last["what"], last["version"], last["previous"], last["who"]) == (REFUSE, "2", "1", "gate of run mine")
+
+
+def test_a_promotion_by_the_gate_carries_its_evidence(workspace: Workspace, model: str) -> None:
+    gate(_context(workspace), model, "1", lambda present: _verdict(True), {"ndcg_at_10": "0.1"})
+    assert champion(model) == "1"
+    (entry,) = registry.trail(workspace).entries(model)
+    assert entry["why"] == "because"
+    assert entry["evidence"]["ndcg_at_10"] == "0.1"
+    assert entry["evidence"]["checks"] == []
