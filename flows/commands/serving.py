@@ -172,11 +172,11 @@ def _explain(
     workspace: Any, summary: dict[str, Any], run: str, model: ModelName, user: str, item: str, top: int
 ) -> dict[str, Any]:
     """The explanation as plain values, with own ids in the place of rows."""
-    from freqd.config import RunConfig
     from freqd.data.types import Split
     from freqd.features import TrainedModel
     from freqd.graph import Graphs
     from freqd.serve.explain import Side, explain, total
+    from freqd.settings import build
     from freqd.spectral import Spectrum
     from freqd.store import ArtifactRef
 
@@ -189,7 +189,7 @@ def _explain(
             ) from error
 
     split = artifact("ingest.split", Split)
-    config = RunConfig.model_validate(summary["config"])
+    config = build([summary["config"]])
     rows = {}
     for what, ids, asked in (("user", split.user_ids, user), ("item", split.item_ids, item)):
         rows[what] = ids.cast(str).index_of(asked)
