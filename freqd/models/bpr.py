@@ -1,41 +1,17 @@
-"""The BPR teacher: matrix factorisation trained on pairs (Rendle et al., UAI 2009)."""
+"""Teachers trained on pairs (BPR, Rendle et al., UAI 2009): matrix factorisation or LightGCN."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scipy import sparse
-
 from freqd.config import TeacherConfig
 from freqd.data.types import Split
-from freqd.evaluate import ndcg_on_validation
-from freqd.features import FeatureTable, TrainedModel
+from freqd.evaluate.validation import Validation
+from freqd.features import TrainedModel
+from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, Validate, fit
+from freqd.models.training import FitSettings, Recommender, fit
 from freqd.progress import Progress, silent
-
-
-def fit_settings(config: TeacherConfig, device: str) -> FitSettings:
-    """A teacher's settings as the training loop wants them."""
-    return FitSettings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        eval_every=config.eval_every,
-        patience=config.patience,
-        device=device,
-    )
-
-
-def validator(split: Split, train: sparse.csr_array) -> Validate:
-    """NDCG@10 on the validation part of ``split``, as a function of the features."""
-    valid = split.valid.matrix()
-
-    def validate(features: FeatureTable) -> float:
-        return ndcg_on_validation(features, train, valid)
-
-    return validate
 
 
 def train_bpr(
@@ -48,17 +24,30 @@ def train_bpr(
     checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
-    """Train a BPR teacher with ``factors`` numbers a user and an item; see ``fit``."""
-    train = split.train.matrix()
+    """Train a teacher of kind ``bpr`` or ``lightgcn`` with ``factors`` numbers a user and an item; see ``fit``."""
+    validate = Validation.of(split, limit=None, seed=seed)
+    model: Recommender
+    if config.kind == "lightgcn":
+        model = LightGCN(validate.train, factors, config.layers, seed=seed)
+    else:
+        model = MatrixFactorization(split.n_users, split.n_items, factors, seed=seed)
     trained = fit(
-        MatrixFactorization(split.n_users, split.n_items, factors, seed=seed),
+        model,
         [],
-        train,
-        validate=validator(split, train),
-        settings=fit_settings(config, device),
+        validate.train,
+        validate=validate,
+        settings=FitSettings(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            eval_every=config.eval_every,
+            patience=config.patience,
+            device=device,
+        ),
         seed=seed,
         checkpoint=checkpoint,
         progress=progress,
     )
-    trained.info.update(method="bpr", factors=factors)
+    trained.info.update(method=config.kind, factors=factors)
     return trained

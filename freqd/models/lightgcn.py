@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,9 @@ from numba import njit
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.config import TeacherConfig
-from freqd.data.types import Split
-from freqd.features import FeatureTable, FloatMatrix, TrainedModel
-from freqd.models.bpr import fit_settings, validator
+from freqd.features import FeatureTable, FloatMatrix
 from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
 from freqd.models.optimizer import DenseAdam, Optimizer
-from freqd.models.training import fit
-from freqd.progress import Progress, silent
 
 INIT_STD = 0.1
 
@@ -154,32 +148,6 @@ class LightGCN:
         """The parameters before propagation."""
         raw = self._parameters.detach().cpu().numpy()
         return {"raw_users": raw[: self._n_users], "raw_items": raw[self._n_users :]}
-
-
-def train_lightgcn(
-    split: Split,
-    config: TeacherConfig,
-    *,
-    factors: int,
-    seed: int,
-    device: str,
-    checkpoint: Path | None = None,
-    progress: Progress = silent,
-) -> TrainedModel:
-    """Train a LightGCN teacher with ``factors`` numbers a user and an item; see ``fit``."""
-    train = split.train.matrix()
-    trained = fit(
-        LightGCN(train, factors, config.layers, seed=seed),
-        [],
-        train,
-        validate=validator(split, train),
-        settings=fit_settings(config, device),
-        seed=seed,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    trained.info.update(method="lightgcn", factors=factors, layers=config.layers)
-    return trained
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -115,10 +115,8 @@ def _gradient_teacher(
     split: Split, config: TeacherConfig, *, seed: int, device: str, folder: Path, progress: Progress
 ) -> TrainedModel:
     """Train BPR or LightGCN for each number of factors, smallest first, while the budget lasts."""
-    if config.kind == "bpr":
-        from freqd.models.bpr import train_bpr as train_one
-    else:
-        from freqd.models.lightgcn import train_lightgcn as train_one
+    from freqd.models.bpr import train_bpr  # late: torch is not needed for the other kinds
+
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(set(config.factors))
     best: TrainedModel | None = None
@@ -133,7 +131,7 @@ def _gradient_teacher(
 
         start = perf_counter()
         path = folder / f"{config.kind}-{factors}.safetensors"
-        model = train_one(split, config, factors=factors, seed=seed, device=device, checkpoint=path, progress=step)
+        model = train_bpr(split, config, factors=factors, seed=seed, device=device, checkpoint=path, progress=step)
         # a resumed training tells its own time, that of earlier runs included
         seconds = float(model.info.get("seconds", perf_counter() - start))
         elapsed += seconds

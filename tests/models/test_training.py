@@ -12,7 +12,7 @@ from freqd.errors import FreqdError
 from freqd.features import FeatureTable
 from freqd.models import checkpoint as checkpointing
 from freqd.models.bpr import train_bpr
-from freqd.models.lightgcn import LightGCN, train_lightgcn
+from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
 from freqd.models.training import FitSettings, fit
 
@@ -293,11 +293,12 @@ def test_teachers(planted, tmp_path):
         pl.Series([str(n) for n in range(N_USERS)]),
         pl.Series([str(n) for n in range(N_ITEMS)]),
     )
-    config = TeacherConfig(kind="bpr", epochs=6, batch_size=256, learning_rate=0.02, weight_decay=1e-3, eval_every=2)
-    for train_teacher, method in ((train_bpr, "bpr"), (train_lightgcn, "lightgcn")):
+    steps = {"epochs": 6, "batch_size": 256, "learning_rate": 0.02, "weight_decay": 1e-3, "eval_every": 2}
+    for method in ("bpr", "lightgcn"):
+        config = TeacherConfig(kind=method, **steps)
         folder = tmp_path / method
         folder.mkdir()
-        trained = train_teacher(split, config, factors=5, seed=0, device="cpu", checkpoint=folder)
+        trained = train_bpr(split, config, factors=5, seed=0, device="cpu", checkpoint=folder)
         assert trained.info["method"] == method
         assert trained.features.dim == 5
         assert trained.info["valid_ndcg_at_10"] > 0.2
