@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -16,10 +17,10 @@ from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
 
 
-class Objective:
+class Objective(ABC):
     """A term of the distillation loss.
 
-    A subclass sets ``Options``, and overrides ``begin_epoch`` and ``parameters`` as far as it needs them.
+    A subclass sets ``Options``, defines ``loss``, and overrides ``begin_epoch`` and ``parameters`` as far as it needs them.
 
     Attributes:
         name: its name in the registry.
@@ -40,7 +41,7 @@ class Objective:
         """What is trained with the student and thrown away afterwards."""
         return ()
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:  # noqa: B027
         """Refresh what lasts for an epoch; what is to last longer must be a parameter.
 
         Args:
@@ -49,9 +50,9 @@ class Objective:
             rng: source of the epoch's random choices.
         """
 
+    @abstractmethod
     def loss(self, view: View, batch: Batch) -> Tensor:
         """The term at this step, before its weight: a scalar."""
-        raise NotImplementedError
 
 
 REGISTRY: dict[str, type[Objective]] = {}
