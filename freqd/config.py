@@ -203,7 +203,7 @@ class DistillConfig(Settings):
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
     max_seconds: float = Field(
-        120.0,
+        100.0,
         gt=0.0,
         le=1e7,
         description="Time budget of the distillation, and as much for all trainings of the student alone together; "
