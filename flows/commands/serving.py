@@ -24,6 +24,9 @@ WHERE = {"student": "distill.student", "teacher": "teacher.teacher", "scratch": 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a reverse proxy keeps an idle connection (nginx: 60 s), so that it never sends into a closed one."""
+
 
 def serve(
     *,
@@ -55,7 +58,13 @@ def serve(
         address = f"http://{host}:{listening.getsockname()[1]}"
         console.print(f"{registered.name} version {version} ({alias}): {address}", markup=False, soft_wrap=True)
         console.print(f"how to ask: {address}/   stop: Ctrl-C", markup=False, soft_wrap=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=10,
+        )
         try:
             uvicorn.Server(config).run(sockets=[listening])
         except KeyboardInterrupt:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import mlflow
 import numpy as np
 import polars as pl
@@ -486,3 +491,22 @@ def test_loading_leaves_nothing_on_the_disk(
     monkeypatch.setattr(champion.tempfile, "tempdir", str(tmp_path))
     assert registered.load(version).ask("u5", k=3).items == bundle().ask("u5", k=3).items
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_serves_until_it_is_interrupted(shop: tuple[Registered, str]) -> None:
+    registered, version = shop
+    command = [Path(sys.executable).parent / "freqd", "serve", "--name", registered.name, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}) as server:
+        try:
+            assert server.stdout is not None
+            first = server.stdout.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", first)
+            assert address, first
+            assert f"version {version}" in first
+            with httpx.Client(base_url=address.group()) as web:
+                seconds = [web.get("/recommend/u5", params={"k": 5}).elapsed.total_seconds() for _ in range(10)]
+                assert items(web.get("/recommend/u5", params={"k": 5}).json()) == bundle().ask("u5", k=5).items
+            assert min(seconds) < 0.03, "head and body of an answer must not wait for an acknowledgement between them"
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
