@@ -10,7 +10,9 @@ from rich.console import Console
 
 import freqd
 from flows.commands.common import DONE, WRONG_INPUT
+from flows.commands.compare import compare
 from flows.commands.data import data_app
+from flows.commands.drift import drift
 from flows.commands.look import doctor, settings
 from flows.commands.models import audit, models_app, promote, rollback
 from flows.commands.run import report, run, stage
@@ -25,9 +27,9 @@ app = App(
     help_format="plaintext",
 )
 COMMANDS: tuple[Callable[..., int] | App, ...] = (
-    *(run, stage, report, data_app, settings, doctor),
+    *(run, stage, report, compare, data_app, settings, doctor),
     *(serve, recommend, export, explain),
-    *(models_app, promote, rollback, audit),
+    *(models_app, promote, rollback, audit, drift),
     *(up, status, logs, down, schedule_app),
 )
 for command in COMMANDS:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from datetime import datetime
 from typing import Any
 
 from prefect import flow, runtime
 from prefect.client.schemas import State
-from prefect.context import FlowRunContext
 
+from flows.opening import new_name, open_run, prepare
 from freqd import provenance
+from freqd.budget import within_budget
 from freqd.config import RunConfig
 from freqd.data.source import name_of
-from freqd.data.types import Split
-from freqd.store import ArtifactRef, text_digest
+from freqd.store import ArtifactRef
 from tasks import tracking
+from tasks.approval import answer_for, approval
 from tasks.baselines import scratch, svd
-from tasks.context import RunContext, StageOutcome
+from tasks.context import RunContext, StageOutcome, origin
 from tasks.distill import distill
 from tasks.evaluate import evaluate
-from tasks.graphs import graph
-from tasks.ingest import ingest
 from tasks.register import register
 from tasks.spectrum import spectrum
 from tasks.summary import report
-from tasks.teacher import teacher
 from tasks.workspace import Workspace
 
-EXPERIMENT = "freqd"
 DEFAULTS = RunConfig()
 
 
@@ -37,7 +32,7 @@ def _shown_name() -> str:
     given: dict[str, Any] = runtime.flow_run.parameters
     config = given.get("config", DEFAULTS)
     settings = config if isinstance(config, RunConfig) else RunConfig.model_validate(config)
-    return str(given.get("run_name") or new_run_name(settings))
+    return str(given.get("run_name") or new_name(settings.data))
 
 
 @flow(name="freqd", flow_run_name=_shown_name, validate_parameters=True)
@@ -59,44 +54,9 @@ def pipeline(
     """
     workspace = Workspace.locate(workdir)
     workspace.prepare()
-    name = run_name or new_run_name(config)
-    context = _start(workspace, name, config, force)
-    status = "FAILED"
-    try:
-        summary = _stages(context, config, until)
-        status = "FINISHED"
-    finally:
-        tracking.client().set_terminated(context.mlflow_run_id, status)
-    return summary
-
-
-def new_run_name(config: RunConfig) -> str:
-    """Data set and local time, as a folder's name."""
-    return f"{name_of(config.data)}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _start(workspace: Workspace, name: str, config: RunConfig, force: tuple[str, ...]) -> RunContext:
-    flow_run = FlowRunContext.get()
-    experiment_id = tracking.experiment(workspace, EXPERIMENT)
-    tags = {
-        "freqd.version": provenance.versions().get("freqd", ""),
-        "freqd.git": provenance.git_state(),
-        "freqd.lock_digest": provenance.lock_digest(),
-        "freqd.config_digest": text_digest(config.model_dump_json()),
-        "prefect.flow_run_id": str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else "",
-    }
-    run_id = tracking.start_parent(experiment_id, name, {k: v for k, v in tags.items() if v})
-    tracking.log(run_id, params=tracking.flat(config.model_dump(mode="json")))
-    return RunContext(
-        workdir=str(workspace.root),
-        run_name=name,
-        mlflow_run_id=run_id,
-        mlflow_experiment_id=experiment_id,
-        seed=config.seed,
-        device=config.device,
-        threads=config.threads or len(os.sched_getaffinity(0)),
-        force=force,
-    )
+    params = tracking.flat(config.model_dump(mode="json"))
+    with open_run(workspace, run_name or new_name(config.data), config, params=params, force=force) as context:
+        return _stages(context, config, until)
 
 
 class _Done(Exception):
@@ -105,38 +65,36 @@ class _Done(Exception):
 
 def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[str, Any]:
     done: dict[str, StageOutcome] = {}
+    asked, config = config, within_budget(config)
 
-    def run(state: State[Any]) -> dict[str, ArtifactRef]:
+    def run(state: State[Any]) -> StageOutcome:
         outcome = state.result()
         assert isinstance(outcome, StageOutcome)
         done[outcome.name] = outcome
         if outcome.name == until:
             raise _Done
-        return outcome.refs
+        return outcome
 
     try:
-        split = run(ingest(context, config.data, return_state=True))["split"]
-        _lineage(context, split)
-        by_features = config.graph.kind == "features"
-        graphs = None if by_features else run(graph(context, split, config.graph, return_state=True))["graphs"]
-        models = {"teacher": run(teacher(context, split, config.teacher, return_state=True))["teacher"]}
-        if graphs is None:
-            graphs = run(graph(context, split, config.graph, models["teacher"], return_state=True))["graphs"]
+        ready = prepare(context, config, config.data, run)
+        split, graphs, models = ready.split, ready.graphs, {"teacher": ready.teacher}
         if config.distill.baselines:
-            models["scratch"] = run(scratch(context, split, config.distill, return_state=True))["scratch"]
-            models["svd"] = run(svd(context, models["teacher"], config.distill.dim, return_state=True))["svd"]
-        found = run(spectrum(context, split, graphs, models["teacher"], config.spectral, return_state=True))["spectrum"]
+            models["scratch"] = run(scratch(context, split, config.distill, return_state=True)).refs["scratch"]
+            models["svd"] = run(svd(context, models["teacher"], config.distill.dim, return_state=True)).refs["svd"]
+        found = run(spectrum(context, split, graphs, models["teacher"], config.spectral, return_state=True)).refs[
+            "spectrum"
+        ]
         models["student"] = run(
             distill(
                 context, split, models["teacher"], graphs, found, config.distill, config.spectral, return_state=True
             )
-        )["student"]
+        ).refs["student"]
         judged = run(
             evaluate(context, split, models, graphs, found, config.evaluate, config.spectral, return_state=True)
-        )
+        ).refs
         if config.registry.enabled:
             name = config.registry.model_name or f"freqd-{name_of(config.data)}"
-            run(
+            registered = run(
                 register(
                     context,
                     split,
@@ -144,37 +102,27 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
                     judged["student"],
                     judged["facts"],
                     name,
-                    _tags(context, config, split, models),
+                    _tags(context, asked, split, models),
                     config.registry,
                     config.evaluate,
                     return_state=True,
                 )
-            )
+            ).refs["registration"]
+            answer = answer_for(context, registered, config.registry)
+            if answer is not None:
+                run(approval(context, registered, answer, config.registry, return_state=True))
     except _Done:
         return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
-    return report(context, config, done)
-
-
-def _lineage(context: RunContext, ref: ArtifactRef) -> None:
-    info = context.workspace.store.open(ref, Split).info
-    profile = f'{{"rows_read": {info["rows_read"]}}}'
-    source = ", ".join(info["source"])
-    tracking.log_data(
-        context.mlflow_run_id, name=info["name"], digest=ref.digest, source=source, profile=profile, context="train"
-    )
+    return report(context, asked, done)
 
 
 def _tags(context: RunContext, config: RunConfig, split: ArtifactRef, models: dict[str, ArtifactRef]) -> dict[str, str]:
-    flow_run = FlowRunContext.get()
     return {
         "freqd.run": context.run_name,
         "freqd.data_digest": split.digest,
         "freqd.teacher_digest": models["teacher"].digest,
         "freqd.student_digest": models["student"].digest,
-        "freqd.config_digest": text_digest(config.model_dump_json()),
         "freqd.code_digest": provenance.code_digest(["freqd.*"]),
-        "freqd.lock_digest": provenance.lock_digest(),
-        "freqd.git": provenance.git_state(),
         "freqd.seed": str(context.seed),
-        "prefect.flow_run_id": str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else "",
+        **origin(config),
     }

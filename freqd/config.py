@@ -70,6 +70,10 @@ class DataConfig(Settings):
     valid_fraction: Fraction = Field(0.1, description="Share of the interactions for validation.")
     test_fraction: Fraction = Field(0.1, description="Share of the interactions for the test part.")
 
+    def of(self, source: str) -> DataConfig:
+        """These settings for another named data set or file."""
+        return self.model_copy(update={"source": (source,), "train": None, "valid": None, "test": None, "sql": None})
+
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:
         if self.valid_fraction + self.test_fraction >= 1.0:

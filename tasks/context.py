@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from prefect.context import FlowRunContext
 from pydantic import BaseModel, ConfigDict, Field
 
+from freqd import provenance
+from freqd.config import RunConfig
 from freqd.store import ArtifactRef, text_digest
 from tasks.workspace import Workspace
 
@@ -46,6 +49,7 @@ class StageOutcome(BaseModel):
 
     name: str
     refs: dict[str, ArtifactRef]
+    mlflow_run_id: str
     cached: bool
     seconds: float
     peak_bytes: int
@@ -55,3 +59,19 @@ class StageOutcome(BaseModel):
     def digest(self) -> str:
         """Digest of all that the stage made."""
         return text_digest(*(f"{name}={ref.digest}" for name, ref in sorted(self.refs.items())))
+
+
+def flow_run_id() -> str:
+    """Prefect's id of the flow run that asks, empty outside of one."""
+    found = FlowRunContext.get()
+    return str(found.flow_run.id) if found and found.flow_run else ""
+
+
+def origin(config: RunConfig) -> dict[str, str]:
+    """Tags that say which settings, packages, code and flow run something came from."""
+    return {
+        "freqd.config_digest": text_digest(config.model_dump_json()),
+        "freqd.lock_digest": provenance.lock_digest(),
+        "freqd.git": provenance.git_state(),
+        "prefect.flow_run_id": flow_run_id(),
+    }

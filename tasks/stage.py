@@ -129,6 +129,7 @@ def run_stage(
     outcome = StageOutcome(
         name=name,
         refs={k: ArtifactRef(**ref) for k, ref in entry["refs"].items()},
+        mlflow_run_id=run_id,
         cached=cached,
         seconds=entry["seconds"],
         peak_bytes=entry["peak_bytes"],

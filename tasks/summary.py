@@ -11,7 +11,6 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from prefect.context import FlowRunContext
 
 import freqd
 from freqd import provenance
@@ -23,7 +22,7 @@ from freqd.report import figures, html, text
 from freqd.spectral import SideFilters, Spectrum
 from freqd.store import ArtifactRef, Facts, text_digest, write_atomic
 from tasks import tracking
-from tasks.context import RunContext, StageOutcome
+from tasks.context import RunContext, StageOutcome, flow_run_id
 from tasks.registry import aliases_of
 
 SHOWN_IN_PREFECT = ("quality_size", "spectrum_user", "spectrum_item", "learning")
@@ -88,7 +87,6 @@ def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, Stage
     reports = {name: store.open(refs[f"evaluate.{name}"], Report) for name in names}
     where = {"teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd", "student": "distill.student"}
     models = {name: store.open(refs[where[name]], TrainedModel) for name in names}
-    flow_run = FlowRunContext.get()
     summary: dict[str, Any] = {
         "freqd": freqd.__version__,
         "run": context.run_name,
@@ -134,7 +132,7 @@ def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, Stage
             "experiment_id": context.mlflow_experiment_id,
             "tracking_uri": tracking.client().tracking_uri,
         },
-        "prefect": {"flow_run_id": str(flow_run.flow_run.id) if flow_run and flow_run.flow_run else ""},
+        "prefect": {"flow_run_id": flow_run_id()},
         "model": None,
         "gate": None,
         "config": config.model_dump(mode="json"),
@@ -148,13 +146,30 @@ def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, Stage
             "importance_without": side.importance_without.tolist(),
             "mastery": {model: values[name] for model, values in facts["mastery"].items()},
         }
-    if "register.registration" in refs:
-        entry = store.open(refs["register.registration"], Facts).values
+    registration = refs.get("approval.registration", refs.get("register.registration"))
+    if registration is not None:
+        entry = store.open(registration, Facts).values
         aliases = aliases_of(entry["name"], entry["version"])
         summary["model"] = {"name": entry["name"], "version": entry["version"], "aliases": aliases}
         summary["gate"] = entry["gate"]
+    summary["budget"] = _budget(config, models, outcomes)
     summary["advice"] = advise(summary)
     return summary
+
+
+def _budget(
+    config: RunConfig, models: Mapping[str, TrainedModel], outcomes: Mapping[str, StageOutcome]
+) -> dict[str, Any]:
+    """The run's time budget, what its stages have taken of it, and which trainings were stopped by theirs."""
+    return {
+        "minutes": config.budget_minutes,
+        "stage_seconds": sum(outcome.seconds for outcome in outcomes.values() if not outcome.cached),
+        "cut": [
+            name
+            for name, model in models.items()
+            if model.info.get("stopped") == "time" or model.info.get("budget_hit")
+        ],
+    }
 
 
 def _filters(filters: SideFilters) -> dict[str, Any]:
@@ -182,11 +197,14 @@ def advise(summary: Mapping[str, Any]) -> list[str]:
         advice.append(
             "The student ranks worse than its teacher beyond chance: try a larger student (--set distill.dim=...) or more epochs."
         )
-    for name, what in (("scratch", "The student trained alone"), ("student", "The distillation")):
-        if summary["training"].get(name, {}).get("info", {}).get("stopped") == "time":
+    minutes = summary["budget"]["minutes"]
+    trainings = {"scratch": "The student trained alone", "student": "The distillation"}
+    for name, what in ({"teacher": "The teacher", **trainings} if minutes else trainings).items():
+        if name in summary["budget"]["cut"]:
             flatters = ", so the gap closed may flatter the distillation" if name == "scratch" else ""
+            remedy = "budget_minutes" if minutes else "distill.max_seconds"
             advice.append(
                 f"{what} was stopped by its time budget while it may still have improved{flatters}: "
-                "raise it with --set distill.max_seconds=..."
+                f"raise it with --set {remedy}=..."
             )
     return advice

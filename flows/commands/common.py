@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
 from freqd.errors import InputError
 
@@ -16,6 +18,8 @@ DONE, BROKEN, WRONG_INPUT = 0, 1, 2
 """Exit codes: done, anything else, the user's input is wrong."""
 
 console = Console(highlight=False)
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
 
 Workdir = Annotated[Path | None, Parameter(help="Where everything is kept [FREQD_WORKDIR, else ./freqd-work].")]
 Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
@@ -78,24 +82,33 @@ def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
     raise InputError(f"there is no run {name!r}", f"the latest runs are: {', '.join(p.name for p in folders[-5:])}")
 
 
-def start(settings: Any, workdir: Path | None, **options: Any) -> dict[str, Any]:
-    """Run the flow in this process; nothing is left of a working directory that was made for wrong input."""
+def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", **options: Any) -> dict[str, Any]:
+    """Run a flow in this process; nothing is left of a working directory that was made for wrong input.
+
+    Args:
+        settings: of the run; with ``data`` among the options, each of those data sets is checked in place of its own.
+        workdir: as the user gave it.
+        flow: module of ``flows`` and name of the flow, which is imported late.
+        options: further arguments of the flow.
+    """
     from tasks.environment import embed
     from tasks.preflight import preflight
 
     workspace = workspace_of(workdir)
-    preflight(settings, workspace)
+    for data in [settings.data.of(source) for source in options.get("data", ())] or [settings.data]:
+        preflight(settings.model_copy(update={"data": data}), workspace)
     new = [p for p in (workspace.root, *workspace.root.parents) if not p.exists()]
     try:
         workspace.prepare()
         if settings.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         embed(workspace)
-        from flows.pipeline import pipeline
         from tasks.stage import user_error
 
+        module, name = flow.split(":")
         try:
-            result: dict[str, Any] = pipeline(settings, workdir=str(workspace.root), **options)
+            run = getattr(import_module(f"flows.{module}"), name)
+            result: dict[str, Any] = run(config=settings, workdir=str(workspace.root), **options)
             return result
         except Exception as error:
             mine = user_error(error)
@@ -106,3 +119,10 @@ def start(settings: Any, workdir: Path | None, **options: Any) -> dict[str, Any]
         if new:
             shutil.rmtree(new[-1], ignore_errors=True)
         raise
+
+
+def print_table(table: Table) -> None:
+    """On a terminal as wide as it is, else wide enough for a line a row."""
+    for column in table.columns:
+        column.overflow = "fold"
+    (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print(table)

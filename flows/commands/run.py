@@ -85,12 +85,13 @@ def stage(
         until=stage_name,
     )
     old = next(entry["digest"] for entry in before["stages"] if entry["name"] == stage_name)
-    again = result["stages"][-1]
-    from freqd.store import text_digest
+    from tasks.context import StageOutcome
 
-    digest = text_digest(*(f"{label}={ref['digest']}" for label, ref in sorted(again["refs"].items())))
-    same = "the same result as before" if digest == old else "another result than before; `freqd run` carries it on"
-    console.print(f"{stage_name}: {again['seconds']:.1f} s, {same}")
+    again = StageOutcome(**result["stages"][-1])
+    same = (
+        "the same result as before" if again.digest == old else "another result than before; `freqd run` carries it on"
+    )
+    console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
     return DONE
 
 

@@ -1,0 +1,167 @@
+"""`freqd compare`: many methods, sizes and seeds against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.commands.common import DONE, Config, Set, Workdir, console, read_settings, start
+from freqd.errors import InputError
+
+BASELINES = ("scratch", "svd")
+"""Methods without an objective; they are part of every comparison."""
+
+
+def compare(
+    *,
+    data: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="Named data sets or files, each compared on its own [data.source]."),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            help="scratch, svd, objectives, or sums of them such as freqd+rce [the settings' own objectives].",
+        ),
+    ] = None,
+    student_dims: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
+    ] = None,
+    seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3,
+    config: Config = None,
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    set_: Set = None,
+    workdir: Workdir = None,
+    name: Annotated[str | None, Parameter(help="Name of the comparison [data sets and time].")] = None,
+    out: Annotated[Path | None, Parameter(help="Also write tables and figures into this folder.")] = None,
+) -> int:
+    """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
+
+    The student trained alone and the SVD student are always compared too. What earlier runs computed is used again,
+    and a comparison that was killed goes on where it stopped when the same command is given again.
+    """
+    settings = read_settings(config, preset, None, (None, None, None), set_)
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file", "name a folder")
+    result = start(
+        settings,
+        workdir,
+        "comparison:comparison",
+        methods=resolve(settings, None if methods is None else _names(methods)),
+        dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else _names(student_dims)),
+        seeds=seeds,
+        data=_different(settings, _names(data or [])),
+        name=name,
+    )
+    folder = Path(result["folder"])
+    if out is not None:
+        from freqd.store import storage_error, write_atomic
+
+        try:
+            for path in sorted(folder.iterdir()):
+                write_atomic(out / path.name, path.read_bytes())
+        except OSError as error:
+            raise storage_error(error, out) from error
+    from freqd.report.comparison import plain
+
+    console.print()
+    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print()
+    for label, value in (("tables", out or folder), ("MLflow run", result["mlflow"]["run_id"])):
+        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    return DONE
+
+
+def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
+    """The objectives of each method, by the method's name; baselines have none and are left out.
+
+    An objective of ``distill.objectives`` keeps its weight and options, another one has weight 1. The order within a
+    method is that of the settings, so that it is trained exactly as a run would train it.
+
+    Args:
+        settings: the run's settings.
+        names: methods; None is the settings' own sum of objectives.
+
+    Raises:
+        InputError: a method does not exist.
+    """
+    from freqd.config import ObjectiveConfig
+    from freqd.distill import REGISTRY, check_objectives
+
+    own = {term.name: term for term in settings.distill.objectives}
+    exist = (
+        f"methods are: {', '.join((*BASELINES, *sorted(REGISTRY)))}, and sums of all but the first two, as freqd+rce"
+    )
+    if names is None:
+        names = ["+".join(own)] if own else []
+    elif not names:
+        raise InputError("--methods names no method", exist)
+    ranks = {term: rank for rank, term in enumerate(own)}
+    resolved: dict[str, Any] = {}
+    for method in names:
+        if method in BASELINES:
+            continue
+        terms = [term.strip() for term in method.split("+")]
+        for term in terms:
+            if term in BASELINES:
+                raise InputError(f"{term!r} cannot be part of the sum {method!r}", exist)
+            if term not in REGISTRY:
+                raise InputError(f"there is no method {term!r}", exist)
+        if len(set(terms)) < len(terms):
+            raise InputError(f"method {method!r} names an objective twice", "name each once; its weight is a setting")
+        terms.sort(key=lambda term: ranks.get(term, len(ranks)))
+        objectives = tuple(own.get(term) or ObjectiveConfig(name=term) for term in terms)
+        check_objectives(objectives)
+        resolved["+".join(terms)] = objectives
+    return resolved
+
+
+def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
+    """The students' sizes, ascending.
+
+    Raises:
+        InputError: one is not a number in the range of ``distill.dim``, or there is none.
+    """
+    from pydantic import ValidationError
+
+    from freqd.config import DistillConfig
+
+    found = set()
+    for text in texts:
+        try:
+            found.add(DistillConfig.model_validate({**settings.distill.model_dump(), "dim": text}).dim)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise InputError(f"--student-dims {text!r}: {reason}", "for example --student-dims 8,20") from error
+    if not found:
+        raise InputError("--student-dims names no size", "for example --student-dims 8,20")
+    return tuple(sorted(found))
+
+
+def _names(words: Iterable[str]) -> list[str]:
+    """Names separated by commas or spaces, each once; a file whose name has a comma is taken whole."""
+    parts = [part for word in words for part in ([word] if Path(word).exists() else word.split(","))]
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _different(settings: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """The data sets' names, which are folders' and figures' names too.
+
+    Raises:
+        InputError: two would be called the same.
+    """
+    from freqd.data.source import name_of
+
+    labels = [name_of(settings.data.of(name)) for name in names]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"two data sets are called {label!r}", "rename one of the files")
+    return tuple(names)

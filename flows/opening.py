@@ -1,0 +1,116 @@
+"""What every flow begins with: its run in MLflow, then data, graphs and teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prefect.client.schemas import State
+
+from freqd import provenance
+from freqd.config import DataConfig, RunConfig
+from freqd.data.source import name_of
+from freqd.data.types import Split
+from freqd.store import ArtifactRef
+from tasks import tracking
+from tasks.context import RunContext, StageOutcome, origin
+from tasks.graphs import graph
+from tasks.ingest import ingest
+from tasks.teacher import teacher
+from tasks.workspace import Workspace
+
+EXPERIMENT = "freqd"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What students are taught from."""
+
+    split: ArtifactRef
+    graphs: ArtifactRef
+    taught: StageOutcome
+
+    @property
+    def teacher(self) -> ArtifactRef:
+        """The teacher itself."""
+        return self.taught.refs["teacher"]
+
+
+def new_name(*data: DataConfig) -> str:
+    """Data sets and local time, as a folder's name."""
+    return f"{'-'.join(map(name_of, data))[:80]}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+@contextmanager
+def open_run(
+    workspace: Workspace,
+    name: str,
+    config: RunConfig,
+    *,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+    force: tuple[str, ...] = (),
+) -> Iterator[RunContext]:
+    """The MLflow run under which all stages are kept; closed as finished, or as failed if the block raises.
+
+    Args:
+        workspace: the working directory.
+        name: of the run.
+        config: all settings.
+        params: what MLflow shows as the run's parameters.
+        tags: further tags.
+        force: stages that are computed even if their result is at hand.
+    """
+    experiment_id = tracking.experiment(workspace, EXPERIMENT)
+    own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), **(tags or {})}
+    run_id = tracking.start_parent(experiment_id, name, {k: v for k, v in own.items() if v})
+    tracking.log(run_id, params=params)
+    context = RunContext(
+        workdir=str(workspace.root),
+        run_name=name,
+        mlflow_run_id=run_id,
+        mlflow_experiment_id=experiment_id,
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads or provenance.cores(),
+        force=force,
+    )
+    try:
+        yield context
+    except BaseException:
+        tracking.client().set_terminated(run_id, "FAILED")
+        raise
+    tracking.client().set_terminated(run_id, "FINISHED")
+
+
+def prepare(
+    context: RunContext, config: RunConfig, data: DataConfig, run: Callable[[State[Any]], StageOutcome]
+) -> Prepared:
+    """Data, graphs and teacher, in the order that the kind of graph asks for.
+
+    Args:
+        context: the run.
+        config: settings of graphs and teacher.
+        data: settings of the data.
+        run: takes each stage's state and gives its outcome; may raise to stop.
+    """
+    split = run(ingest(context, data, return_state=True)).refs["split"]
+    _lineage(context, split)
+    by_features = config.graph.kind == "features"
+    graphs = None if by_features else run(graph(context, split, config.graph, return_state=True)).refs["graphs"]
+    taught = run(teacher(context, split, config.teacher, return_state=True))
+    if graphs is None:
+        graphs = run(graph(context, split, config.graph, taught.refs["teacher"], return_state=True)).refs["graphs"]
+    return Prepared(split, graphs, taught)
+
+
+def _lineage(context: RunContext, ref: ArtifactRef) -> None:
+    info = context.workspace.store.open(ref, Split).info
+    profile = f'{{"rows_read": {info["rows_read"]}}}'
+    source = ", ".join(info["source"])
+    tracking.log_data(
+        context.mlflow_run_id, name=info["name"], digest=ref.digest, source=source, profile=profile, context="train"
+    )

@@ -1,0 +1,248 @@
+"""A comparison for readers: a table a data set and size, as text, Markdown and CSV, and two figures a data set."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from freqd.report import numbers as fmt
+from freqd.report import text
+from freqd.report.access import Summary, dig, number, rows, series
+from freqd.report.access import text as text_of
+from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
+from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
+from freqd.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+UNKNOWN = "not known"
+"""An interval that a single seed cannot give."""
+
+METRICS = (("ndcg_at_10", "NDCG@10"), ("recall_at_10", "Recall@10"))
+LOOKS = (
+    ("#C84C00", "o"), ("#009E73", "v"), ("#CC79A7", "P"), ("#56B4E9", "X"), ("#6A3D9A", "p"), ("#8C6D1F", "<"), ("#1F2328", ">"),
+)  # fmt: skip
+"""Colour and marker of the distilled students, in their order."""
+
+ENDS = {"": "mean", "_low": "low", "_high": "high"}
+FIELDS = (
+    "data", "dim", "method", "runs",
+    *(f"{name}{end}" for name, _ in METRICS for end in ENDS),
+    *(f"gap_closed{end}" for end in ENDS), *(f"minus_scratch{end}" for end in ENDS),
+    "p_value", "p_holm", "seconds", "parameters", "bytes", "median_ms",
+)  # fmt: skip
+"""Columns of the CSV file; a number that is not known is empty."""
+
+FIGURES = {"methods": "Methods side by side", "size": "Quality against size"}
+
+
+def tables(result: Summary) -> list[tuple[str, str, Table]]:
+    """(data set, caption, table) of every data set and size; the teacher is the first row of each."""
+    found = []
+    level = fmt.percent(number(result, "confidence"))
+    header = [
+        "method", "seeds", *(words for _, label in METRICS for words in (label, f"{level} interval")),
+        "gap closed", "minus alone", "p (Holm)", "seconds", "parameters",
+    ]  # fmt: skip
+    for entry in rows(result, "data"):
+        for table in rows(entry, "tables"):
+            lines = [dig(entry, "teacher") or {}, *rows(table, "rows")]
+            caption = f"{text_of(entry, 'name')}, students of {text_of(table, 'dim')} numbers"
+            cells = [_cells(line) for line in lines]
+            found.append(
+                (text_of(entry, "name"), caption, Table(caption, header, cells, frozenset(range(1, len(header)))))
+            )
+    return found
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    method, seeds = text_of(row, "method"), len(series(row, "seeds"))
+    p_value = number(row, "minus_scratch", "p_holm")
+    return [
+        f"teacher ({text_of(row, 'dim')})" if method == "teacher" else method,
+        str(seeds) if seeds else fmt.MISSING,
+        *(
+            words
+            for name, _ in METRICS
+            for words in (fmt.metric(number(row, "metrics", name, "mean")), _interval(dig(row, "metrics", name)))
+        ),
+        fmt.percent(number(row, "gap_closed", "value")),
+        fmt.signed(number(row, "minus_scratch", "mean")),
+        fmt.MISSING if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
+        fmt.duration(number(row, "seconds")),
+        fmt.count(number(row, "parameters")),
+    ]
+
+
+def _interval(measured: object) -> str:
+    low, high = number(measured, "low"), number(measured, "high")
+    return UNKNOWN if low is None or high is None else f"{fmt.metric(low)} to {fmt.metric(high)}"
+
+
+def plain(result: Summary) -> str:
+    """All tables for a terminal, with what the numbers mean below."""
+    parts = [f"{caption}\n\n{text.plain(table)}" for _, caption, table in tables(result)]
+    whole = "\n\n".join([*parts, *notes(result)]).replace(fmt.NBSP, " ")
+    return "".join(c for c in whole if c == "\n" or c.isprintable())
+
+
+def markdown(result: Summary, *, images: bool = True) -> str:
+    """All tables as GitHub-flavoured Markdown, with the figures beside the file if ``images``."""
+    parts = [f"# {text.escape(text_of(result, 'name'))}"]
+    shown = tables(result)
+    for entry in rows(result, "data"):
+        name = text_of(entry, "name")
+        counts = ", ".join(f"{fmt.count(number(entry, what))} {what}" for what in ("users", "items", "interactions"))
+        parts += [f"## {text.escape(name)}", f"{counts}; {text_of(entry, 'split')} split."]
+        for owner, caption, table in shown:
+            if owner == name:
+                parts += [f"### {text.escape(caption)}", text.pipes(table)]
+        if images:
+            parts += [f"![{title}]({figure}-{name}.png)" for figure, title in FIGURES.items()]
+    parts += ["## How to read it", *(text.escape(note) for note in notes(result))]
+    return "\n\n".join(parts) + "\n"
+
+
+def notes(result: Summary) -> list[str]:
+    """What the columns mean, and why some cells are empty."""
+    seeds = [f"{seed:g}" for seed in series(result, "seeds")]
+    judged = f"Test part, protocol {text_of(result, 'protocol')}."
+    resamples = fmt.count(number(result, "bootstrap_samples"))
+    said = [
+        f"{judged} Means over the seeds {', '.join(seeds)} with Student's t interval; data, teacher and spectrum are the same for all."
+        if len(seeds) > 1
+        else f"{judged} One seed, so the intervals over seeds are not known: raise --seeds.",
+        "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10. Minus alone is NDCG@10 minus that of scratch, the "
+        f"student trained alone; p is two-sided, from a paired bootstrap over users ({resamples} resamples, values averaged over "
+        "the seeds), corrected by Holm for the number of methods in the table.",
+        "The teacher was trained once and the SVD student has no random choice, so neither has an interval over seeds. Seconds are "
+        "those of one training; those of scratch include the choice of its settings.",
+    ]
+    reasons = dict.fromkeys(
+        f"{text_of(entry, 'name')}, {text_of(table, 'dim')} numbers: {reason}."
+        for entry in rows(result, "data")
+        for table in rows(entry, "tables")
+        for row in rows(table, "rows")
+        if (reason := text_of(row, "gap_closed", "reason"))
+    )
+    return [*said, *reasons]
+
+
+def csv(result: Summary) -> str:
+    """One line a data set, size and method in full precision; the teacher's size is its own."""
+    out = io.StringIO()
+    writer = csv_format.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for entry in rows(result, "data"):
+        students = [row for table in rows(entry, "tables") for row in rows(table, "rows")]
+        for row in [dig(entry, "teacher") or {}, *students]:
+            writer.writerow({"data": text_of(entry, "name"), **_flat(row)})
+    return out.getvalue()
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {name: dig(row, name) for name in ("dim", "method", "runs", "seconds", "parameters", "bytes", "median_ms")}
+    for end, part in ENDS.items():
+        flat |= {f"{name}{end}": dig(row, "metrics", name, part) for name, _ in METRICS}
+        flat[f"gap_closed{end}"] = dig(row, "gap_closed", "value" if part == "mean" else part)
+        flat[f"minus_scratch{end}"] = dig(row, "minus_scratch", part)
+    return flat | {name: dig(row, "minus_scratch", name) for name in ("p_value", "p_holm")}
+
+
+def figures(result: Summary) -> dict[str, bytes]:
+    """``methods-NAME`` and ``size-NAME`` of every data set, as PNG bytes by name (no extension)."""
+    level = fmt.percent(number(result, "confidence"))
+    drawn = {}
+    for entry in rows(result, "data"):
+        if rows(entry, "tables"):
+            drawn[f"methods-{text_of(entry, 'name')}"] = methods_side_by_side(entry, level)
+            drawn[f"size-{text_of(entry, 'name')}"] = quality_against_size(entry)
+    return drawn
+
+
+def methods_side_by_side(entry: Summary, level: str) -> bytes:
+    """NDCG@10 of every method, one panel a size, whiskers over the seeds where known, the teacher as a line."""
+    sizes, names = rows(entry, "tables"), _methods(entry)
+    height = 1.25 + 0.3 * len(names)
+    width = max(WIDTH, 1.5 + 2.0 * len(sizes))
+    figure = sheet(height, width=width)
+    figure.subplots_adjust(left=1.5 / width, right=0.97, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1)
+    panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, table in zip(panels, sizes, strict=True):
+        for row in rows(table, "rows"):
+            value = number(row, "metrics", "ndcg_at_10", "mean")
+            if value is None:
+                continue
+            place = names.index(text_of(row, "method"))
+            colour, marker = _look(text_of(row, "method"), names)
+            low, high = (number(row, "metrics", "ndcg_at_10", end) for end in ("low", "high"))
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=colour, linewidth=2.2, alpha=0.5, solid_capstyle="round")
+            axes.plot(value, place, marker, color=colour, markersize=7)
+        _teacher_line(axes, entry, vertical=True)
+        axes.locator_params(axis="x", nbins=4)
+        dress(axes, title=f"{text_of(table, 'dim')} numbers", x="NDCG@10, test", grid="x")
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(names)), [shorten(name, 20) for name in names], parse_math=False)
+    panels[0].tick_params(axis="y", labelsize=FONT, labelcolor=INK)
+    figure.text(0.02, 0.03, f"Line: teacher. Whiskers: {level} over seeds, where known.", fontsize=FONT - 1, color=INK)
+    return png(figure)
+
+
+def quality_against_size(entry: Summary) -> bytes:
+    """NDCG@10 of every method against the students' size (log axis), whiskers over seeds, the teacher as a line."""
+    names = _methods(entry)
+    figure = sheet(3.6)
+    figure.subplots_adjust(left=0.13, right=0.7, top=0.9, bottom=0.14)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    sizes = [size for table in rows(entry, "tables") if (size := number(table, "dim")) is not None]
+    dodge = max(max(sizes) / min(sizes), 2.0) ** 0.008
+    for place, name in enumerate(names):
+        colour, marker = _look(name, names)
+        shift = dodge ** (place - (len(names) - 1) / 2)
+        shown: list[tuple[float, float]] = []
+        for table in rows(entry, "tables"):
+            for row in rows(table, "rows"):
+                size, value = number(table, "dim"), number(row, "metrics", "ndcg_at_10", "mean")
+                if text_of(row, "method") != name or size is None or value is None:
+                    continue
+                shown.append((size * shift, value))
+                low, high = (number(row, "metrics", "ndcg_at_10", end) for end in ("low", "high"))
+                if low is not None and high is not None:
+                    ends = [size * shift, size * shift], [low, high]
+                    axes.plot(*ends, color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="round")
+        x, y = [point[0] for point in shown], [point[1] for point in shown]
+        axes.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=6, label=shorten(name, 18))
+    _teacher_line(axes, entry, vertical=False)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axes.tick_params(axis="x", which="minor", length=0)
+    title = f"Quality against size: {shorten(text_of(entry, 'name'), 30)}"
+    dress(axes, title=title, x="Numbers a user and an item, log scale", y="NDCG@10, test")
+    legend(axes, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return png(figure)
+
+
+def _teacher_line(axes: Axes, entry: Summary, *, vertical: bool) -> None:
+    value = number(entry, "teacher", "metrics", "ndcg_at_10", "mean")
+    if value is None:
+        return
+    draw = axes.axvline if vertical else axes.axhline
+    label = f"teacher ({text_of(entry, 'teacher', 'dim')})"
+    draw(value, color=TEACHER.colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1, label=label)
+
+
+def _methods(entry: Summary) -> list[str]:
+    return list(dict.fromkeys(text_of(row, "method") for table in rows(entry, "tables") for row in rows(table, "rows")))
+
+
+def _look(method: str, names: list[str]) -> tuple[str, str]:
+    for role in (SCRATCH, SVD):
+        if method == role.key:
+            return role.colour, role.marker
+    distilled = [name for name in names if name not in (SCRATCH.key, SVD.key)]
+    return LOOKS[distilled.index(method) % len(LOOKS)]

@@ -1,0 +1,242 @@
+"""A comparison on planted data: what it computes, what it does again, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+
+from flows.cli import app
+from flows.commands.compare import resolve, sizes
+from flows.comparison import comparison
+from flows.pipeline import pipeline
+from freqd.config import EvaluateConfig, RunConfig
+from freqd.errors import InputError
+from freqd.report.comparison import markdown, plain
+from freqd.settings import build, parse_assignment
+from tasks.compare import compare_methods, over_seeds, replace_folder
+
+SMALL = (
+    "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
+    "distill.epochs=2", "distill.scratch_epochs=4", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=2",
+    "evaluate.bootstrap_samples=200",
+)  # fmt: skip
+METHODS = ("scratch", "rce", "fitnet+freqd")
+
+
+def config(source: Path, *changes: str) -> RunConfig:
+    return build([{"data": {"source": [str(source)]}}, *map(parse_assignment, (*SMALL, *changes))])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
+    path = tmp_path_factory.mktemp("data") / "purchases.csv"
+    planted().write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+def compare(source: Path, workdir: Path, **options: Any) -> dict[str, Any]:
+    settings = config(source)
+    given: dict[str, Any] = {"methods": resolve(settings, METHODS), "dims": (2, 4), "seeds": 2, "name": "first"}
+    return comparison(config=settings, workdir=str(workdir), **{**given, **options})
+
+
+@pytest.fixture(scope="module")
+def first(source: Path, workdir: Path, prefect_server: None) -> dict[str, Any]:
+    return compare(source, workdir)
+
+
+def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for entry in result["data"] for table in entry["tables"] for row in table["rows"]]
+
+
+def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
+    (entry,) = first["data"]
+    assert [table["dim"] for table in entry["tables"]] == [2, 4]
+    for table in entry["tables"]:
+        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "rce", "freqd+fitnet"]
+        for row in table["rows"]:
+            assert row["parameters"] == table["dim"] * (entry["users"] + entry["items"])
+            assert row["seeds"] == ([] if row["method"] == "svd" else [0, 1])
+    stages = [stage["stage"] for stage in first["stages"]]
+    assert [stages.count(name) for name in ("ingest", "graph", "teacher", "spectrum", "svd")] == [1, 1, 1, 1, 2]
+    assert [stages.count(name) for name in ("scratch", "distill", "judge")] == [4, 8, 15]
+
+
+def test_means_and_intervals_are_those_of_the_seeds(first: dict[str, Any]) -> None:
+    for row in rows_of(first):
+        measured = row["metrics"]["ndcg_at_10"]
+        assert measured["mean"] == pytest.approx(np.mean(measured["values"]))
+        if row["method"] == "svd":
+            assert (measured["low"], measured["high"]) == (None, None)
+        else:
+            half = 12.7062047 * np.std(measured["values"], ddof=1) / np.sqrt(2)  # t of 1 degree of freedom, 97.5 %
+            assert measured["high"] - measured["mean"] == pytest.approx(half, rel=1e-6, abs=1e-12)
+            assert measured["mean"] - measured["low"] == pytest.approx(half, rel=1e-6, abs=1e-12)
+
+
+def test_gap_and_test_follow_from_the_means(first: dict[str, Any]) -> None:
+    (entry,) = first["data"]
+    teacher = entry["teacher"]["metrics"]["ndcg_at_10"]["mean"]
+    for table in entry["tables"]:
+        alone = table["rows"][0]["metrics"]["ndcg_at_10"]["mean"]
+        assert table["rows"][0]["gap_closed"] is None
+        for row in table["rows"][1:]:
+            mean = row["metrics"]["ndcg_at_10"]["mean"]
+            assert row["minus_scratch"]["mean"] == pytest.approx(mean - alone, abs=1e-6)
+            assert row["minus_scratch"]["p_holm"] >= row["minus_scratch"]["p_value"]
+            assert row["gap_closed"]["value"] == pytest.approx((mean - alone) / (teacher - alone), abs=1e-4)
+
+
+def test_files_say_what_the_result_says(first: dict[str, Any], workdir: Path) -> None:
+    folder = workdir / "comparisons" / "first"
+    assert {p.name for p in folder.iterdir()} == {
+        "comparison.json", "comparison.csv", "comparison.md", "methods-purchases.png", "size-purchases.png",
+    }  # fmt: skip
+    kept = json.loads((folder / "comparison.json").read_text())
+    assert kept == first
+    assert (folder / "comparison.md").read_text() == markdown(kept)
+    lines = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [line["method"] for line in lines] == ["teacher", *(row["method"] for row in rows_of(kept))]
+    for line, row in zip(lines[1:], rows_of(kept), strict=True):
+        assert float(line["ndcg_at_10"]) == row["metrics"]["ndcg_at_10"]["mean"]
+        low = row["metrics"]["recall_at_10"]["low"]
+        assert line["recall_at_10_low"] == ("" if low is None else str(low))
+    shown = plain(kept)
+    for row in rows_of(kept):
+        assert f"{row['metrics']['ndcg_at_10']['mean']:.4f}" in shown
+
+
+def test_mlflow_has_a_parent_and_a_child_a_student(first: dict[str, Any]) -> None:
+    client = MlflowClient()
+    parent = client.get_run(first["mlflow"]["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["dims"] == "2, 4"
+    assert parent.inputs.dataset_inputs[0].dataset.name == "purchases"
+    found = client.search_runs(
+        [parent.info.experiment_id],
+        f"tags.mlflow.parentRunId = '{parent.info.run_id}' and tags.method = 'rce' and tags.dim = '4'",
+    )
+    assert {run.data.tags["seed"] for run in found} == {"0", "1"}
+    row = next(row for row in rows_of(first) if row["method"] == "rce" and row["dim"] == 4)
+    for run in found:
+        seed = run.data.tags["seed"]
+        assert run.info.status == "FINISHED"
+        assert run.info.run_name == f"purchases rce 4 seed {seed}"
+        assert run.data.tags["data"] == "purchases"
+        assert run.data.metrics["test_ndcg_at_10"] == row["metrics"]["ndcg_at_10"]["values"][int(seed)]
+        assert run.data.params["seed"] == seed
+        assert "stage_seconds" in run.data.metrics
+
+
+def test_again_is_all_cached_and_equal(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    again = compare(source, workdir, name="again")
+    assert all(stage["cached"] for stage in again["stages"])
+    assert not any(
+        stage["cached"] for stage in first["stages"] if stage["stage"] != "judge"
+    )  # equal students share one
+    assert again["data"] == first["data"]
+
+
+def test_a_run_finds_the_students_and_agrees(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    settings = config(source, "distill.dim=4", 'distill.objectives=[{name="rce"}]', "registry.enabled=false")
+    run = pipeline(settings, workdir=str(workdir), run_name="run")
+    assert set(run["cached_stages"]) >= {"ingest", "graph", "teacher", "scratch", "svd", "spectrum", "distill"}
+    rows = {row["method"]: row for row in first["data"][0]["tables"][1]["rows"]}
+    for model, method in (("scratch", "scratch"), ("svd", "svd"), ("student", "rce")):
+        assert run["metrics"][model]["ndcg_at_10"] == rows[method]["metrics"]["ndcg_at_10"]["values"][0]
+
+
+def test_one_seed_has_no_interval(source: Path, workdir: Path, first: dict[str, Any]) -> None:
+    one = compare(source, workdir, seeds=1, dims=(2,), name="one")
+    assert all(stage["cached"] for stage in one["stages"])
+    for row in rows_of(one):
+        assert row["metrics"]["ndcg_at_10"]["low"] is None
+    assert "not known" in plain(one)
+
+
+# -- its parts ------------------------------------------------------------------------------------------------------
+
+
+def test_the_t_interval_by_hand() -> None:
+    found = over_seeds([1.0, 2.0, 3.0], 0.95)
+    assert found["mean"] == 2.0
+    assert found["high"] == pytest.approx(2.0 + 4.30265273 / np.sqrt(3))
+    assert found["low"] == pytest.approx(2.0 - 4.30265273 / np.sqrt(3))
+    assert over_seeds([0.5], 0.95) == {"mean": 0.5, "low": None, "high": None, "values": [0.5]}
+
+
+def test_holm_counts_the_methods_and_not_scratch() -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.random(300)
+    values = {"scratch": alone, "equal": alone + rng.normal(0, 0.05, 300), "better": alone + rng.normal(0.1, 0.05, 300)}
+    found = compare_methods(values, alone + 0.1, EvaluateConfig(bootstrap_samples=500), seed=0)
+    assert list(found) == ["scratch", "equal", "better"]
+    assert found["scratch"] == {"gap_closed": None, "minus_scratch": None}
+    better = found["better"]["minus_scratch"]
+    assert better["p_holm"] == pytest.approx(2 * better["p_value"])
+    assert better["p_holm"] < 0.05
+    assert found["better"]["gap_closed"]["value"] == pytest.approx(1.0, abs=0.1)
+    assert found["equal"]["minus_scratch"]["p_holm"] > 0.05
+
+
+def test_methods_keep_the_settings_weights_and_order() -> None:
+    settings = build([])
+    found = resolve(settings, ["rce+freqd", "freqd+rce", "fitnet", "svd", "scratch"])
+    assert list(found) == ["freqd+rce", "fitnet"]
+    assert found["freqd+rce"] == settings.distill.objectives
+    assert found["fitnet"][0].weight == 1.0
+    assert list(resolve(settings, None)) == ["freqd+rce"]
+
+
+@pytest.mark.parametrize(
+    ("method", "named"), [("magic", "magic"), ("rce+magic", "magic"), ("svd+rce", "svd"), ("rce+rce", "twice")]
+)
+def test_unknown_methods_are_refused_with_what_exists(method: str, named: str) -> None:
+    with pytest.raises(InputError, match=named) as caught:
+        resolve(build([]), [method])
+    if named != "twice":
+        assert "scratch, svd" in caught.value.remedy
+        assert "rce" in caught.value.remedy
+
+
+@pytest.mark.parametrize("dims", [["0"], ["many"], ["8", "5000"], []])
+def test_wrong_sizes_are_refused(dims: list[str]) -> None:
+    with pytest.raises(InputError, match="student-dims"):
+        sizes(build([]), dims)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--data", "grocry", "--methods", "rce"], "grocery"),
+        (["--data", "grocery", "--methods", "rce,magic"], "magic"),
+        (["--data", "grocery", "--seeds", "0"], "seeds"),
+        (["--data", "grocery", "--name", "../mine"], "name"),
+    ],
+)
+def test_wrong_input_starts_nothing(words: list[str], named: str, tmp_path: Path) -> None:
+    command = ["compare", *words, "--workdir", str(tmp_path / "work")]
+    with pytest.raises(InputError, match=named):
+        app(command, exit_on_error=False, print_error=False, result_action="return_value")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "comparisons" / "mine"
+    replace_folder(folder, {"old.md": "old"})
+    replace_folder(folder, {"new.md": "new", "image.png": b"\x89"})
+    assert {p.name for p in folder.iterdir()} == {"new.md", "image.png"}
+    assert list(folder.parent.iterdir()) == [folder]
