@@ -191,13 +191,14 @@ class Mastery:
             raise ValueError(f"a student of {len(student)} rows does not fit a teacher of {len(self._teacher)} rows")
         basis = column_basis(student)
         weights = (basis.T @ self._teacher).astype(np.float64)
+        seen = self._teacher @ weights.T.astype(np.float32)  # (n, rank): ⟨weights, partᵀT⟩ = ⟨part, T weightsᵀ⟩
         result = np.zeros(len(self._energies))
         total = self._energies.sum()
         for band, part in enumerate(self._bands.parts(basis)):
             energy = self._energies[band]
             if energy <= NO_ENERGY * total:
                 continue
-            cross = np.vdot(weights, part.T @ self._teacher)
+            cross = np.einsum("nk,nk->", part, seen, dtype=np.float64)
             own = np.vdot(weights, (part.T @ basis) @ weights)
             result[band] = (2.0 * cross - own) / energy
         return result

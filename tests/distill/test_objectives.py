@@ -85,7 +85,7 @@ def test_feature_terms_are_their_equation_computed_the_costly_way(
     student = random_table(np.random.default_rng(5), 150, 120, 4)
     identity = SideFilters()
     for name, filters in (("freqd", context.feature_filters), ("fitnet", identity)):
-        term = build(name, context, distance=distance)
+        term = build(name, context, distance=distance, every=1)
         expected = 0.0
         for side, norm_adj, filter, own, whole, counts in (
             (term.user, context.graphs.user.norm_adj, filters.user, student.users, teacher.users, {0: 1 / 2, 2: 1 / 2}),
@@ -103,6 +103,21 @@ def test_feature_terms_are_their_equation_computed_the_costly_way(
             rows, shares = np.array(list(counts)), np.array(list(counts.values()))
             expected += reference(filter.apply(norm_adj, whole), projected, rows, shares)
         np.testing.assert_allclose(term.loss(view_of(student), SMALL).item(), expected, rtol=1e-5)
+
+
+def test_a_feature_term_looks_at_a_part_of_some_batches(choices, new_context, random_table, view_of):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    view = view_of(random_table(np.random.default_rng(5), 150, 120, 4))
+    seldom, always = build("freqd", context, every=3, sample=2), build("freqd", context, every=1)
+    part = Batch(SMALL.users[:2], SMALL.positives[:2], SMALL.negatives[:2], SMALL.rank_users)
+    losses = []
+    for epoch in (1, 2):
+        for term in (seldom, always):
+            term.begin_epoch(epoch, random_table(np.random.default_rng(6), 150, 120, 4), np.random.default_rng(0))
+        losses += [seldom.loss(view, SMALL).item() for _ in range(4)]
+    whole = 3 * always.loss(view, part).item()
+    np.testing.assert_allclose(losses, [whole, 0, 0, whole] * 2, rtol=1e-6)
 
 
 def test_a_fixed_filter_replaces_the_chosen_one(choices, new_context):
@@ -130,7 +145,7 @@ def test_the_first_epoch_starts_linear_projectors_at_their_optimum(choices, new_
 @pytest.mark.parametrize("projector", ["linear", "mlp", "mixture"])
 def test_feature_terms_have_the_gradient_of_their_loss(choices, new_context, random_table, view_of, projector):
     split, teacher = choices
-    term = build("freqd", new_context(split, teacher, 4), projector=projector)
+    term = build("freqd", new_context(split, teacher, 4), projector=projector, every=1)
     student = random_table(np.random.default_rng(5), 150, 120, 4)
     view = view_of(student)
     term.loss(view, SMALL).backward()

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -32,6 +33,10 @@ class FeatureOptions(Settings):
     distance: Distance = Field("squared", description="squared: exact in frequency; cosine: 1 − cos of the rows.")
     projector: ProjectorKind = Field("linear", description="linear, mlp or mixture of mlp experts.")
     experts: int = Field(5, ge=1, le=64, description="Experts of the mixture.")
+    sample: int = Field(
+        128, ge=1, description="Interactions of a batch that the term looks at: a user and two items of each."
+    )
+    every: int = Field(4, ge=1, description="Steps from one look to the next; each counts for all of them.")
 
 
 class FreqdOptions(FeatureOptions):
@@ -71,6 +76,7 @@ class FeatureObjective(Objective):
             for number, (teacher, norm_adj, filter) in enumerate(sides)
         )
         self.rng = np.random.default_rng(context.seed)
+        self.steps = 0
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Those of both projectors."""
@@ -82,13 +88,21 @@ class FeatureObjective(Objective):
             self.user.fit_projector(student.users)
             self.item.fit_projector(student.items)
         self.rng = np.random.default_rng(rng.integers(2**63))
+        self.steps = 0
 
     def loss(self, view: View, batch: Batch) -> Tensor:
-        """User term + (positive + negative item term)/2, each a mean over the batch's distinct rows."""
-        users, user_shares = occurring(batch.users, n=self.context.n_users)
-        items, item_shares = occurring(batch.positives, batch.negatives, n=self.context.n_items)
+        """User term + (positive + negative item term)/2, each a mean over the distinct rows of a part of the batch.
+
+        It stands for ``every`` steps, hence that factor; in the steps between it is 0.
+        """
+        self.steps += 1
+        if (self.steps - 1) % self.options.every:
+            return torch.zeros((), device=self.context.device)
+        few = slice(self.options.sample)  # a batch is in random order
+        users, user_shares = occurring(batch.users[few], n=self.context.n_users)
+        items, item_shares = occurring(batch.positives[few], batch.negatives[few], n=self.context.n_items)
         user_term = self.user.loss(view.users, users, user_shares, self.rng)
-        return user_term + self.item.loss(view.items, items, item_shares, self.rng)
+        return self.options.every * (user_term + self.item.loss(view.items, items, item_shares, self.rng))
 
 
 @objective("freqd")
