@@ -7,6 +7,8 @@ The lists of a batch hold tens of thousands of items but few distinct ones. So t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -24,6 +26,9 @@ NO_ITEM = -1
 """Fills a list that is shorter than the others."""
 
 SPREAD_TOP, SPREAD_RANDOM = 50, 100
+
+ROWS_A_BLOCK = 1024
+"""Lists that one thread takes at a time."""
 
 Lists = npt.NDArray[np.int32]
 
@@ -132,13 +137,30 @@ def table_scores(
         (b, L) float32.
     """
     scores = np.empty(lists.shape, np.float32)
-    _forward(np.ascontiguousarray(users), np.ascontiguousarray(items), lists, scores)
+    users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
+    _for_blocks(len(lists), lambda rows: _forward(users[rows], items, lists[rows], scores[rows]))
     return scores
 
 
-@numba.njit(cache=True, nogil=True)
 def drop_repeated(lists: Lists) -> None:
     """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
+    _for_blocks(len(lists), lambda rows: _drop_repeated(lists[rows]))
+
+
+def _for_blocks(n_rows: int, work: Callable[[slice], None]) -> None:
+    """Do ``work``, which frees the interpreter, on all rows, on as many threads as numba may use."""
+    blocks = [slice(start, start + ROWS_A_BLOCK) for start in range(0, n_rows, ROWS_A_BLOCK)]
+    workers = min(numba.get_num_threads(), len(blocks))
+    if workers > 1:
+        with ThreadPoolExecutor(workers, thread_name_prefix="lists") as pool:
+            list(pool.map(work, blocks))
+    else:
+        for block in blocks:
+            work(block)
+
+
+@numba.njit(cache=True, nogil=True)
+def _drop_repeated(lists: Lists) -> None:
     for row in range(lists.shape[0]):
         lists[row].sort()
         last = np.int32(-1)

@@ -46,6 +46,7 @@ def top_k(
     k: int,
     *,
     users: IdArray | None = None,
+    hint: IdArray | None = None,
     threads: int | None = None,
 ) -> tuple[IdArray, FloatMatrix]:
     """The ``k`` best items of each user, best first; among equal scores the lower item id comes first.
@@ -58,13 +59,16 @@ def top_k(
         seen: (n_users, n_items) CSR; stored entries are never recommended. None masks nothing.
         k: length of the lists, at least 1; it may exceed the number of items.
         users: (n,) the users to rank for, in any order; all by default.
+        hint: (n, k) lists that an earlier call gave for the same users, ``seen`` and k under other features. It
+            changes nothing but the time: the lowest present score of a full list is a floor that the k best reach.
         threads: worker threads, at least 1; default: all cores that this process may use (or NUMBA_NUM_THREADS).
 
     Returns:
         items (n, k) int32 and scores (n, k) float32; −1 and −inf where a user has fewer than k candidates.
 
     Raises:
-        ValueError: k or threads < 1, shapes that differ, a user out of range, or a feature or score that is not finite.
+        ValueError: k or threads < 1, shapes that differ, a user out of range, a hint that no
+            earlier call gave, or a feature or score that is not finite.
     """
     n_users, n_items = len(features.users), len(features.items)
     if k < 1 or (threads is not None and threads < 1):
@@ -80,6 +84,8 @@ def top_k(
     indptr, indices = _sorted_rows(seen, n_users)
 
     width = min(k, n_items)
+    if hint is not None and hint.shape != (len(chosen), k):
+        raise ValueError(f"hint has shape {hint.shape}, expected {(len(chosen), k)}")
     items = np.full((len(chosen), k), -1, np.int32)
     scores = np.full((len(chosen), k), -np.inf, np.float32)
 
@@ -88,6 +94,8 @@ def top_k(
         size = block.stop - start
         heap_items = np.full((size, width), -1, np.int32)
         heap_scores = np.full((size, width), -np.inf, np.float32)
+        if hint is not None and k <= n_items:
+            _set_floor(user_features[block], features.items, hint[block], heap_scores)
         cursor = indptr[chosen[block]].astype(np.int64)
         seen_end = indptr[chosen[block] + 1].astype(np.int64)
         buffer = np.empty(size * ITEM_TILE, np.float32)
@@ -99,6 +107,8 @@ def top_k(
             if may_overflow and not np.isfinite(tile).all():
                 raise ValueError("scores are not finite: the features are too large for float32 inner products")
             _scan_tile(tile, first, indices, cursor, seen_end, heap_items, heap_scores)
+        if hint is not None and (heap_items[heap_scores > -np.inf] < 0).any():
+            raise ValueError("hint holds seen or repeated items")
         _sort_heaps(heap_items, heap_scores)
         items[block, :width] = heap_items
         scores[block, :width] = heap_scores
@@ -169,6 +179,28 @@ def _sorted_rows(seen: sparse.csr_array | None, n_users: int) -> tuple[IntVector
         return np.zeros(n_users + 1, np.int32), np.empty(0, np.int32)
     rows = seen if seen.has_sorted_indices else seen.sorted_indices()
     return rows.indptr, rows.indices
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _set_floor(users: Any, items: Any, lists: Any, heap_scores: Any) -> None:
+    """Fill each full list's heap with a score just below the list's lowest, by more than rounding can matter."""
+    rounding = 2.4e-7 * (users.shape[1] + 1)
+    for row in range(lists.shape[0]):
+        floor, size = np.inf, 0.0
+        for column in range(lists.shape[1]):
+            item = lists[row, column]
+            if item < 0:
+                floor = -np.inf
+                break
+            total: Any = np.float32(0.0)
+            magnitude: Any = np.float32(0.0)
+            for c in range(users.shape[1]):
+                term = users[row, c] * items[item, c]
+                total += term
+                magnitude += abs(term)
+            floor = min(floor, total)
+            size = max(size, magnitude)
+        heap_scores[row, :] = floor - rounding * size - 1e-30
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -54,9 +54,13 @@ def test_equals_a_stable_sort_for_any_tiling(seed, n_users, n_items, k, density,
         patch.setattr(ranking, "USER_BLOCK", block)
         patch.setattr(ranking, "ITEM_TILE", tile)
         items, scores = top_k(features, seen, k, threads=1)
+        earlier, _ = top_k(whole_numbers(rng, n_users, n_items, 3), seen, k, threads=1)
+        hinted = top_k(features, seen, k, hint=earlier, threads=1)
     expected_items, expected_scores = dense_top_k(features, seen, k)
     np.testing.assert_array_equal(items, expected_items)
     np.testing.assert_array_equal(scores, expected_scores)
+    np.testing.assert_array_equal(hinted[0], expected_items)
+    np.testing.assert_array_equal(hinted[1], expected_scores)
     assert items.dtype == np.int32
     assert scores.dtype == np.float32
 
@@ -82,6 +86,20 @@ def test_real_valued_scores_and_long_lists():
     own = np.einsum("ud,ukd->uk", features.users, features.items[items])
     np.testing.assert_allclose(own, scores, rtol=1e-4, atol=1e-4)
     assert (items == expected_items).mean() > 0.999
+
+
+@pytest.mark.parametrize("dim", [7, 400])
+def test_a_hint_changes_nothing_however_the_scores_are_rounded(dim):
+    rng = np.random.default_rng(dim)
+    features = FeatureTable(
+        rng.normal(size=(300, dim)).astype(np.float32), rng.normal(size=(700, dim)).astype(np.float32)
+    )
+    seen = random_seen(rng, 300, 700, 0.05)
+    plain = top_k(features, seen, 20)
+    for given_again, before in zip(top_k(features, seen, 20, hint=plain[0]), plain, strict=True):
+        np.testing.assert_array_equal(given_again, before)
+    with pytest.raises(ValueError, match="seen or repeated"):
+        top_k(features, seen, 20, hint=np.repeat(plain[0][:, :1], 20, axis=1))
 
 
 def test_equal_scores_come_in_order_of_the_ids():

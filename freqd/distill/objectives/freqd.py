@@ -102,7 +102,8 @@ class FeatureObjective(Objective):
         users, user_shares = occurring(batch.users[few], n=self.context.n_users)
         items, item_shares = occurring(batch.positives[few], batch.negatives[few], n=self.context.n_items)
         user_term = self.user.loss(view.users, users, user_shares, self.rng)
-        return self.options.every * (user_term + self.item.loss(view.items, items, item_shares, self.rng))
+        both = user_term + self.item.loss(view.items, items, item_shares, self.rng)
+        return both * float(self.options.every)
 
 
 @objective("freqd")
