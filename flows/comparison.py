@@ -14,7 +14,7 @@ from freqd.data.source import name_of
 from freqd.store import ArtifactRef
 from tasks import tracking
 from tasks.baselines import scratch, svd
-from tasks.compare import Contender, Subject, enter, judge, tabulate
+from tasks.compare import Contender, Subject, enter, judge, mastery, tabulate
 from tasks.context import RunContext, StageOutcome
 from tasks.distill import distill
 from tasks.spectrum import spectrum
@@ -97,7 +97,16 @@ class _DataSet:
                     state = distill(mine, split, big, graphs, found, settings, config.spectral, return_state=True)
                     taught = self._run(state, method, dim, seed)
                     students.append(self._judged(split, taught, method, "student", dim, seed))
-        return Subject(name=self._name, split=split, spectrum=found, teacher=master, students=tuple(students))
+        first = {f"{s.method} {s.dim}": s.trained.refs[s.model] for s in reversed(students)}
+        learnt = self._run(mastery(context, big, graphs, found, first, config.spectral, return_state=True))
+        return Subject(
+            name=self._name,
+            split=split,
+            spectrum=found,
+            mastery=learnt.refs["mastery"],
+            teacher=master,
+            students=tuple(students),
+        )
 
     def _run(
         self, state: State[Any], method: str | None = None, dim: int | None = None, seed: int | None = None

@@ -20,13 +20,14 @@ from scipy import stats
 
 import freqd
 from freqd import provenance
-from freqd.config import EvaluateConfig, RunConfig
+from freqd.config import EvaluateConfig, RunConfig, SpectralConfig
 from freqd.data.types import PARTS, Split
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as rank_and_measure
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.significance import gap_closed, holm, paired_bootstrap
 from freqd.features import TrainedModel
+from freqd.graph.types import Graphs
 from freqd.report import comparison as shown
 from freqd.report import html
 from freqd.spectral import Spectrum
@@ -34,6 +35,7 @@ from freqd.store import ArtifactRef, Facts, Store, storage_error
 from tasks import tracking
 from tasks.context import RunContext, StageOutcome, flow_run_id
 from tasks.evaluate import METRIC, describe
+from tasks.evaluate import mastery as band_mastery
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 PerUser = np.ndarray[Any, Any]
@@ -68,6 +70,7 @@ class Subject(BaseModel):
     name: str
     split: ArtifactRef
     spectrum: ArtifactRef
+    mastery: ArtifactRef
     teacher: Contender
     students: tuple[Contender, ...]
 
@@ -93,6 +96,38 @@ def judge(context: RunContext, split: ArtifactRef, model: ArtifactRef, config: E
         inputs={"split": split, "model": model},
         settings=config.model_dump(mode="json", include={"protocol", "ks"}),
         code=["freqd.evaluate.*"],
+        compute=compute,
+    )
+
+
+@task(name="mastery", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def mastery(
+    context: RunContext,
+    teacher: ArtifactRef,
+    graphs: ArtifactRef,
+    spectrum: ArtifactRef,
+    students: dict[str, ArtifactRef],
+    config: SpectralConfig,
+) -> State[Any]:
+    """How much of each band of the teacher the students have learnt."""
+    store = context.workspace.store
+
+    def compute(tools: Tools) -> Result:
+        found = band_mastery(
+            store.open(teacher, TrainedModel),
+            {name: store.open(ref, TrainedModel) for name, ref in students.items()},
+            store.open(graphs, Graphs),
+            store.open(spectrum, Spectrum),
+            config,
+        )
+        return Result({"mastery": Facts(found)}, f"of {len(students)} students")
+
+    return run_stage(
+        context,
+        "mastery",
+        inputs={"teacher": teacher, "graphs": graphs, "spectrum": spectrum, **students},
+        settings=config.model_dump(mode="json", include={"method", "exact_below", "degree"}),
+        code=["freqd.spectral"],
         compute=compute,
     )
 
@@ -194,7 +229,8 @@ def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
 
 def _subject(store: Store, subject: Subject, config: RunConfig) -> dict[str, Any]:
     split = store.open(subject.split, Split)
-    filters = store.open(subject.spectrum, Spectrum).ranking_filters
+    spectrum = store.open(subject.spectrum, Spectrum)
+    learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
     teacher = store.open(subject.teacher.judged.refs["report"], Report)
     sizes = list(dict.fromkeys(student.dim for student in subject.students))
     return {
@@ -207,9 +243,16 @@ def _subject(store: Store, subject: Subject, config: RunConfig) -> dict[str, Any
         "evaluated_users": teacher.n_users_evaluated,
         "skipped_users": teacher.n_users_skipped,
         "ranking_filter": {"user": filters.user.label(), "item": filters.item.label()},
+        "edges": spectrum.edges.tolist(),
         "teacher": _measured(store, "teacher", [subject.teacher], config.evaluate.confidence),
         "tables": [
-            {"dim": dim, "rows": _rows(store, [s for s in subject.students if s.dim == dim], teacher, config)}
+            {
+                "dim": dim,
+                "rows": [
+                    {**row, "mastery": learnt[f"{row['method']} {dim}"]}
+                    for row in _rows(store, [s for s in subject.students if s.dim == dim], teacher, config)
+                ],
+            }
             for dim in sizes
         ],
     }

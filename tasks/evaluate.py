@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -52,19 +53,8 @@ def evaluate(
         facts["models"] = {name: describe(model) for name, model in trained.items()}
         latency = {name: scoring_latency(model.features) for name, model in trained.items()}
         both, found = store.open(graphs, Graphs), store.open(spectrum, Spectrum)
-        teacher = trained["teacher"].features
-        learnt = {
-            "user": Mastery(teacher.users, both.user, found.edges, spectral),
-            "item": Mastery(teacher.items, both.item, found.edges, spectral),
-        }
-        facts["mastery"] = {
-            name: {
-                "user": learnt["user"](model.features.users).tolist(),
-                "item": learnt["item"](model.features.items).tolist(),
-            }
-            for name, model in trained.items()
-            if name != "teacher"
-        }
+        students = {name: model for name, model in trained.items() if name != "teacher"}
+        facts["mastery"] = mastery(trained["teacher"], students, both, found, spectral)
         rows = [
             {"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()
         ]
@@ -106,6 +96,22 @@ def compare(reports: dict[str, Report], config: EvaluateConfig, rng: np.random.G
         reason = "no student was trained alone to compare with"
         closed = {"value": None, "low": None, "high": None, "confidence": config.confidence, "reason": reason}
     return {"intervals": intervals, "gap_closed": closed}
+
+
+def mastery(
+    teacher: TrainedModel,
+    students: Mapping[str, TrainedModel],
+    graphs: Graphs,
+    spectrum: Spectrum,
+    config: SpectralConfig,
+) -> dict[str, dict[str, list[float]]]:
+    """How much of each band of the teacher's features each student can express, by student and side."""
+    users = Mastery(teacher.features.users, graphs.user, spectrum.edges, config)
+    items = Mastery(teacher.features.items, graphs.item, spectrum.edges, config)
+    return {
+        name: {"user": users(student.features.users).tolist(), "item": items(student.features.items).tolist()}
+        for name, student in students.items()
+    }
 
 
 def describe(model: TrainedModel) -> dict[str, Any]:

@@ -31,6 +31,9 @@ def compare(
     student_dims: Annotated[
         list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
     ] = None,
+    teacher: Annotated[
+        str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
+    ] = None,
     seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3,
     config: Config = None,
     preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
@@ -44,7 +47,8 @@ def compare(
     The student trained alone and the SVD student are always compared too. What earlier runs computed is used again,
     and a comparison that was killed goes on where it stopped when the same command is given again.
     """
-    settings = read_settings(config, preset, None, (None, None, None), set_)
+    kind = [] if teacher is None else [f"teacher.kind={teacher}"]
+    settings = read_settings(config, preset, None, (None, None, None), [*(set_ or []), *kind])
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
     if name is not None and (Path(name).name != name or name.startswith(".")):

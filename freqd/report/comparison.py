@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from freqd.report import numbers as fmt
 from freqd.report import text
@@ -13,6 +16,7 @@ from freqd.report.access import Summary, dig, number, rows, series
 from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
+from freqd.report.spectrum_words import PLURAL, SIDES
 from freqd.report.tables import Table
 
 if TYPE_CHECKING:
@@ -36,7 +40,11 @@ FIELDS = (
 )  # fmt: skip
 """Columns of the CSV file; a number that is not known is empty."""
 
-FIGURES = {"methods": "Methods side by side", "size": "Quality against size"}
+FIGURES = {
+    "methods": "Methods side by side",
+    "size": "Quality against size and latency",
+    "mastery": "What of the teacher each method has learnt, by frequency",
+}
 
 
 def tables(result: Summary) -> list[tuple[str, str, Table]]:
@@ -153,13 +161,14 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def figures(result: Summary) -> dict[str, bytes]:
-    """``methods-NAME`` and ``size-NAME`` of every data set, as PNG bytes by name (no extension)."""
+    """``methods-NAME``, ``size-NAME`` and ``mastery-NAME`` of every data set, as PNG bytes by name (no extension)."""
     level = fmt.percent(number(result, "confidence"))
     drawn = {}
     for entry in rows(result, "data"):
         if rows(entry, "tables"):
             drawn[f"methods-{text_of(entry, 'name')}"] = methods_side_by_side(entry, level)
             drawn[f"size-{text_of(entry, 'name')}"] = quality_against_size(entry)
+            drawn[f"mastery-{text_of(entry, 'name')}"] = mastery_by_band(entry)
     return drawn
 
 
@@ -193,37 +202,76 @@ def methods_side_by_side(entry: Summary, level: str) -> bytes:
 
 
 def quality_against_size(entry: Summary) -> bytes:
-    """NDCG@10 of every method against the students' size (log axis), whiskers over seeds, the teacher as a line."""
+    """NDCG@10 against the students' size and against the time of one ranking (log axes), the teacher as a line or point."""
     names = _methods(entry)
-    figure = sheet(3.6)
-    figure.subplots_adjust(left=0.13, right=0.7, top=0.9, bottom=0.14)
-    axes = figure.subplots()
-    axes.set_xscale("log")
+    width = 1.5 * WIDTH
+    figure = sheet(3.6, width=width)
+    figure.subplots_adjust(left=0.09, right=0.78, top=0.9, bottom=0.14, wspace=0.08)
+    by_size, by_time = figure.subplots(1, 2, sharey=True)
     sizes = [size for table in rows(entry, "tables") if (size := number(table, "dim")) is not None]
     dodge = max(max(sizes) / min(sizes), 2.0) ** 0.008
     for place, name in enumerate(names):
         colour, marker = _look(name, names)
         shift = dodge ** (place - (len(names) - 1) / 2)
-        shown: list[tuple[float, float]] = []
+        shown: list[tuple[float, float, float]] = []
         for table in rows(entry, "tables"):
             for row in rows(table, "rows"):
                 size, value = number(table, "dim"), number(row, "metrics", "ndcg_at_10", "mean")
                 if text_of(row, "method") != name or size is None or value is None:
                     continue
-                shown.append((size * shift, value))
+                shown.append((size * shift, number(row, "median_ms") or math.nan, value))
                 low, high = (number(row, "metrics", "ndcg_at_10", end) for end in ("low", "high"))
                 if low is not None and high is not None:
                     ends = [size * shift, size * shift], [low, high]
-                    axes.plot(*ends, color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="round")
-        x, y = [point[0] for point in shown], [point[1] for point in shown]
-        axes.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=6, label=shorten(name, 18))
-    _teacher_line(axes, entry, vertical=False)
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
-    axes.tick_params(axis="x", which="minor", length=0)
-    title = f"Quality against size: {shorten(text_of(entry, 'name'), 30)}"
-    dress(axes, title=title, x="Numbers a user and an item, log scale", y="NDCG@10, test")
-    legend(axes, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+                    by_size.plot(*ends, color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="round")
+        x, milliseconds, y = zip(*shown, strict=True) if shown else ((), (), ())
+        by_size.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=6, label=shorten(name, 18))
+        by_time.plot(milliseconds, y, marker=marker, color=colour, linestyle="none", markersize=6)
+    best, spent = number(entry, "teacher", "metrics", "ndcg_at_10", "mean"), number(entry, "teacher", "median_ms")
+    if best is not None and spent is not None:
+        by_time.plot(spent, best, TEACHER.marker, color=TEACHER.colour, markersize=8)
+    for axes in (by_size, by_time):
+        axes.set_xscale("log")
+        _teacher_line(axes, entry, vertical=False)
+        axes.tick_params(axis="x", which="minor", length=0)
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+    by_size.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    by_time.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    dress(by_size, title=shorten(text_of(entry, "name"), 30), x="Numbers a user and an item", y="NDCG@10, test")
+    dress(by_time, x="Milliseconds for one user's top 10, one thread")
+    legend(by_size, loc="upper left", bbox_to_anchor=(2.12, 1.0))
+    return png(figure)
+
+
+def mastery_by_band(entry: Summary) -> bytes:
+    """Mastery of the teacher by graph frequency, a line a method: a row of panels a size, users left, items right."""
+    sizes, names = rows(entry, "tables"), _methods(entry)
+    ends = np.array(series(entry, "edges"))
+    centres = (ends[:-1] + ends[1:]) / 2
+    height = 0.9 + 2.2 * len(sizes)
+    figure = sheet(height, width=1.5 * WIDTH)
+    figure.subplots_adjust(left=0.09, right=0.78, top=1 - 0.35 / height, bottom=0.55 / height, wspace=0.08, hspace=0.35)
+    panels = figure.subplots(len(sizes), 2, sharex=True, sharey=True, squeeze=False)
+    lowest = 0.0
+    for line, table in zip(panels, sizes, strict=True):
+        for axes, side in zip(line, SIDES, strict=True):
+            for row in rows(table, "rows"):
+                values = series(row, "mastery", side)
+                if len(values) != len(centres):
+                    continue
+                lowest = min([lowest, *values])
+                name = text_of(row, "method")
+                colour, marker = _look(name, names)
+                axes.plot(
+                    centres, values, marker=marker, color=colour, linewidth=1.4, markersize=5, label=shorten(name, 18)
+                )
+            title = f"{PLURAL[side].capitalize()}, {text_of(table, 'dim')} numbers"
+            dress(axes, title=title, y="Mastery" if side == SIDES[0] else "")
+    panels[0][0].set_ylim(max(lowest, -0.5) * 1.1 - 0.02, 1.05)
+    panels[0][0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    for axes in panels[-1]:
+        axes.set_xlabel("Graph frequency λ", fontsize=FONT)
+    legend(panels[0][1], loc="upper left", bbox_to_anchor=(1.04, 1.0))
     return png(figure)
 
 

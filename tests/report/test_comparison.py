@@ -24,7 +24,8 @@ def row(method: str, dim: int, ndcg: float, half: float | None, *, gap: float | 
         "metrics": {"ndcg_at_10": measured(ndcg, half), "recall_at_10": measured(1.5 * ndcg, half)},
         "gap_closed": {"value": gap, "low": None, "high": None, "confidence": 0.95, "reason": ""} if tested else None,
         "minus_scratch": {"mean": 0.01, "low": -0.005, "high": 0.025, "p_value": 0.0004, "p_holm": 0.0008} if tested else None,
-        "seconds": 12.25, "parameters": dim * 300, "bytes": dim * 1200, "median_ms": 0.5,
+        "seconds": 12.25, "parameters": dim * 300, "bytes": dim * 1200, "median_ms": 0.01 * dim,
+        "mastery": {"user": [0.9, 0.5 - 1 / dim, -0.1], "item": [0.8, 0.4, 0.2]},
     }  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def result() -> dict[str, Any]:
         }
         for dim in (8, 20)
     ]
-    entry = {"name": "shop_a", "split": "time", "users": 200, "items": 100, "interactions": 3000, "tables": tables}
+    edges = [0.0, 0.5, 0.9, 2.0]
+    entry = {"edges": edges, "name": "shop_a", "split": "time", "users": 200, "items": 100, "interactions": 3000, "tables": tables}
     return {
         "name": "mine", "protocol": "standard", "confidence": 0.95, "bootstrap_samples": 2000, "seeds": [0, 1, 2],
         "data": [{**entry, "teacher": row("teacher", 256, 0.13, None)}],
@@ -104,7 +106,7 @@ def test_a_reason_without_a_gap_is_told_once(result: dict[str, Any]) -> None:
 
 def test_figures_are_drawn_and_the_same_each_time(result: dict[str, Any]) -> None:
     drawn = comparison.figures(result)
-    assert set(drawn) == {"methods-shop_a", "size-shop_a"}
+    assert set(drawn) == {"mastery-shop_a", "methods-shop_a", "size-shop_a"}
     assert all(image.startswith(b"\x89PNG") for image in drawn.values())
     assert drawn == comparison.figures(copy.deepcopy(result))
 
@@ -115,4 +117,4 @@ def test_figures_bear_one_size_and_missing_numbers(result: dict[str, Any]) -> No
     for one in entry["tables"][0]["rows"]:
         one["metrics"]["ndcg_at_10"] |= {"low": None, "high": None}
     entry["tables"][0]["rows"][0]["metrics"]["ndcg_at_10"]["mean"] = None
-    assert set(comparison.figures(result)) == {"methods-shop_a", "size-shop_a"}
+    assert set(comparison.figures(result)) == {"mastery-shop_a", "methods-shop_a", "size-shop_a"}
