@@ -120,6 +120,11 @@ class LightGCN:
         n, dim = self._parameters.shape
         return self._n_users, n - self._n_users, dim
 
+    @property
+    def parallel(self) -> bool:
+        """Yes: a step propagates all rows over the graph."""
+        return True
+
     def prepare(self, device: torch.device, learning_rate: float) -> Optimizer:
         """Move to ``device`` and give the optimizer."""
         self._place(self._parameters.detach(), device)

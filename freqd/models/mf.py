@@ -62,6 +62,11 @@ class MatrixFactorization:
         """(n_users, n_items, d)."""
         return len(self._users), len(self._items), self._users.shape[1]
 
+    @property
+    def parallel(self) -> bool:
+        """No: a step reads a few thousand short rows."""
+        return False
+
     def prepare(self, device: torch.device, learning_rate: float) -> Optimizer:
         """Move to ``device`` and give the optimizer."""
         if device.type == "cpu":

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +91,11 @@ class Recommender(Protocol):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(n_users, n_items, d)."""
+        ...
+
+    @property
+    def parallel(self) -> bool:
+        """Whether a step is large enough for several CPU threads to pay; else they cost more than they give."""
         ...
 
     def prepare(self, device: torch.device, learning_rate: float) -> Optimizer:
@@ -229,7 +235,8 @@ def fit(
             stopped = "patience" if run.waited >= settings.patience else "time"
             break
         run.epoch += 1
-        losses = _train_epoch(model, terms, sampler, parts, settings, seed, run.epoch)
+        with _threads(None if model.parallel else 1):
+            losses = _train_epoch(model, terms, sampler, parts, settings, seed, run.epoch)
         _check_finite(losses, run.epoch, settings)
         due = run.epoch % settings.eval_every == 0 or run.epoch == settings.epochs or out_of_time()
         if due:
@@ -252,6 +259,17 @@ def fit(
         "batch_size": settings.batch_size,
     }
     return TrainedModel(FeatureTable(best.users, best.items), run.history, info, best.extra)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use ``count`` CPU threads for a while; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Parts:
