@@ -1,6 +1,7 @@
 # freqd: two commands do everything on a fresh machine.
 #   make demo   sets up, runs the main job on the built-in data, prints where to look
 #   make test   sets up, runs the tests
+#   make bench  sets up, measures freqd against its peers and the machine's limits
 #
 # torch is the CPU build. For another one: make setup TORCH="torch==2.13.0" (PyPI's build for your system).
 
@@ -10,6 +11,7 @@ TORCH ?= torch==2.13.0+cpu
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WORKDIR ?= freqd-work
 JOBS ?= 2
+THREADS ?= 1
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -35,6 +37,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# One thread; with two: make bench THREADS=2. FREQD_DATA_DIR names the folder of the real data sets, else generated ones are used.
+bench: setup
+	$(BIN)/python -m benchmarks --threads $(THREADS)
 
 lint: setup
 	$(BIN)/ruff check .
