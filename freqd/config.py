@@ -128,11 +128,26 @@ class TeacherConfig(Settings):
     batch_size: int = Field(2048, ge=16, le=1_000_000, description="bpr, lightgcn: interactions a step.")
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="bpr, lightgcn: Adam's step size.")
     weight_decay: float = Field(1e-3, ge=0.0, le=1.0, description="bpr, lightgcn: L2 strength.")
+    max_seconds: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e7,
+        description="bpr, lightgcn: time budget of all their trainings; the best so far is kept. Without it: none.",
+    )
     eval_every: int = Field(5, ge=1, description="bpr, lightgcn: epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
+    trajectory_points: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Rankings (50 items a user) that are kept from evenly spaced sweeps or validations, for the "
+        "objective hetcomp, which needs at least 2; 0 keeps none.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TeacherConfig:
+        if self.trajectory_points and self.kind == "features":
+            raise ValueError("teacher.trajectory_points needs a teacher that is trained here, not brought features")
         if (self.kind == "features") != (self.features is not None):
             raise ValueError("teacher.kind = 'features' and teacher.features = PATH go together: give both or neither")
         return self
@@ -249,6 +264,49 @@ class RegistryConfig(Settings):
     min_gap_closed: float | None = Field(
         None, description="Guardrail for a first champion: share of the gap scratch -> teacher that the student closes."
     )
+    approval: Literal["none", "ask"] = Field(
+        "none",
+        description="ask: where the gate says yes, the run waits on the Prefect page for a person to say yes or no.",
+    )
+    approval_hours: float = Field(
+        24.0, gt=0.0, le=720.0, description="How long an approval is waited for; without an answer nothing is promoted."
+    )
+
+
+class DriftConfig(Settings):
+    """When new interactions count as drift away from those that the champion was made of."""
+
+    since: date | None = Field(
+        None, description="Only interactions from this day on (UTC); default: those later than the champion's latest."
+    )
+    min_interactions: int = Field(
+        500, ge=10, description="With fewer new interactions than this only their volume is judged."
+    )
+    max_volume_ratio: float = Field(
+        2.0, gt=1.0, description="Interactions a day, new against before: drift above this, or below 1 over this."
+    )
+    max_unknown_users: float = Field(
+        0.3, ge=0.0, le=1.0, description="Share of the new interactions that are of users the champion does not know."
+    )
+    max_unknown_items: float = Field(
+        0.3, ge=0.0, le=1.0, description="Share of the new interactions that are with items the champion does not know."
+    )
+    max_popularity_psi: float = Field(
+        0.25, gt=0.0, description="Population stability index over ten groups of items by popularity."
+    )
+    max_popularity_ks: float = Field(
+        0.15, gt=0.0, le=1.0, description="Kolmogorov-Smirnov distance over the items in the order of popularity."
+    )
+    max_spectral_loss: float = Field(
+        0.5,
+        gt=0.0,
+        description="Share of the likeness of neighbours, seen in the champion's features, that the graph of the new "
+        "interactions has lost: 0 as before, 1 as between strangers.",
+    )
+    retrain: bool = Field(True, description="On drift emit the event that starts a retraining.")
+    cooldown_hours: float = Field(
+        72.0, ge=0.0, le=8760.0, description="After such an event no other one is emitted for this long."
+    )
 
 
 class RunConfig(Settings):
@@ -261,12 +319,20 @@ class RunConfig(Settings):
     distill: DistillConfig = DistillConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()
+    drift: DriftConfig = DriftConfig()
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads; default: all cores this process may use."
+    )
+    budget_minutes: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e5,
+        description="Time budget of the run: shortens the budgets of teacher, distillation and the student alone, "
+        "which then stop and keep the best so far.",
     )
 
 

@@ -75,6 +75,8 @@ class TrainedModel:
         history: one entry a validation, at least ``epoch``, ``seconds`` and ``valid_ndcg_at_10``; may be empty.
         info: what the run shows: method, settings that were chosen, ``best_epoch``, ``valid_ndcg_at_10``, seconds.
         extra: further tensors that belong to it, by name (LightGCN: ``raw_users``, ``raw_items``).
+        trajectory: best items of every user at several points of the training, (points, n_users, K) int32, earliest
+            first, −1 where there are no more; only of a teacher that was asked for it.
     """
 
     kind: ClassVar[str] = "model"
@@ -84,22 +86,26 @@ class TrainedModel:
     history: list[dict[str, Any]] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, FloatMatrix] = field(default_factory=dict)
+    trajectory: npt.NDArray[np.int32] | None = None
 
     def write(self, folder: Path) -> None:
-        """Write ``features.safetensors``, ``extra.safetensors`` if there is any, and ``training.json``."""
+        """Write ``features.safetensors`` and ``training.json``; ``extra`` and ``trajectory.safetensors`` if there are any."""
         self.features.write(folder)
         if self.extra:
             save_file({k: np.ascontiguousarray(v) for k, v in self.extra.items()}, folder / "extra.safetensors")
+        if self.trajectory is not None:
+            save_file({"items": np.ascontiguousarray(self.trajectory)}, folder / "trajectory.safetensors")
         (folder / "training.json").write_text(json.dumps({"history": self.history, "info": self.info}))
 
     @classmethod
     def read(cls, folder: Path) -> TrainedModel:
         """Read what ``write`` wrote."""
-        extra = folder / "extra.safetensors"
+        extra, trajectory = folder / "extra.safetensors", folder / "trajectory.safetensors"
         training = json.loads((folder / "training.json").read_text())
         return cls(
             features=FeatureTable.read(folder),
             history=training["history"],
             info=training["info"],
             extra=load_file(extra) if extra.is_file() else {},
+            trajectory=load_file(trajectory)["items"] if trajectory.is_file() else None,
         )

@@ -123,7 +123,7 @@ def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"method {method!r} names an objective twice", "name each once; its weight is a setting")
         terms.sort(key=lambda term: ranks.get(term, len(ranks)))
         objectives = tuple(own.get(term) or ObjectiveConfig(name=term) for term in terms)
-        check_objectives(objectives)
+        check_objectives(objectives, settings.teacher)
         resolved["+".join(terms)] = objectives
     return resolved
 

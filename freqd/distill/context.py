@@ -7,6 +7,7 @@ from functools import cached_property
 
 from scipy import sparse
 
+from freqd.data.types import IdArray
 from freqd.distill.listwise import spread
 from freqd.features import FeatureTable
 from freqd.graph import Graphs
@@ -27,6 +28,8 @@ class DistillContext:
         dim: d, the student's numbers a user and an item.
         seed: of every random choice that an objective makes while it is built.
         device: torch device on which the terms are computed.
+        trajectory: the teacher's best items at several points of its training, (points, n_users, K) int32, earliest
+            first, if it kept them.
         warm: whether the student starts near the teacher. Linear projectors then start at least squares; fitted to a
             random student, they would hold it where it is.
     """
@@ -40,6 +43,7 @@ class DistillContext:
     seed: int
     device: str = "cpu"
     warm: bool = True
+    trajectory: IdArray | None = None
 
     @property
     def n_users(self) -> int:

@@ -14,7 +14,7 @@ from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
 from freqd.graph import Graphs
 from freqd.models.device import resolve
-from freqd.models.training import Probe, fit
+from freqd.models.training import Probe, Watch, fit
 from freqd.progress import Progress, silent
 from freqd.spectral import SideFilters, Spectrum, apply_filters
 
@@ -30,6 +30,7 @@ def distill(
     device: str,
     checkpoint: Path,
     probe: Probe | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train the student on BPR and the distillation objectives, from its warm start.
@@ -44,10 +45,12 @@ def distill(
         device: auto, cpu, cuda or cuda:N.
         checkpoint: file of the training's state; resumed if it is there.
         probe: measurements at each validation, for the history.
+        watch: told (epoch, validation NDCG@10); whatever it raises ends the training.
         progress: told about each epoch.
 
     Raises:
-        InputError: an unknown objective or option, or the training diverged.
+        InputError: an unknown objective or option.
+        Diverged: the loss is no longer finite.
     """
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
     train = validate.train
@@ -61,6 +64,7 @@ def distill(
         seed=seed,
         device=str(resolve(device)),
         warm=config.warm_start == "svd",
+        trajectory=teacher.trajectory,
     )
     terms = build_objectives(config.objectives, context)
     init = warm_start(context) if context.warm else None
@@ -73,6 +77,7 @@ def distill(
         seed=seed,
         checkpoint=checkpoint,
         probe=probe,
+        watch=watch,
         progress=progress,
     )
     trained.info.update(

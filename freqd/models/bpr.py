@@ -10,7 +10,7 @@ from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, Recommender, fit
+from freqd.models.training import FitSettings, Probe, Recommender, fit
 from freqd.progress import Progress, silent
 
 
@@ -21,7 +21,9 @@ def train_bpr(
     factors: int,
     seed: int,
     device: str,
+    max_seconds: float | None = None,
     checkpoint: Path | None = None,
+    probe: Probe | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train a teacher of kind ``bpr`` or ``lightgcn`` with ``factors`` numbers a user and an item; see ``fit``."""
@@ -43,10 +45,12 @@ def train_bpr(
             weight_decay=config.weight_decay,
             eval_every=config.eval_every,
             patience=config.patience,
+            max_seconds=max_seconds,
             device=device,
         ),
         seed=seed,
         checkpoint=checkpoint,
+        probe=probe,
         progress=progress,
     )
     trained.info.update(method=config.kind, factors=factors)

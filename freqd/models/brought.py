@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from freqd.errors import InputError
 from freqd.features import FeatureTable, FloatMatrix
+from freqd.pseudonym import shape
 from freqd.store import file_digest, text_digest
 
 Side = Literal["users", "items"]
@@ -62,8 +63,8 @@ class Table:
     columns: list[str]
 
     def name(self, row: int) -> str:
-        """A row as a message names it."""
-        return f"row {row}" if self.ids is None else f"row {row} (id '{self.ids[row]}')"
+        """A row as a message names it; a user's id is not for logs."""
+        return f"row {row}" if self.ids is None or self.side == "users" else f"row {row} (id '{self.ids[row]}')"
 
 
 def brought_files(path: str | Path) -> list[Path]:
@@ -194,7 +195,7 @@ def _parquet_table(file: Path, side: Side) -> Table:
     lists = [name for name, kind in features.schema.items() if isinstance(kind, pl.List | pl.Array)]
     if len(lists) == 1:
         place = f"{file}, column '{lists[0]}'"
-        rows = _list_matrix(features[lists[0]], place, ids)
+        rows = _list_matrix(features[lists[0]], place)
         columns = [f"{lists[0]}[{position}]" for position in range(rows.shape[1])]
         return _checked(side, place, rows, ids, columns)
     for name, kind in features.schema.items():
@@ -210,14 +211,13 @@ def _parquet_table(file: Path, side: Side) -> Table:
     return _checked(side, str(file), rows, ids, features.columns)
 
 
-def _list_matrix(column: pl.Series, place: str, ids: pl.Series | None) -> FloatMatrix:
+def _list_matrix(column: pl.Series, place: str) -> FloatMatrix:
     values = column.cast(pl.List(column.dtype.inner)) if isinstance(column.dtype, pl.Array) else column
     lengths = values.list.len().fill_null(0).to_numpy()
     if len(lengths) and (lengths != lengths[0]).any():
         row = int(np.argmax(lengths != lengths[0]))
-        name = f"row {row}" if ids is None else f"row {row} (id '{ids[row]}')"
         raise InputError(
-            f"{place}: {name} has {lengths[row]} numbers, the first row has {lengths[0]}",
+            f"{place}: row {row} has {lengths[row]} numbers, the first row has {lengths[0]}",
             "every row needs the same number of features",
         )
     flat = values.explode(empty_as_null=False)
@@ -270,7 +270,7 @@ def _ids_of(ids: pl.Series, place: str) -> pl.Series:
         rows = twice.arg_true()
         first = text[rows[0]]
         raise InputError(
-            f"{place} has the id '{first}' more than once (rows {(text == first).arg_true().to_list()[:3]})",
+            f"{place} has an id more than once (rows {(text == first).arg_true().to_list()[:3]})",
             "keep one row an id",
         )
     return text
@@ -315,8 +315,9 @@ def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatM
     has = found.is_not_null().to_numpy()
     missing = n - int(has.sum())
     if missing > REFUSE_MISSING * n:
-        examples = ", ".join(f"'{value}'" for value in wanted.filter(found.is_null()).head(3))
-        brought = ", ".join(f"'{value}'" for value in table.ids.head(3))
+        told = shape if side == "users" else str
+        examples = ", ".join(f"'{told(value)}'" for value in wanted.filter(found.is_null()).head(3))
+        brought = ", ".join(f"'{told(value)}'" for value in table.ids.head(3))
         raise InputError(
             f"{table.place} has no features for {missing} of {n} {side} (for example {examples}; its own ids look like "
             f"{brought})",

@@ -16,6 +16,7 @@ from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
 from freqd.models.brought import features_digest, load_features
 from freqd.models.search import search_als
+from freqd.models.trajectory import Capture, als_trajectory
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
 
@@ -108,7 +109,19 @@ def _als_teacher(
         "not_tried": found.not_tried,
         "warnings": _budget_warnings(found.budget_hit, found.not_tried, config),
     }
-    return TrainedModel(found.features, history=best.history, info=info)
+    trajectory = None
+    if config.trajectory_points:
+        trajectory = als_trajectory(
+            every.train,
+            found.features,
+            best.point,
+            best.best_sweep(),
+            config.trajectory_points,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+    return TrainedModel(found.features, history=best.history, info=info, trajectory=trajectory)
 
 
 def _gradient_teacher(
@@ -120,8 +133,9 @@ def _gradient_teacher(
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(set(config.factors))
     best: TrainedModel | None = None
+    best_way: Capture | None = None
     trials: list[dict[str, Any]] = []
-    elapsed = 0.0
+    elapsed, cut = 0.0, False
     for number, factors in enumerate(sizes):
         if trials and elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] > config.search_seconds:
             break
@@ -129,16 +143,34 @@ def _gradient_teacher(
         def step(done: float, text: str, number: int = number, factors: int = factors) -> None:
             progress((number + done) / len(sizes), f"{factors} factors: {text}")
 
+        limit = None if config.max_seconds is None else (config.max_seconds - elapsed) / (len(sizes) - number)
+        if trials and limit is not None and limit <= 0:
+            break
         start = perf_counter()
         path = folder / f"{config.kind}-{factors}.safetensors"
-        model = train_bpr(split, config, factors=factors, seed=seed, device=device, checkpoint=path, progress=step)
+        way = None
+        if config.trajectory_points:
+            where, train = folder / f"{config.kind}-{factors}-way", split.train.matrix()
+            way = Capture(where, train, points=config.trajectory_points, every=config.eval_every)
+        model = train_bpr(
+            split,
+            config,
+            factors=factors,
+            seed=seed,
+            device=device,
+            max_seconds=limit,
+            checkpoint=path,
+            probe=way,
+            progress=step,
+        )
         # a resumed training tells its own time, that of earlier runs included
         seconds = float(model.info.get("seconds", perf_counter() - start))
         elapsed += seconds
         ndcg = float(model.info["valid_ndcg_at_10"])
         trials.append({"factors": factors, "valid_ndcg_at_10": ndcg, "seconds": round(seconds, 3)})
+        cut = cut or model.info["stopped"] == "time"
         if best is None or ndcg > best.info["valid_ndcg_at_10"]:
-            best = model
+            best, best_way = model, way
     assert best is not None  # the first size is always trained
     not_tried = len(sizes) - len(trials)
     info = best.info | {
@@ -146,11 +178,16 @@ def _gradient_teacher(
         "factors": best.features.dim,
         "trials": trials,
         "seconds": elapsed,
-        "budget_hit": not_tried > 0,
+        "budget_hit": cut or not_tried > 0,
         "not_tried": not_tried,
-        "warnings": [*best.info.get("warnings", []), *_budget_warnings(not_tried > 0, not_tried, config)],
+        "warnings": [
+            *best.info.get("warnings", []),
+            *_budget_warnings(not_tried > 0, not_tried, config),
+            *_cut_warnings(cut, config),
+        ],
     }
-    return TrainedModel(best.features, best.history, info, best.extra)
+    trajectory = best_way.trajectory(best.info["best_epoch"], best.features) if best_way else None
+    return TrainedModel(best.features, best.history, info, best.extra, trajectory)
 
 
 def _brought_teacher(split: Split, config: TeacherConfig) -> TrainedModel:
@@ -179,6 +216,15 @@ def _budget_warnings(hit: bool, not_tried: int, config: TeacherConfig) -> list[s
     return [
         f"the search of the teacher stopped at its budget of {config.search_seconds:g} s: {left}; "
         "raise teacher.search_seconds, or give fewer values"
+    ]
+
+
+def _cut_warnings(cut: bool, config: TeacherConfig) -> list[str]:
+    if not cut:
+        return []
+    return [
+        f"a training of the teacher was stopped by its time budget of {config.max_seconds:g} s while it may still have "
+        "improved; raise teacher.max_seconds, or budget_minutes if that is what set it"
     ]
 
 

@@ -25,7 +25,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.errors import InputError
+from freqd.errors import Diverged
 from freqd.features import FeatureTable, FloatMatrix, TrainedModel
 from freqd.models.checkpoint import Best, Checkpoint
 from freqd.models.device import resolve
@@ -34,10 +34,11 @@ from freqd.models.sampling import Batch, Sampler
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
 
-__all__ = ["Batch", "FitSettings", "Probe", "Recommender", "Term", "Validate", "View", "bpr_loss", "fit", "l2_loss"]
+__all__ = ["Batch", "FitSettings", "Probe", "Recommender", "Term", "Validate", "View", "Watch", "bpr_loss", "fit", "l2_loss"]
 
 Validate = Callable[[FeatureTable], float]
 Probe = Callable[[int, FeatureTable], dict[str, Any]]
+Watch = Callable[[int, float], None]
 
 
 class View(Protocol):
@@ -169,6 +170,7 @@ def fit(
     seed: int,
     checkpoint: Path | None = None,
     probe: Probe | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train ``model`` and return its best validated state.
@@ -185,6 +187,7 @@ def fit(
             validations and at the end of an epoch when the last one is 20 s old, resumed if it belongs to the
             same settings. The caller removes it.
         probe: called with (epoch, features) at each validation; what it returns goes into the history entry.
+        watch: told (epoch, NDCG@10) of each validation; whatever it raises ends the training.
         progress: told at each epoch.
 
     Returns:
@@ -193,7 +196,8 @@ def fit(
         ``valid_ndcg_at_10``, ``epochs``, ``seconds``, ``stopped`` (patience, epochs or time), ``resumed_from``.
 
     Raises:
-        InputError: the loss is no longer finite, or the checkpoint cannot be written.
+        Diverged: the loss is no longer finite.
+        InputError: the checkpoint cannot be written.
         ValueError: there is no loss at all.
     """
     if settings.base_weight <= 0 and not terms:
@@ -221,6 +225,8 @@ def fit(
         if losses:
             entry |= {"loss": _total(losses, terms, settings), "losses": losses}
         run.history.append(entry | (probe(run.epoch, features) if probe else {}))
+        if watch is not None:
+            watch(run.epoch, score)
         if run.best is not None and score <= run.best.score:
             run.waited += 1
             return run.best
@@ -351,7 +357,7 @@ def _total(losses: Mapping[str, float], terms: Sequence[Term], settings: FitSett
 def _check_finite(losses: Mapping[str, float], epoch: int, settings: FitSettings) -> None:
     broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
     if broken:
-        raise InputError(
+        raise Diverged(
             f"training diverged: {' and '.join(broken)} not finite in epoch {epoch} "
             f"with learning_rate {settings.learning_rate:g}",
             f"lower the learning_rate, for example to {settings.learning_rate / 10:g}",

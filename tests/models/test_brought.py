@@ -134,8 +134,9 @@ def test_a_value_that_is_no_finite_float32_is_named_with_its_place(tmp_path, val
     path = npz(tmp_path, users=spoilt(value))
     with pytest.raises(InputError) as caught:
         load_features(path, USERS, ITEMS)
-    for part in (str(path), "'users'", "row 2", "'u4'", "column 1", "1 of 4 rows"):
+    for part in (str(path), "'users'", "row 2", "column 1", "1 of 4 rows"):
         assert part in caught.value.problem
+    assert "u4" not in caught.value.problem, "a user's id is not for logs"
     assert "zero" in caught.value.remedy
 
 
@@ -144,7 +145,7 @@ def test_a_null_or_nan_in_parquet_is_named_with_its_column(tmp_path) -> None:
     with pytest.raises(InputError, match=r"items\.parquet: row 1 \(id '30'\), column taste holds nan"):
         load_features(parquet(tmp_path, items=wide), USERS, ITEMS)
     lists = pl.DataFrame({"id": U_IDS, "v": [[0.0, 1.0], [1.0, 1.0], [1.0, None], [2.0, 1.0]]})
-    with pytest.raises(InputError, match=r"row 2 \(id 'u4'\), column v\[1\] holds nan"):
+    with pytest.raises(InputError, match=r"row 2, column v\[1\] holds nan"):
         load_features(parquet(tmp_path, lists), USERS, ITEMS)
 
 
@@ -156,9 +157,9 @@ REFUSED = [
     ({"users": U[U_ORDER][:, :1]}, r"1 features a row but .*'items' has 2"),
     ({"users": None}, "no array 'users'"),
     ({"users": U[:3]}, "3 rows but 4 ids"),
-    ({"user_ids": np.array(["u1", "u2", "u2", "u3"])}, r"'u2' more than once \(rows \[1, 2\]\)"),
+    ({"user_ids": np.array(["u1", "u2", "u2", "u3"])}, r"an id more than once \(rows \[1, 2\]\)"),
     ({"user_ids": np.array([0.5, 1.5, 2.5, 3.5])}, "'user_ids' has shape"),
-    ({"user_ids": np.array(["a", "b", "c", "u1"])}, r"no features for 3 of 4 users \(for example 'u2'"),
+    ({"user_ids": np.array(["a", "b", "c", "u1"])}, r"no features for 3 of 4 users \(for example 'a0'"),
     ({"user_ids": np.array([{}, 1, 2, 3], dtype=object)}, "cannot be read as npz"),
 ]
 
@@ -174,13 +175,16 @@ def test_what_does_not_fit_is_refused(tmp_path, changes: dict[str, np.ndarray], 
 REFUSED_FRAMES = [
     (pl.DataFrame({"id": U_IDS, "name": list("abcd")}), "column 'name' holds String"),
     (pl.DataFrame({"id": U_IDS}), "no feature column"),
-    (pl.DataFrame({"id": U_IDS, "v": [[1.0, 2.0], [1.0], [1.0, 2.0], [1.0, 2.0]]}), r"row 1 \(id 'u1'\) has 1 numbers"),
+    (pl.DataFrame({"id": U_IDS, "v": [[1.0, 2.0], [1.0], [1.0, 2.0], [1.0, 2.0]]}), "row 1 has 1 numbers"),
     (pl.DataFrame({"id": U_IDS, "v": [["a"], ["b"], ["c"], ["d"]]}), "holds lists of String"),
     (pl.DataFrame({"id": [1.0, 2.0, 3.0, 4.0], "v": [1.0, 2.0, 3.0, 4.0]}), "ids of type Float64"),
     (pl.DataFrame({"id": ["u1", None, "u2", "u3"], "v": [1.0, 2.0, 3.0, 4.0]}), "no id in row 1"),
-    (pl.DataFrame({"id": ["u1", "u2", "u1", "u3"], "v": [1.0, 2.0, 3.0, 4.0]}), "'u1' more than once"),
+    (
+        pl.DataFrame({"id": ["u1", "u2", "u1", "u3"], "v": [1.0, 2.0, 3.0, 4.0]}),
+        r"an id more than once \(rows \[0, 2\]\)",
+    ),
     (pl.DataFrame({"id": U_IDS, "v": [[1.0], [2.0], [3.0], [4.0]], "w": [[1.0]] * 4}), "holds List"),
-    (pl.DataFrame({"id": U_IDS, "v": [[1.0, 2.0], None, [1.0, 2.0], [1.0, 2.0]]}), "row 1 .* has 0 numbers"),
+    (pl.DataFrame({"id": U_IDS, "v": [[1.0, 2.0], None, [1.0, 2.0], [1.0, 2.0]]}), "row 1 has 0 numbers"),
 ]
 
 

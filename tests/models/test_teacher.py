@@ -157,14 +157,18 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
     """BPR and LightGCN that take factors seconds and get 1/factors."""
     calls: list[tuple[int, Path]] = []
 
-    def train(split, config, *, factors, seed, device, checkpoint, progress) -> TrainedModel:
+    def train(split, config, *, factors, seed, device, max_seconds, checkpoint, probe, progress) -> TrainedModel:
         calls.append((factors, checkpoint))
+        seconds = factors if max_seconds is None else min(factors, max_seconds)
+        stopped = "patience" if seconds == factors else "time"
         progress(1.0, "done")
         table = FeatureTable(
             np.ones((split.n_users, factors), np.float32), np.ones((split.n_items, factors), np.float32)
         )
         return TrainedModel(
-            table, info={"valid_ndcg_at_10": 1 / factors, "seconds": float(factors)}, extra={"raw_users": table.users}
+            table,
+            info={"valid_ndcg_at_10": 1 / factors, "seconds": float(seconds), "stopped": stopped},
+            extra={"raw_users": table.users},
         )
 
     for name in ("bpr", "lightgcn"):
@@ -196,6 +200,16 @@ def test_gradient_teachers_keep_to_the_budget(planted: Split, tmp_path: Path, st
     assert model.info["budget_hit"]
     assert model.info["not_tried"] == 1
     assert model.info["warnings"]
+
+
+def test_gradient_teachers_share_a_limit_and_pass_on_what_they_leave(planted: Split, tmp_path: Path, stand_in) -> None:
+    config = TeacherConfig(kind="bpr", factors=(8, 16, 32), max_seconds=42.0)
+    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    # 42/3 s are enough for 8; of the 34 left 17 for 16; of the 18 left all for 32, which needs more
+    assert [row["seconds"] for row in model.info["trials"]] == [8, 16, 18]
+    assert model.info["budget_hit"]
+    assert model.info["not_tried"] == 0
+    assert "max_seconds" in model.info["warnings"][0]
 
 
 @pytest.mark.parametrize("kind", ["bpr", "lightgcn"])

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from freqd.config import ObjectiveConfig, Settings
+from freqd.config import ObjectiveConfig, Settings, TeacherConfig
 from freqd.distill.context import DistillContext
 from freqd.errors import InputError
 from freqd.features import FeatureTable
@@ -27,9 +27,11 @@ class Objective(ABC):
         weight: its factor in the loss.
         options: its validated options.
         context: teacher, graphs and filters.
+        needs_trajectory: whether it learns from the teacher's way (``context.trajectory``).
     """
 
     name: str = ""
+    needs_trajectory: ClassVar[bool] = False
     Options: ClassVar[type[Settings]] = Settings
 
     def __init__(self, options: Any, weight: float, context: DistillContext) -> None:
@@ -78,11 +80,27 @@ def objective(name: str) -> Callable[[O], O]:
     return enter
 
 
-def check_objectives(configs: Sequence[ObjectiveConfig]) -> list[tuple[type[Objective], Settings, float]]:
+def trajectory_needed(name: str) -> InputError:
+    """The error of an objective that has no teacher's way to learn from."""
+    return InputError(
+        f"distill.objectives: {name!r} learns from the teacher's rankings at several points of its training, "
+        "and this teacher keeps fewer than two",
+        "set teacher.trajectory_points, for example to 4; brought features have no training",
+    )
+
+
+def check_objectives(
+    configs: Sequence[ObjectiveConfig], teacher: TeacherConfig | None = None
+) -> list[tuple[type[Objective], Settings, float]]:
     """Class, validated options and weight of each entry of ``distill.objectives``, before anything expensive.
 
+    Args:
+        configs: the entries.
+        teacher: how the teacher will be trained, if that is known.
+
     Raises:
-        InputError: an unknown objective, option or value; the message names what there is.
+        InputError: an unknown objective, option or value, the message names what there is; or an objective that needs
+            the teacher's way, which the teacher will not keep.
     """
     checked = []
     for config in configs:
@@ -102,6 +120,8 @@ def check_objectives(configs: Sequence[ObjectiveConfig]) -> list[tuple[type[Obje
                 f"distill.objectives: option {option!r} of {config.name!r}: {first['msg']}, got {first['input']!r}",
                 f"{config.name} has the options {known}" if known else f"{config.name} has no options",
             ) from error
+        if teacher is not None and cls.needs_trajectory and config.weight > 0.0 and teacher.trajectory_points < 2:
+            raise trajectory_needed(config.name)
         checked.append((cls, options, config.weight))
     return checked
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.listwise import listed_scores, sample_listed, table_scores
-from freqd.distill.objectives.base import Objective, objective
-from freqd.evaluate.ranking import top_k
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.ranked import RankedObjective
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
 
@@ -35,17 +35,14 @@ class CdOptions(Settings):
 
 
 @objective("cd")
-class CollaborativeDistillation(Objective):
+class CollaborativeDistillation(RankedObjective):
     """Binary cross-entropy with the teacher's soft labels."""
 
     Options = CdOptions
 
     def __init__(self, options: CdOptions, weight: float, context: DistillContext) -> None:
-        super().__init__(options, weight, context)
-        self.teacher = context.ranking_teacher if options.filtered else context.teacher
-        self.best, _ = top_k(self.teacher, context.train, min(options.candidates, context.n_items))
+        super().__init__(options, weight, context, top=options.candidates)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
-        self.lists = torch.empty(0)
         self.labels = torch.empty(0)
 
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:

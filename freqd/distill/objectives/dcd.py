@@ -18,16 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import listed_scores, sample_listed
-from freqd.distill.objectives.base import Objective, objective
-from freqd.distill.relaxed import relaxed_ranking_loss
+from freqd.distill.listwise import sample_listed
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.ranked import RelaxedRankingObjective
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
 
 
 class DcdOptions(Settings):
@@ -54,17 +52,13 @@ def rank_among(items: Any, others: Any) -> Any:
 
 
 @objective("dcd")
-class DualCorrection(Objective):
+class DualCorrection(RelaxedRankingObjective):
     """Relaxed ranking loss of underestimated above overestimated items."""
 
     Options = DcdOptions
 
     def __init__(self, options: DcdOptions, weight: float, context: DistillContext) -> None:
-        super().__init__(options, weight, context)
-        teacher = context.ranking_teacher if options.filtered else context.teacher
-        self.best, _ = top_k(teacher, context.train, min(options.candidates, context.n_items))
-        self.width = min(options.drawn, self.best.shape[1])
-        self.lists = torch.empty(0)
+        super().__init__(options, weight, context, top=options.candidates, drawn=options.drawn)
 
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
         """Compare the two rankings and draw the items to correct."""
@@ -79,11 +73,3 @@ class DualCorrection(Objective):
         with np.errstate(divide="ignore"):
             log_weights = np.log(np.tanh(np.maximum(lower / self.options.sharpness, 0.0)))
         return sample_listed(ranked, log_weights, self.width, rng)
-
-    def loss(self, view: View, batch: Batch) -> Tensor:
-        """Mean over the underestimated items of the batch's ranking users."""
-        lists = self.lists[batch.rank_users]
-        scores = listed_scores(view, batch.rank_users, lists)
-        there = lists >= 0
-        k = self.width
-        return relaxed_ranking_loss(scores[:, :k], scores[:, k:], there[:, :k], there[:, k:])

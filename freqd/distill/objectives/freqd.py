@@ -13,30 +13,25 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.features import Distance, SideDistillation, occurring
-from freqd.distill.objectives.base import Objective, objective
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.sampled import SampledObjective, SampledOptions
 from freqd.distill.projectors import ProjectorKind
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
 from freqd.spectral.filters import Filter, SideFilters
 
 
-class FeatureOptions(Settings):
+class FeatureOptions(SampledOptions):
     """Options of every feature term."""
 
     distance: Distance = Field("squared", description="squared: exact in frequency; cosine: 1 − cos of the rows.")
     projector: ProjectorKind = Field("linear", description="linear, mlp or mixture of mlp experts.")
     experts: int = Field(5, ge=1, le=64, description="Experts of the mixture.")
-    sample: int = Field(
-        128, ge=1, description="Interactions of a batch that the term looks at: a user and two items of each."
-    )
-    every: int = Field(4, ge=1, description="Steps from one look to the next; each counts for all of them.")
 
 
 class FreqdOptions(FeatureOptions):
@@ -49,7 +44,7 @@ class FreqdOptions(FeatureOptions):
     keep_prob: float = Field(1.0, gt=0.0, le=1.0, description="Edge dropout: share of a node's neighbours kept a step.")
 
 
-class FeatureObjective(Objective):
+class FeatureObjective(SampledObjective):
     """Feature distillation of users and items, each with its filter and its projector."""
 
     def __init__(
@@ -76,7 +71,6 @@ class FeatureObjective(Objective):
             for number, (teacher, norm_adj, filter) in enumerate(sides)
         )
         self.rng = np.random.default_rng(context.seed)
-        self.steps = 0
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Those of both projectors."""
@@ -84,26 +78,18 @@ class FeatureObjective(Objective):
 
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
         """Start the linear projectors of a warm student at least squares; give edge dropout its randomness."""
+        super().begin_epoch(epoch, student, rng)
         if epoch == 1 and self.context.warm:
             self.user.fit_projector(student.users)
             self.item.fit_projector(student.items)
         self.rng = np.random.default_rng(rng.integers(2**63))
-        self.steps = 0
 
-    def loss(self, view: View, batch: Batch) -> Tensor:
-        """User term + (positive + negative item term)/2, each a mean over the distinct rows of a part of the batch.
-
-        It stands for ``every`` steps, hence that factor; in the steps between it is 0.
-        """
-        self.steps += 1
-        if (self.steps - 1) % self.options.every:
-            return torch.zeros((), device=self.context.device)
-        few = slice(self.options.sample)  # a batch is in random order
-        users, user_shares = occurring(batch.users[few], n=self.context.n_users)
-        items, item_shares = occurring(batch.positives[few], batch.negatives[few], n=self.context.n_items)
+    def part_loss(self, view: View, part: Batch) -> Tensor:
+        """User term + (positive + negative item term)/2, each a mean over the distinct rows."""
+        users, user_shares = occurring(part.users, n=self.context.n_users)
+        items, item_shares = occurring(part.positives, part.negatives, n=self.context.n_items)
         user_term = self.user.loss(view.users, users, user_shares, self.rng)
-        both = user_term + self.item.loss(view.items, items, item_shares, self.rng)
-        return both * float(self.options.every)
+        return user_term + self.item.loss(view.items, items, item_shares, self.rng)
 
 
 @objective("freqd")

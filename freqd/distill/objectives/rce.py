@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import drop_repeated, listed_scores, random_items, table_scores
-from freqd.distill.objectives.base import Objective, objective
+from freqd.distill.listwise import NO_ITEM, drop_repeated, listed_scores, random_items, table_scores
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.ranked import RankedObjective
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
@@ -41,20 +42,19 @@ class RceOptions(Settings):
 
 
 @objective("rce")
-class RankingCrossEntropy(Objective):
+class RankingCrossEntropy(RankedObjective):
     """−Σ p log softmax(s) over the list of each of the batch's ranking users."""
 
     Options = RceOptions
 
     def __init__(self, options: RceOptions, weight: float, context: DistillContext) -> None:
-        super().__init__(options, weight, context)
-        self.teacher = context.ranking_teacher if options.filtered else context.teacher
-        self.teacher_top, _ = top_k(self.teacher, context.train, min(options.top, context.n_items))
+        super().__init__(options, weight, context, top=options.top)
         width = min(options.student_top, context.n_items)
         # Kept over epochs, so it has to be in the checkpoints: a parameter that never has a gradient.
-        self.student_top = nn.Parameter(torch.zeros(context.n_users, width, dtype=torch.int32), requires_grad=False)
+        self.student_top = nn.Parameter(
+            torch.full((context.n_users, width), NO_ITEM, dtype=torch.int32), requires_grad=False
+        )
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
-        self.lists = torch.empty(0)
         self.targets = torch.empty(0)
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -66,9 +66,9 @@ class RankingCrossEntropy(Objective):
         options, context = self.options, self.context
         width = self.student_top.shape[1]
         if width and (epoch - 1) % options.refresh == 0:
-            best, _ = top_k(student, context.train, width)
+            best, _ = top_k(student, context.train, width, hint=self.student_top.numpy())
             self.student_top.copy_(torch.from_numpy(best))
-        parts = [self.teacher_top, self.student_top.numpy(), random_items(context.train, options.random, rng)]
+        parts = [self.best, self.student_top.numpy(), random_items(context.train, options.random, rng)]
         lists = np.ascontiguousarray(np.concatenate(parts, axis=1))
         drop_repeated(lists)
         logits = table_scores(self.teacher.users, self.teacher.items, lists) * self.factor

@@ -12,16 +12,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import drop_listed, listed_scores, random_items, sample_listed
-from freqd.distill.objectives.base import Objective, objective
-from freqd.distill.relaxed import relaxed_ranking_loss
-from freqd.evaluate.ranking import top_k
+from freqd.distill.listwise import drop_listed, random_items, sample_listed
+from freqd.distill.objectives.base import objective
+from freqd.distill.objectives.ranked import RelaxedRankingObjective
 from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
 
 
 class RrdOptions(Settings):
@@ -35,17 +32,13 @@ class RrdOptions(Settings):
 
 
 @objective("rrd")
-class RelaxedRankingDistillation(Objective):
+class RelaxedRankingDistillation(RelaxedRankingObjective):
     """Relaxed ranking loss of drawn interesting items above drawn uninteresting ones."""
 
     Options = RrdOptions
 
     def __init__(self, options: RrdOptions, weight: float, context: DistillContext) -> None:
-        super().__init__(options, weight, context)
-        teacher = context.ranking_teacher if options.filtered else context.teacher
-        self.best, _ = top_k(teacher, context.train, min(options.candidates, context.n_items))
-        self.lists = torch.empty(0)
-        self.width = min(options.interesting, self.best.shape[1])
+        super().__init__(options, weight, context, top=options.candidates, drawn=options.interesting)
 
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
         """Draw the items of this epoch."""
@@ -55,11 +48,3 @@ class RelaxedRankingDistillation(Objective):
         drop_listed(uninteresting, self.best)
         lists = np.concatenate([interesting, uninteresting], axis=1)
         self.lists = torch.from_numpy(lists).to(self.context.device)
-
-    def loss(self, view: View, batch: Batch) -> Tensor:
-        """Mean over the interesting items of the batch's ranking users."""
-        lists = self.lists[batch.rank_users]
-        scores = listed_scores(view, batch.rank_users, lists)
-        there = lists >= 0
-        k = self.width
-        return relaxed_ranking_loss(scores[:, :k], scores[:, k:], there[:, :k], there[:, k:])

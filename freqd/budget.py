@@ -1,0 +1,57 @@
+"""The time budget of a run, shared out to the trainings before the first one starts.
+
+The shares depend on the settings alone and not on the clock, so a run that is repeated, or killed and resumed, gets the
+same ones and finds its results in the cache; and as every stage's budget is part of its key, a run with a larger
+budget does not take a result that a smaller one has cut off.
+"""
+
+from __future__ import annotations
+
+from freqd.config import RunConfig, TeacherConfig
+
+TRAINING_SHARE = 0.8
+"""Of the budget; data, graphs, spectrum, evaluation, registration and report have the rest."""
+TEACHER_SHARE = 0.5
+"""Of the trainings' time, for a teacher that has no limit of its own."""
+
+
+def within_budget(config: RunConfig) -> RunConfig:
+    """The settings with the trainings' time budgets shortened so that their sum fits ``budget_minutes``.
+
+    Limits that fit already stay as they are; else all are shortened by the same factor. A bpr or lightgcn teacher
+    without ``max_seconds`` gets half of the trainings' time, a brought one needs none. Without ``budget_minutes``
+    nothing changes.
+    """
+    if config.budget_minutes is None:
+        return config
+    available = 60.0 * config.budget_minutes * TRAINING_SHARE
+    teacher, distill = config.teacher, config.distill
+    trainings = 2 if distill.baselines else 1  # the student alone has as much as the distillation
+    wanted = _teacher_seconds(teacher, available) + trainings * distill.max_seconds
+    factor = min(1.0, available / wanted)
+    return config.model_copy(
+        update={
+            "teacher": _shortened_teacher(teacher, factor, available),
+            "distill": distill.model_copy(update={"max_seconds": _shortened(distill.max_seconds, factor)}),
+        }
+    )
+
+
+def _teacher_seconds(config: TeacherConfig, available: float) -> float:
+    if config.kind == "features":
+        return 0.0
+    if config.kind == "als":
+        return config.search_seconds
+    return config.max_seconds or TEACHER_SHARE * available
+
+
+def _shortened_teacher(config: TeacherConfig, factor: float, available: float) -> TeacherConfig:
+    if config.kind == "features":
+        return config
+    seconds = _shortened(_teacher_seconds(config, available), factor)
+    return config.model_copy(update={"search_seconds" if config.kind == "als" else "max_seconds": seconds})
+
+
+def _shortened(seconds: float, factor: float) -> float:
+    """To the millisecond, and never nothing: even then a training gives its start."""
+    return max(0.001, round(factor * seconds, 3))
