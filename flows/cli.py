@@ -17,7 +17,7 @@ from flows.commands.look import doctor, settings
 from flows.commands.models import audit, models_app, promote, rollback
 from flows.commands.run import report, run, stage
 from flows.commands.serving import explain, export, recommend, serve
-from flows.commands.stack import down, logs, schedule_app, status, up
+from flows.commands.stack import deploy, down, logs, schedule_app, status, up
 from freqd.errors import InputError
 
 app = App(
@@ -30,7 +30,7 @@ COMMANDS: tuple[Callable[..., int] | App, ...] = (
     *(run, stage, report, compare, data_app, settings, doctor),
     *(serve, recommend, export, explain),
     *(models_app, promote, rollback, audit, drift),
-    *(up, status, logs, down, schedule_app),
+    *(up, status, logs, down, deploy, schedule_app),
 )
 for command in COMMANDS:
     app.command(command)

@@ -1,10 +1,11 @@
-"""The flow as a Prefect deployment: a pool of processes, at most one run at a time, and its schedules."""
+"""The flows as Prefect deployments: a pool of processes, at most one run of each at a time, and their schedules."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import (
@@ -29,6 +31,8 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
 import freqd
+from flows.automation import close_silent_runs, retrain_on_drift
+from flows.drift import drift
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.data.catalog import CATALOG
@@ -36,34 +40,78 @@ from freqd.errors import InputError
 from tasks.workspace import Workspace
 
 POOL = "freqd"
-DEPLOYMENT = "retrain"
-ENTRYPOINT = "flows.pipeline.pipeline"
 ONE_AT_A_TIME = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """A flow that the worker may run.
+
+    Attributes:
+        flow: the flow.
+        name: of its deployment.
+        entrypoint: module and name of the flow.
+        description: for the page.
+    """
+
+    flow: Flow[Any, Any]
+    name: str
+    entrypoint: str
+    description: str
+
+    @property
+    def full_name(self) -> str:
+        """The deployment's name as Prefect has it."""
+        return f"{self.flow.name}/{self.name}"
+
+
+RETRAIN = Deployed(
+    pipeline,
+    "retrain",
+    "flows.pipeline.pipeline",
+    "The main job: from interactions to a registered student. One run at a time.",
+)
+WATCH = Deployed(
+    drift,
+    "watch",
+    "flows.drift.drift",
+    "Does the champion still fit? On drift a retraining is asked for. One check at a time.",
+)
+DEPLOYED = (RETRAIN, WATCH)
+
+
 def deploy(workspace: Workspace) -> str:
-    """Make the work pool and the deployment, or bring them up to date; the pool's name. Schedules are kept."""
+    """Make the work pool, the deployments and the automations, or bring them up to date; the pool's name.
+
+    Schedules are kept.
+    """
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs of freqd"))
-        wanted: dict[str, Any] = {
-            "version": freqd.__version__,
-            "description": "The main job: from interactions to a registered student. One run at a time.",
-            "work_pool_name": POOL,
-            "entrypoint": ENTRYPOINT,
-            "parameters": {"workdir": str(workspace.root)},
-            "parameter_openapi_schema": parameter_schema(pipeline).model_dump_for_openapi(),
-            "enforce_parameter_schema": True,
-            "concurrency_limit": 1,
-            "concurrency_options": ONE_AT_A_TIME,
-        }
-        try:
-            present = client.read_deployment_by_name(f"{pipeline.name}/{DEPLOYMENT}")
-        except ObjectNotFound:
-            client.create_deployment(client.create_flow(pipeline), DEPLOYMENT, **wanted)
-        else:  # creating it again would take its schedules away
-            client.update_deployment(present.id, DeploymentUpdate(**wanted))
+        identities = {what.name: _deploy(client, what, workspace) for what in DEPLOYED}
+        retrain_on_drift(client, identities[RETRAIN.name])
+        close_silent_runs(client)
     return POOL
+
+
+def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> UUID:
+    wanted: dict[str, Any] = {
+        "version": freqd.__version__,
+        "description": what.description,
+        "work_pool_name": POOL,
+        "entrypoint": what.entrypoint,
+        "parameters": {"workdir": str(workspace.root)},
+        "parameter_openapi_schema": parameter_schema(what.flow).model_dump_for_openapi(),
+        "enforce_parameter_schema": True,
+        "concurrency_limit": 1,
+        "concurrency_options": ONE_AT_A_TIME,
+    }
+    try:
+        present = client.read_deployment_by_name(what.full_name)
+    except ObjectNotFound:
+        return client.create_deployment(client.create_flow(what.flow), what.name, **wanted)
+    client.update_deployment(present.id, DeploymentUpdate(**wanted))  # creating it again would take its schedules away
+    return present.id
 
 
 def online(worker: str) -> bool:
@@ -76,10 +124,27 @@ def online(worker: str) -> bool:
     return any(entry.name == worker and str(entry.status).endswith("ONLINE") for entry in found)
 
 
-def schedule(name: str, cron: str, timezone: str, config: RunConfig, workspace: Workspace) -> list[datetime]:
-    """Run the main job with these settings at these times; the next three of them.
+def schedule(
+    name: str,
+    cron: str,
+    timezone: str,
+    config: RunConfig,
+    workspace: Workspace,
+    what: Deployed = RETRAIN,
+    **parameters: Any,
+) -> list[datetime]:
+    """Run a flow with these settings at these times; the next three of them.
 
     A schedule of this name is replaced.
+
+    Args:
+        name: of the schedule.
+        cron: the cron line.
+        timezone: in which it is meant.
+        config: settings of the runs.
+        workspace: the working directory.
+        what: the flow, by default the main job.
+        parameters: further ones of the flow.
 
     Raises:
         InputError: the cron line or the time zone is none.
@@ -92,14 +157,14 @@ def schedule(name: str, cron: str, timezone: str, config: RunConfig, workspace: 
             f"--cron {cron!r} in time zone {timezone!r}: {reason}",
             'for example --cron "0 3 * * 1" --timezone Europe/Berlin (minute, hour, day, month, weekday)',
         ) from error
-    parameters = {"workdir": str(workspace.root), "config": anywhere(config).model_dump(mode="json")}
+    own = {"workdir": str(workspace.root), "config": anywhere(config).model_dump(mode="json"), **parameters}
     with get_client(sync_client=True) as client:
-        deployment = _deployment(client)
-        for entry in _named(client, deployment, name):
+        for deployment, entry in _named(client, name):
             client.delete_deployment_schedule(deployment, entry.id)
-        new = DeploymentScheduleCreate(schedule=when, active=True, parameters=parameters, slug=name)
-        client.create_deployment_schedules(deployment, [new])
-        _plan_at_once(client, deployment)
+        identity = _identity(client, what)
+        new = DeploymentScheduleCreate(schedule=when, active=True, parameters=own, slug=name)
+        client.create_deployment_schedules(identity, [new])
+        _plan_at_once(client, identity)
     return next_times(cron, timezone, 3)
 
 
@@ -117,10 +182,10 @@ def anywhere(config: RunConfig) -> RunConfig:
 
 
 def schedules() -> list[dict[str, Any]]:
-    """All schedules: name, cron, timezone, active, data, next."""
+    """All schedules: name, what, cron, timezone, active, data, next."""
     rows = []
     with get_client(sync_client=True) as client:
-        for entry in client.read_deployment_schedules(_deployment(client)):
+        for what, _, entry in _all(client):
             plan = entry.schedule
             if not isinstance(plan, CronSchedule):
                 continue
@@ -128,6 +193,7 @@ def schedules() -> list[dict[str, Any]]:
             rows.append(
                 {
                     "name": entry.slug or str(entry.id),
+                    "what": what.name,
                     "cron": plan.cron,
                     "timezone": zone,
                     "active": entry.active,
@@ -145,10 +211,9 @@ def set_active(name: str, active: bool) -> None:
         InputError: there is no such schedule.
     """
     with get_client(sync_client=True) as client:
-        deployment = _deployment(client)
-        for entry in _require(client, deployment, name):
+        for deployment, entry in _require(client, name):
             client.update_deployment_schedule(deployment, entry.id, active=active)
-        _plan_at_once(client, deployment)
+            _plan_at_once(client, deployment)
 
 
 def remove(name: str) -> None:
@@ -158,16 +223,15 @@ def remove(name: str) -> None:
         InputError: there is no such schedule.
     """
     with get_client(sync_client=True) as client:
-        deployment = _deployment(client)
-        for entry in _require(client, deployment, name):
+        for deployment, entry in _require(client, name):
             client.delete_deployment_schedule(deployment, entry.id)
 
 
 def runs(states: Iterable[StateType], limit: int = 20) -> list[Any]:
-    """The deployment's runs in these states, earliest planned first."""
+    """The runs of the main job's deployment in these states, earliest planned first."""
     with get_client(sync_client=True) as client:
         return client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[_deployment(client)])),
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[_identity(client, RETRAIN)])),
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=limit,
@@ -193,12 +257,12 @@ def local_timezone() -> str:
     return "UTC"
 
 
-def _deployment(client: SyncPrefectClient) -> UUID:
+def _identity(client: SyncPrefectClient, what: Deployed) -> UUID:
     try:
-        return client.read_deployment_by_name(f"{pipeline.name}/{DEPLOYMENT}").id
+        return client.read_deployment_by_name(what.full_name).id
     except ObjectNotFound as error:
         raise InputError(
-            "the Prefect server has no deployment of freqd",
+            f"the Prefect server has no deployment {what.full_name}",
             "`freqd up` makes it; prefect.yaml is for a server of yours",
         ) from error
 
@@ -208,14 +272,22 @@ def _plan_at_once(client: SyncPrefectClient, deployment: UUID) -> None:
     client.update_deployment(deployment, DeploymentUpdate(version=freqd.__version__))
 
 
-def _named(client: SyncPrefectClient, deployment: UUID, name: str) -> list[DeploymentSchedule]:
-    return [entry for entry in client.read_deployment_schedules(deployment) if name in (entry.slug, str(entry.id))]
+def _all(client: SyncPrefectClient) -> Iterator[tuple[Deployed, UUID, DeploymentSchedule]]:
+    """Every schedule with the deployment that it belongs to."""
+    for what in DEPLOYED:
+        identity = _identity(client, what)
+        for entry in client.read_deployment_schedules(identity):
+            yield what, identity, entry
 
 
-def _require(client: SyncPrefectClient, deployment: UUID, name: str) -> list[DeploymentSchedule]:
-    found = _named(client, deployment, name)
+def _named(client: SyncPrefectClient, name: str) -> list[tuple[UUID, DeploymentSchedule]]:
+    return [(identity, entry) for _, identity, entry in _all(client) if name in (entry.slug, str(entry.id))]
+
+
+def _require(client: SyncPrefectClient, name: str) -> list[tuple[UUID, DeploymentSchedule]]:
+    found = _named(client, name)
     if not found:
-        names = sorted(entry.slug or str(entry.id) for entry in client.read_deployment_schedules(deployment))
+        names = sorted(entry.slug or str(entry.id) for _, _, entry in _all(client))
         raise InputError(f"there is no schedule {name!r}", f"schedules are: {', '.join(names) or 'none'}")
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from freqd.data.ids import IdRegistry
 from freqd.errors import InputError
+from freqd.pseudonym import salt_of
 from freqd.store import Store, storage_error
 
 MIN_FREE_BYTES = 200 * 2**20
@@ -18,7 +19,9 @@ class Workspace:
     """Everything that freqd writes lies below ``root``, an absolute path.
 
     Layout: ``store/`` artifacts and checkpoints, ``runs/NAME/`` summary, report and settings of each run,
-    ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores.
+    ``drift/MODEL/`` drift checks,
+    ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores,
+    ``salt`` of the users' pseudonyms.
     """
 
     root: Path
@@ -60,6 +63,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def drift(self) -> Path:
+        """One folder a model with its drift checks, a JSON file each."""
+        return self.root / "drift"
+
+    @property
     def downloads(self) -> Path:
         """Named data sets that were downloaded."""
         return self.root / "downloads"
@@ -73,6 +81,11 @@ class Workspace:
     def ids(self, name: str) -> IdRegistry:
         """The id maps of the data set ``name``."""
         return IdRegistry(self.root / "ids" / name)
+
+    @property
+    def salt(self) -> bytes:
+        """What pseudonyms of users are made with; made when it is asked for first."""
+        return salt_of(self.root / "salt")
 
     @property
     def prefect_home(self) -> Path:

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
-from flows.commands.common import BROKEN, DONE, Workdir, console, workspace_of
+from flows.commands.common import BROKEN, DONE, Workdir, console, print_table, workspace_of
 from freqd.errors import InputError
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")]
-
-WIDTH = 160
 
 models_app = App(name="models", help="Look at registered models: list, show and compare versions.")
 
@@ -43,7 +40,7 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
             row["name"], row["version"], ", ".join(row["aliases"]), *numbers,
             tags.get("verdict", ""), row["created"][:16].replace("T", " "), tags.get("run", ""),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
     return DONE
 
 
@@ -63,7 +60,7 @@ def models_show(version: Version, *, name: Name = None, as_json: AsJson = False,
         table.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
     for label, value in found["tags"].items():
         table.add_row(label.removeprefix("freqd."), value)
-    _print(table)
+    print_table(table)
     _show_entries(found["audit"])
     return DONE
 
@@ -88,14 +85,14 @@ def models_compare(
     for label, (a, b) in found["metrics"].items():
         apart = "" if a is None or b is None else f"{b - a:+.4g}"
         table.add_row(label.removeprefix("student_"), _short(a), _short(b), apart)
-    _print(table)
+    print_table(table)
     if not found["same_data"]:
         console.print("The two were judged on different data: their numbers must not be compared.")
     table = Table("setting", first, second, box=None, padding=(0, 2, 0, 0))
     for label, (a, b) in found["params"].items():
         table.add_row(label, "" if a is None else a, "" if b is None else b)
     if found["params"]:
-        _print(table)
+        print_table(table)
     else:
         console.print("Their settings are the same.")
     return DONE
@@ -200,13 +197,6 @@ def _show_entries(entries: list[dict[str, Any]]) -> None:
         before = f" (before: version {entry['previous']})" if entry["previous"] else ""
         line = f"{entry['time'][:19].replace('T', ' ')}  {entry['what']:<8}  {entry['model']} version {entry['version']}{before}"
         console.print(f"{line}, by {entry['who']}: {entry['why']}", markup=False, soft_wrap=True)
-
-
-def _print(table: Table) -> None:
-    """On a terminal as wide as it is, else wide enough for a line a row."""
-    for column in table.columns:
-        column.overflow = "fold"
-    (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print(table)
 
 
 def _short(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,10 @@ Process = Literal["prefect", "mlflow", "worker"]
 Port = Number(gte=1, lte=65535)
 ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.")]
 
-schedule_app = App(name="schedule", help="Retrain by the clock: add, list, pause, resume and remove schedules.")
+schedule_app = App(
+    name="schedule",
+    help="Retrain by the clock: add, list, pause, resume and remove schedules, those of drift checks too.",
+)
 
 
 def up(
@@ -100,6 +104,28 @@ def down(*, workdir: Workdir = None) -> int:
     return DONE
 
 
+def deploy(*, workdir: Workdir = None) -> int:
+    """Tell a Prefect server of yours of the main job: work pool, deployment, automations. `freqd up` does it by itself.
+
+    The server is that of PREFECT_API_URL. What is there is brought up to date; schedules are kept.
+    """
+    import httpx
+
+    workspace = workspace_of(workdir)
+    module = deployment_of(workspace)
+    try:
+        pool = module.deploy(workspace)
+    except httpx.TransportError as error:
+        raise InputError(
+            f"the Prefect server {os.environ['PREFECT_API_URL']} does not answer: {error}", "see whether it runs"
+        ) from error
+    console.print(
+        f"the deployment is up to date; a worker for it: prefect worker start --pool {pool} --type process",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    return DONE
+
+
 @schedule_app.default
 def schedule(
     *,
@@ -118,27 +144,24 @@ def schedule(
 
     workspace = workspace_of(workdir)
     preflight(settings, workspace)
-    deployment = _deployment(workspace)
+    deployment = deployment_of(workspace)
     label = name or config.stem
-    times = deployment.schedule(label, cron, timezone or deployment.local_timezone(), settings, workspace)
-    console.print(f"schedule {label!r} is set; the next runs:", markup=False)
-    for time in times:
-        console.print(f"  {time:%a %Y-%m-%d %H:%M %Z}")
+    show_times(label, deployment.schedule(label, cron, timezone or deployment.local_timezone(), settings, workspace))
     return DONE
 
 
 @schedule_app.command(name="list")
 def schedule_list(*, workdir: Workdir = None) -> int:
     """List the schedules."""
-    rows = _deployment(workspace_of(workdir)).schedules()
+    rows = deployment_of(workspace_of(workdir)).schedules()
     if not rows:
         console.print('there is no schedule; `freqd schedule --cron "0 3 * * 1" --config FILE` adds one')
         return DONE
-    table = Table("schedule", "cron", "time zone", "state", "next run", "data", box=None, padding=(0, 2, 0, 0))
+    table = Table("schedule", "does", "cron", "time zone", "state", "next run", "data", box=None, padding=(0, 2, 0, 0))
     for row in rows:
         following = f"{row['next']:%a %Y-%m-%d %H:%M}" if row["next"] else ""
         state = "active" if row["active"] else "paused"
-        table.add_row(row["name"], row["cron"], row["timezone"], state, following, row["data"])
+        table.add_row(row["name"], row["what"], row["cron"], row["timezone"], state, following, row["data"])
     console.print(table)
     return DONE
 
@@ -146,7 +169,7 @@ def schedule_list(*, workdir: Workdir = None) -> int:
 @schedule_app.command(name="pause")
 def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Start no more runs of a schedule until it is resumed."""
-    _deployment(workspace_of(workdir)).set_active(name, False)
+    deployment_of(workspace_of(workdir)).set_active(name, False)
     console.print(f"schedule {name!r} is paused", markup=False)
     return DONE
 
@@ -154,7 +177,7 @@ def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
 @schedule_app.command(name="resume")
 def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Let a paused schedule go on."""
-    _deployment(workspace_of(workdir)).set_active(name, True)
+    deployment_of(workspace_of(workdir)).set_active(name, True)
     console.print(f"schedule {name!r} is active", markup=False)
     return DONE
 
@@ -162,12 +185,19 @@ def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
 @schedule_app.command(name="remove")
 def schedule_remove(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Take a schedule away."""
-    _deployment(workspace_of(workdir)).remove(name)
+    deployment_of(workspace_of(workdir)).remove(name)
     console.print(f"schedule {name!r} is removed", markup=False)
     return DONE
 
 
-def _deployment(workspace: Any) -> Any:
+def show_times(label: str, times: list[datetime]) -> None:
+    """Say when a schedule that was just set will run."""
+    console.print(f"schedule {label!r} is set; the next runs:", markup=False)
+    for time in times:
+        console.print(f"  {time:%a %Y-%m-%d %H:%M %Z}")
+
+
+def deployment_of(workspace: Any) -> Any:
     """What speaks with the Prefect server of the workspace.
 
     Raises:

@@ -1,19 +1,21 @@
 """Interactions: from files, databases and named data sets to a clean, numbered split."""
 
 from freqd.data.ids import IdRegistry
-from freqd.data.ingest import check, ingest, source_digest
+from freqd.data.ingest import check, ingest, observe, source_digest
 from freqd.data.quality import QualityReport
-from freqd.data.types import PARTS, IdArray, Interactions, Part, Split
+from freqd.data.types import PARTS, IdArray, Interactions, Observed, Part, Split
 
 __all__ = [
     "PARTS",
     "IdArray",
     "IdRegistry",
     "Interactions",
+    "Observed",
     "Part",
     "QualityReport",
     "Split",
     "check",
     "ingest",
+    "observe",
     "source_digest",
 ]

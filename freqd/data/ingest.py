@@ -32,7 +32,7 @@ from freqd.data.pairs import Pairs, PartArray, core, distinct, keep
 from freqd.data.quality import Ledger, QualityReport
 from freqd.data.reading import Rows, read_rows
 from freqd.data.source import Source, open_source
-from freqd.data.types import PARTS, Interactions, Part, Split
+from freqd.data.types import PARTS, Interactions, Observed, Part, Split
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 
@@ -102,6 +102,34 @@ def ingest(
     finally:
         if source.snapshot is not None:
             source.snapshot.discard()
+
+
+def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> Observed:
+    """Read and clean the interactions of ``config`` (rules 1 and 2), parts together, for a look at what is there.
+
+    Users and items with few partners stay, for who is new has few.
+
+    Args:
+        config: the settings; those of the k-core and of the split do not matter.
+        data_dir: where named data sets are looked for first.
+        cache_dir: where downloads and the rows of a query go.
+        progress: told how far it is.
+
+    Raises:
+        InputError: the data cannot be used; names the file, column, row or value, and a remedy.
+    """
+    source = open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=False, progress=progress)
+    try:
+        ledger = Ledger()
+        rows = read_rows(source, min_weight=config.min_weight, ledger=ledger)
+        _resolve_how("random", config, source, rows)
+        clean = _clean(rows, config, "random", ledger)
+    finally:
+        if source.snapshot is not None:
+            source.snapshot.discard()
+    pairs = clean.pairs
+    found = Interactions(pairs.users(), pairs.item, pairs.n_users, pairs.n_items, pairs.time)
+    return Observed(found, clean.user_ids, clean.item_ids, source.name, ledger.rows_read, ledger.dropped)
 
 
 def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry | None, progress: Progress) -> Split:

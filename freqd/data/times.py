@@ -12,7 +12,8 @@ NULL_WORDS = ("", "na", "n/a", "nan", "null", "none", "nil", "-", "\\n")
 """Texts that mean "no value", compared in lower case."""
 
 _UNITS = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (float("inf"), 10**9))
-_ORDINAL_BELOW = 1e8  # 1973 in seconds: smaller numbers count days, weeks or steps
+ORDINAL_BELOW = 1e8
+"""1973 in seconds: smaller numbers count days, weeks or steps."""
 _DAY_NUMBERS = (19_000_101, 22_001_231)  # 20170131 and the like
 
 _ISO = (
@@ -89,7 +90,7 @@ def _numbers(column: pl.Expr, sample: pl.Series, text_in_numbers: pl.Expr | None
     seconds = whole.cast(pl.Int64, strict=False)
     if divisor > 1:
         seconds = seconds // divisor
-    ordinal = size < _ORDINAL_BELOW
+    ordinal = size < ORDINAL_BELOW
     unit = {1: "s", 10**3: "ms", 10**6: "us", 10**9: "ns"}[divisor]
     label = "numbers in order, not dates" if ordinal else f"epoch {unit}"
     return TimeForm(seconds, text_in_numbers, ordinal, label)

@@ -48,6 +48,26 @@ class Interactions:
 
 
 @dataclass(frozen=True, eq=False)
+class Observed:
+    """Interactions as they are: cleaned, but neither thinned out nor split.
+
+    Attributes:
+        interactions: over provisional ids.
+        user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the provisional id.
+        name: of the source.
+        rows_read: rows of the input.
+        dropped: rows that cleaning dropped: ``reason``, ``rows``, ``remedy``.
+    """
+
+    interactions: Interactions
+    user_ids: pl.Series
+    item_ids: pl.Series
+    name: str
+    rows_read: int
+    dropped: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
     """Train, validation and test part over one id space, pairwise disjoint.
 

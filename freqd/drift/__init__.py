@@ -1,0 +1,6 @@
+"""How new interactions differ from those that a model was made of: volume, strangers, popularity, graph frequency."""
+
+from freqd.drift.check import Drift, Measure, check_drift
+from freqd.drift.windows import Fresh, Known, find_fresh
+
+__all__ = ["Drift", "Fresh", "Known", "Measure", "check_drift", "find_fresh"]

@@ -1,0 +1,140 @@
+"""What comes of a drift check: the event, the automation that starts the retraining, the cool-down, the records."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+
+from flows import automation, deployment
+from freqd.config import RunConfig
+from tasks import drift
+from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
+CONFIG = RunConfig.model_validate({"data": {"source": ['it\'s <new> & "old".csv']}, "drift": {"cooldown_hours": 24}})
+FOUND = {"found": True, "headline": "drift in volume", "reasons": ["volume: 1 a day"], "version": "7"}
+
+
+def conclude(
+    workspace: Workspace, hours: float, model: str = "shop", config: RunConfig = CONFIG, **changes: Any
+) -> str:
+    found = drift.conclude(workspace, model, {**FOUND, **changes}, config, NOW + timedelta(hours=hours))
+    return str(found["outcome"])
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"did not happen within {seconds} s")
+
+
+def asked() -> list[Any]:
+    """Runs that the automation started, and that no worker has taken."""
+    return [
+        run
+        for run in deployment.runs([*StateType], limit=200)
+        if run.created_by and "drift" in run.created_by.display_value
+    ]
+
+
+def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    deployment.deploy(workspace)
+    before = {run.id for run in asked()}
+    assert conclude(workspace, 0) == drift.SENT
+    assert conclude(workspace, 1) == drift.COOLING_DOWN
+    (started,) = wait_for(lambda: [run for run in asked() if run.id not in before])
+    assert started.parameters["workdir"] == str(tmp_path)
+    assert RunConfig.model_validate(started.parameters["config"]) == CONFIG
+    time.sleep(2.0)
+    assert len([run for run in asked() if run.id not in before]) == 1, "the event of the cool-down starts nothing"
+    records = list(drift.records(workspace.drift / "shop"))
+    assert [record["outcome"] for record in records] == [drift.COOLING_DOWN, drift.SENT]
+    assert records[0]["cooling_down_until"] == records[1]["cooling_down_until"] == "2026-03-03T04:00:00+00:00"
+
+
+def test_there_is_one_automation_and_switched_off_it_stays_off(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    deployment.deploy(workspace)
+    with get_client(sync_client=True) as client:
+        (made,) = client.read_automations_by_name(automation.NAME)
+        assert made.enabled
+        client.pause_automation(made.id)
+        deployment.deploy(workspace)
+        (same,) = client.read_automations_by_name(automation.NAME)
+        assert (same.id, same.enabled) == (made.id, False)
+        client.resume_automation(made.id)
+        deployment.deploy(workspace)
+        assert client.read_automations_by_name(automation.NAME)[0].enabled
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    sent: list[str] = []
+    monkeypatch.setattr(drift, "emit_event", lambda name, **rest: sent.append(name))
+    return sent
+
+
+def test_the_cool_down_ends_and_starts_anew_and_is_each_models_own(tmp_path: Path, events: list[str]) -> None:
+    workspace = Workspace(tmp_path)
+    assert conclude(workspace, 0) == drift.SENT
+    assert conclude(workspace, 1, found=False) == drift.NOTHING
+    assert conclude(workspace, 23.9) == drift.COOLING_DOWN
+    assert conclude(workspace, 1, model="other") == drift.SENT
+    assert conclude(workspace, 24) == drift.SENT, "what was refused during the cool-down does not lengthen it"
+    assert conclude(workspace, 47.9, version="8") == drift.COOLING_DOWN, "a new champion does not end it"
+    assert events == [drift.FOUND, drift.COOLING, drift.FOUND, drift.FOUND, drift.COOLING]
+    zero = CONFIG.model_copy(update={"drift": CONFIG.drift.model_copy(update={"cooldown_hours": 0.0})})
+    assert conclude(workspace, 48, config=zero) == conclude(workspace, 48.1, config=zero) == drift.SENT
+
+
+def test_nothing_is_asked_for_if_it_is_switched_off_or_the_servers_are_down(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    off = CONFIG.model_copy(update={"drift": CONFIG.drift.model_copy(update={"retrain": False})})
+    assert conclude(workspace, 0, config=off) == drift.SWITCHED_OFF
+
+    class Unset:
+        def value(self) -> None:
+            return None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "PREFECT_API_URL", Unset())
+        assert conclude(workspace, 1) == drift.NO_SERVER
+    assert conclude(workspace, 2) == drift.SENT, "neither of them starts a cool-down"
+    assert events == [drift.FOUND]
+
+
+def test_of_many_checks_at_once_one_asks(tmp_path: Path, events: list[str]) -> None:
+    outcomes: list[str] = []
+    threads = [
+        threading.Thread(target=lambda n=n: outcomes.append(conclude(Workspace(tmp_path), n / 1000))) for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [drift.COOLING_DOWN] * 5 + [drift.SENT]
+
+
+def test_a_damaged_record_is_passed_over(tmp_path: Path, events: list[str]) -> None:
+    workspace = Workspace(tmp_path)
+    assert conclude(workspace, 0) == drift.SENT
+    (workspace.drift / "shop" / "20260302T050000.000000.json").write_text("{torn")
+    assert conclude(workspace, 2) == drift.COOLING_DOWN
+    for path in sorted((workspace.drift / "shop").glob("*T0[46]*.json")):
+        assert json.loads(path.read_text())["reasons"] == FOUND["reasons"]
