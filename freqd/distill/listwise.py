@@ -7,8 +7,6 @@ The lists of a batch hold tens of thousands of items but few distinct ones. So t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -21,6 +19,7 @@ from torch import Tensor
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import View
+from freqd.parallel import blocks_of, for_blocks
 
 NO_ITEM = -1
 """Fills a list that is shorter than the others."""
@@ -138,25 +137,13 @@ def table_scores(
     """
     scores = np.empty(lists.shape, np.float32)
     users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
-    _for_blocks(len(lists), lambda rows: _forward(users[rows], items, lists[rows], scores[rows]))
+    for_blocks(blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _forward(users[rows], items, lists[rows], scores[rows]))
     return scores
 
 
 def drop_repeated(lists: Lists) -> None:
     """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
-    _for_blocks(len(lists), lambda rows: _drop_repeated(lists[rows]))
-
-
-def _for_blocks(n_rows: int, work: Callable[[slice], None]) -> None:
-    """Do ``work``, which frees the interpreter, on all rows, on as many threads as numba may use."""
-    blocks = [slice(start, start + ROWS_A_BLOCK) for start in range(0, n_rows, ROWS_A_BLOCK)]
-    workers = min(numba.get_num_threads(), len(blocks))
-    if workers > 1:
-        with ThreadPoolExecutor(workers, thread_name_prefix="lists") as pool:
-            list(pool.map(work, blocks))
-    else:
-        for block in blocks:
-            work(block)
+    for_blocks(blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _drop_repeated(lists[rows]))
 
 
 @numba.njit(cache=True, nogil=True)

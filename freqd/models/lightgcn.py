@@ -21,8 +21,12 @@ from torch import Tensor, nn
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
 from freqd.models.optimizer import DenseAdam, Optimizer
+from freqd.parallel import even_blocks, for_blocks
 
 INIT_STD = 0.1
+
+BLOCKS = 16
+"""Pieces of a sparse product, of as many entries each, that threads share."""
 
 Propagation = Callable[[Tensor], Tensor]
 
@@ -51,10 +55,12 @@ def propagation(norm_adj: sparse.csr_array, layers: int, device: torch.device) -
     """The linear map 1/(L+1) · Σ_{k=0..L} Âᵏ, by Horner's rule: L sparse products, one extra (n, d) buffer."""
     if device.type == "cpu":
         indptr, indices, data = norm_adj.indptr, norm_adj.indices, norm_adj.data
+        blocks = even_blocks(indptr, BLOCKS)
 
         def product(base: Tensor, rows: Tensor) -> Tensor:
             out = torch.empty_like(base)
-            _add_product(indptr, indices, data, base.numpy(), rows.numpy(), out.numpy())
+            arrays = indptr, indices, data, base.numpy(), rows.numpy(), out.numpy()
+            for_blocks(blocks, lambda block: _add_product(block.start, block.stop, *arrays))
             return out
     else:
         adjacency = torch.sparse_csr_tensor(
@@ -157,6 +163,8 @@ class LightGCN:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _add_product(
+    start: int,
+    stop: int,
     indptr: npt.NDArray[np.int32],
     indices: npt.NDArray[np.int32],
     data: npt.NDArray[np.float32],
@@ -164,8 +172,8 @@ def _add_product(
     rows: FloatMatrix,
     out: FloatMatrix,
 ) -> None:
-    """``out`` = ``base`` + Â ``rows``; faster than a product and a sum, since each row stays in cache."""
-    for r in range(len(indptr) - 1):
+    """Rows ``start`` to ``stop`` of ``out`` = ``base`` + Â ``rows``; faster than a product and a sum, since each row stays in cache."""
+    for r in range(start, stop):
         target = out[r]
         for c in range(len(target)):
             target[c] = base[r, c]
