@@ -18,6 +18,7 @@ from flows.commands.models import audit, models_app, promote, rollback
 from flows.commands.run import report, run, stage
 from flows.commands.serving import explain, export, recommend, serve
 from flows.commands.stack import deploy, down, logs, schedule_app, status, up
+from flows.commands.tune import tune
 from freqd.errors import InputError
 
 app = App(
@@ -27,7 +28,7 @@ app = App(
     help_format="plaintext",
 )
 COMMANDS: tuple[Callable[..., int] | App, ...] = (
-    *(run, stage, report, compare, data_app, settings, doctor),
+    *(run, stage, report, compare, tune, data_app, settings, doctor),
     *(serve, recommend, export, explain),
     *(models_app, promote, rollback, audit, drift),
     *(up, status, logs, down, deploy, schedule_app),

@@ -21,7 +21,7 @@ from filelock import FileLock
 from freqd.errors import FreqdError, InputError
 from freqd.store import write_atomic
 from tasks import servers
-from tasks.environment import SWITCHES
+from tasks.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.servers import Stack
 from tasks.workspace import Workspace
 
@@ -34,7 +34,7 @@ NAMES = ("prefect", "mlflow", "worker")
 
 SETTINGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_WORKER_QUERY_SECONDS": "5",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.evaluate.significance import paired_bootstrap
 
+PROMOTED, NOT_PROMOTED, WAITING = "promoted", "not promoted", "waiting for approval"
+"""The words of a verdict."""
+
 
 class Candidate(BaseModel):
     """What the gate needs to know of a model."""
@@ -113,14 +116,14 @@ def judge(
     failed = [c for c in checks if not c.passed]
     reasons = [f"{c.name} is {_number(c.value)}, required {c.limit}" for c in failed]
     if failed:
-        verdict = "not promoted"
+        verdict = NOT_PROMOTED
         if difference is not None and difference["high"] < 0:
             reasons.append("the champion is better beyond chance")
     elif champion is None:
-        verdict = "promoted"
+        verdict = PROMOTED
         reasons = ["the first model of its name, and every guardrail holds"]
     else:
-        verdict = "promoted"
+        verdict = PROMOTED
         assert difference is not None
         reasons = [
             f"NDCG@10 is {difference['mean']:+.4f} against champion version {champion.version} "

@@ -25,6 +25,9 @@ SWITCHES = {
 }
 """What would call home, and the value that stops it. A user who sets one of them otherwise is obeyed."""
 
+HEARTBEAT_SECONDS = 30
+"""How often a run tells the Prefect server that it lives; the least that Prefect takes."""
+
 
 def silence() -> None:
     """Switch off every dependency's telemetry unless the user has decided otherwise."""
@@ -52,6 +55,7 @@ def embed(workspace: Workspace) -> None:
     if "prefect" in sys.modules and os.environ.get("PREFECT_HOME") != str(workspace.prefect_home):
         raise RuntimeError("embed() must be called before prefect is imported")
     from tasks.servers import connect, no_proxy
+    from tasks.watchdog import guard
 
     servers = connect(workspace)
     for folder in (workspace.prefect_home, workspace.mlflow_home):
@@ -62,6 +66,7 @@ def embed(workspace: Workspace) -> None:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(workspace.prefect_home / "results"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "MLFLOW_TRACKING_URI": workspace.mlflow_uri,
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -72,3 +77,5 @@ def embed(workspace: Workspace) -> None:
         os.environ.setdefault(name, value)
     if servers:
         os.environ.update(no_proxy(os.environ))
+    if "PREFECT_API_URL" not in os.environ:  # Prefect starts a server for this run alone
+        guard()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from freqd.config import RunConfig
 from freqd.data import check
 from freqd.data.source import own_bytes
 from freqd.distill import check_objectives
 from freqd.errors import InputError
 from freqd.models.brought import check_features
+from tasks.servers import Stack
 from tasks.workspace import Workspace
 
 WHOLE_CHECK_BYTES = 64 * 2**20
@@ -18,9 +21,12 @@ def preflight(config: RunConfig, workspace: Workspace) -> None:
     """Look at everything that the user gave.
 
     Raises:
-        InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist.
+        InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist,
+            an approval is asked for where nobody could give it.
     """
-    check_objectives(config.distill.objectives)
+    check_objectives(config.distill.objectives, config.teacher)
+    if config.registry.enabled and config.registry.approval == "ask":
+        require_page(workspace)
     size = own_bytes(config.data)
     if config.teacher.features is not None:
         check_features(config.teacher.features)
@@ -28,3 +34,16 @@ def preflight(config: RunConfig, workspace: Workspace) -> None:
         found = check(config.data, seed=config.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
         if not found.ok:
             raise InputError(found.problem, found.remedy)
+
+
+def require_page(workspace: Workspace) -> None:
+    """See that there is a Prefect page on which somebody can answer.
+
+    Raises:
+        InputError: there is none.
+    """
+    if Stack.running(workspace) is None and not os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "registry.approval = 'ask' waits for an answer on the Prefect page, and the servers are down",
+            "start them with `freqd up`, or leave registry.approval out and use `freqd promote`",
+        )

@@ -24,7 +24,7 @@ from freqd.data.types import Split
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.features import FeatureTable, TrainedModel
-from freqd.gate import Candidate, Verdict, judge
+from freqd.gate import WAITING, Candidate, Verdict, judge
 from freqd.provenance import versions
 from freqd.serve.bundle import Bundle
 from freqd.store import ArtifactRef, Facts
@@ -36,6 +36,8 @@ UNKNOWN_ITEM_SCORE = -1e9
 DECISIONS = 5
 """Attempts to judge against a champion that does not change meanwhile."""
 METRIC = "ndcg_at_10"
+EXAMPLE_USER = "somebody"
+"""In the model's input example, which everybody sees on the MLflow page: no user's own id."""
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "user")]),
     outputs=Schema([ColSpec(kind, name) for name, kind in Bundle.columns.items()]),
@@ -83,6 +85,7 @@ def register(
             challenger.version,
             lambda present: _decide(context, challenger, present, parts, own, known, model_name, config, evaluation),
             evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
+            ask=config.approval == "ask",
         )
         for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
             tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
@@ -108,7 +111,7 @@ def register(
         "register",
         inputs={"split": split, "student": student, "report": report, "facts": facts},
         settings={
-            **config.model_dump(mode="json"),
+            **config.model_dump(mode="json", exclude={"approval_hours"}),
             "model_name": model_name,
             "evaluation": evaluation.model_dump(mode="json"),
             "seed": context.seed,
@@ -125,12 +128,19 @@ def _gate(
     version: str,
     decide: Callable[[ModelVersion | None], Verdict],
     evidence: dict[str, Any],
+    *,
+    ask: bool = False,
 ) -> Verdict:
-    """Judge against the present champion and do what the verdict says; judge again if another took its place."""
+    """Judge against the present champion and do what the verdict says; judge again if another took its place.
+
+    With ``ask``, a yes only waits for a person's: see ``tasks.approval``.
+    """
     who = f"gate of run {context.run_name}"
     for _ in range(DECISIONS):
         present = registry.champion_of(model_name)
         verdict = decide(present)
+        if verdict.promoted and ask:
+            return verdict.model_copy(update={"promoted": False, "verdict": WAITING})
         found = {
             **evidence,
             "checks": [check.model_dump() for check in verdict.checks],
@@ -164,7 +174,7 @@ def _log_version(
     context: RunContext, bundle: Bundle, metrics: dict[str, float], model_name: str, tags: dict[str, str]
 ) -> ModelVersion:
     """Log the bundle as a model of the parent run and register it; the new version."""
-    example = pd.DataFrame({"user": [str(bundle.user_ids[0])]})
+    example = pd.DataFrame({"user": [EXAMPLE_USER]})
     package = Path(freqd.__file__).parent
     pins = versions()
     with (

@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from flows.commands.common import DONE, Workdir, console, find_run, workspace_of
 from freqd.errors import DamagedArtifact, InputError
+from freqd.pseudonym import pseudonym, shape
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one with the alias].")]
 Alias = Annotated[str, Parameter(help="Which of its versions: the one with this alias.")]
@@ -134,13 +135,24 @@ def explain(
     from_: Annotated[str, Parameter(name="--from", help="The run to look into; 'last' is the latest.")] = "last",
     model: Annotated[ModelName, Parameter(help="Which of the run's models.")] = "student",
     top: Annotated[int, Parameter(help="Neighbours to list a side.", validator=Number(gte=0))] = 5,
+    show_ids: Annotated[
+        bool, Parameter(name="--show-ids", negative="", help="Name users by their own ids, not by pseudonyms.")
+    ] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
     workdir: Workdir = None,
 ) -> int:
-    """Split the score of an item for a user by graph frequency, and name the neighbours that carried it."""
+    """Split the score of an item for a user by graph frequency, and name the neighbours that carried it.
+
+    Users are named by pseudonyms, so that an explanation may be passed on.
+    """
     workspace, folder = find_run(workdir, from_)
     summary = json.loads((folder / "summary.json").read_text())
     found = _explain(workspace, summary, folder.name, model, user, item, top)
+    if not show_ids:
+        salt = workspace.salt
+        found["user"] = pseudonym(salt, user)
+        for entry in found["by_user_graph"]["neighbours"]:
+            entry["id"] = pseudonym(salt, entry["id"])
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -203,8 +215,10 @@ def _explain(
     for what, ids, asked in (("user", split.user_ids, user), ("item", split.item_ids, item)):
         rows[what] = ids.cast(str).index_of(asked)
         if rows[what] is None:
+            told = shape if what == "user" else str
             raise InputError(
-                f"run {run} has no {what} {asked!r}", f"its {what}s are like: {', '.join(ids.cast(str)[:3])}"
+                f"run {run} has no {what} {told(asked)!r}",
+                f"its {what}s are like: {', '.join(told(value) for value in ids.cast(str)[:3])}",
             )
     seen = split.train.matrix()
     found = explain(

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 
 import freqd
+from freqd.pseudonym import pseudonym
 
 FREQD = Path(sys.executable).parent / "freqd"
 SMALL = [
@@ -280,6 +283,71 @@ def test_a_run_killed_in_mid_training_goes_on_where_it_stopped(
     assert curve == [
         (entry["epoch"], entry["valid_ndcg_at_10"]) for entry in load("whole")["training"]["teacher"]["history"]
     ]
+
+
+def test_a_killed_run_leaves_no_process_behind(purchases: Path, tmp_path: Path) -> None:
+    home = str(tmp_path / "work" / "prefect")
+
+    def children() -> dict[int, str]:
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get("PREFECT_HOME") == home and process.status() != psutil.STATUS_ZOMBIE:
+                    found[process.pid] = " ".join(process.cmdline())
+        return found
+
+    def within(seconds: float, happens: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + seconds
+        while not happens() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return happens()
+
+    running = _start(["run", "--data", purchases, *SMALL, "--workdir", tmp_path / "work"])
+    server = within(90, lambda: any("uvicorn" in command for command in children().values()))
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert server, "the server that Prefect starts for one run"
+    assert within(30, lambda: children() == {}), children()
+
+
+# -- users' ids -----------------------------------------------------------------------------------------------------
+
+
+def _ids_in(path: Path) -> bool:
+    """Whether a user's own id stands in a file, as text or as a value of a Parquet column."""
+    if path.suffix == ".parquet":
+        frame = pl.read_parquet(path).select(pl.col(pl.String))
+        return any(frame[name].str.contains("secretperson").any() for name in frame.columns)
+    return b"secretperson" in path.read_bytes()
+
+
+def test_users_ids_are_in_no_log_report_or_page(purchases: Path, tmp_path: Path) -> None:
+    source = tmp_path / "own.csv"
+    pl.read_csv(purchases).with_columns(user="secretperson-" + pl.col("user")).write_csv(source)
+    work = tmp_path / "work"
+    found = freqd_command("run", "--data", source, *SMALL, "--workdir", work)
+    assert found.returncode == 0, found.stderr
+    assert "secretperson" not in found.stdout + found.stderr
+    files = [path for path in work.rglob("*") if path.is_file() and _ids_in(path)]
+    kept = {str(path.relative_to(work)).split("/")[0] for path in files if path.name == "users.parquet"}
+    assert kept == {"store", "ids", "mlflow"}, "what a model needs to answer with"
+    assert [path for path in files if path.name != "users.parquet"] == []
+
+    asked = ("explain", "secretperson-u0001", "i0001", "--json", "--workdir", work)
+    explained = freqd_command(*asked)
+    assert explained.returncode == 0, explained.stderr
+    assert "secretperson" not in explained.stdout
+    answer = json.loads(explained.stdout)
+    assert answer["user"] == pseudonym((work / "salt").read_bytes(), "secretperson-u0001")
+    assert (work / "salt").stat().st_mode & 0o777 == 0o600
+    shown = json.loads(freqd_command(*asked, "--show-ids").stdout)
+    assert shown["user"] == "secretperson-u0001"
+    hidden, own = ([n["id"] for n in a["by_user_graph"]["neighbours"]] for a in (answer, shown))
+    assert hidden == [pseudonym((work / "salt").read_bytes(), name) for name in own]
+    wrong = freqd_command("explain", "secretperson-x", "i0001", "--workdir", work)
+    assert wrong.returncode == 2
+    assert "aaaaaaaaaaaa-a0000" in wrong.stderr
+    assert "secretperson" not in wrong.stderr
 
 
 # -- nothing leaves the machine -------------------------------------------------------------------------------------

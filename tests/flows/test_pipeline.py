@@ -15,6 +15,8 @@ from flows.pipeline import pipeline
 from freqd import provenance
 from freqd.config import RunConfig
 from freqd.settings import build, parse_assignment
+from tasks.approval import Answer
+from tasks.audit import AuditTrail
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -196,3 +198,47 @@ def test_a_stage_that_is_forced_gives_the_same_result(first: dict[str, Any], sou
     again = rerun(source, workdir, force=("distill",))
     assert "distill" not in again["cached_stages"]
     assert again["metrics"] == first["metrics"]
+
+
+def test_a_budget_stops_trainings_keeps_the_best_and_says_so(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    endless = (
+        "distill.epochs=100000",
+        "distill.scratch_epochs=100000",
+        "distill.patience=100000",
+        "evaluate.bootstrap_samples=100",
+    )
+    short = rerun(source, workdir, *endless, "budget_minutes=0.05")
+    assert short["budget"]["minutes"] == 0.05
+    assert set(short["budget"]["cut"]) >= {"scratch", "student"}
+    assert any("budget_minutes" in line for line in short["advice"])
+    assert short["config"]["distill"]["max_seconds"] == first["config"]["distill"]["max_seconds"], "as it was asked"
+    assert rerun(source, workdir, *endless, "budget_minutes=0.05")["cached_stages"] == STAGES
+    longer = rerun(source, workdir, *endless, "budget_minutes=0.06")
+    assert not {"scratch", "distill"} & set(longer["cached_stages"]), "what a smaller budget has cut off is not taken"
+    assert longer["training"]["student"]["info"]["seconds"] > short["training"]["student"]["info"]["seconds"]
+
+
+def test_a_person_may_have_the_last_word(
+    source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(what: str, *_: Any) -> Answer:
+        asked.append(what)
+        return Answer(said="no", who="Ann", why="not before Christmas")
+
+    monkeypatch.setattr("tasks.approval._ask", ask)
+    changes = ("registry.approval=ask", "registry.model_name=asked")
+    found = rerun(source, tmp_path, *changes)
+    assert found["gate"]["verdict"] == "not promoted"
+    assert found["gate"]["reasons"][0] == "refused by Ann: not before Christmas"
+    assert found["model"]["aliases"] == ["challenger"]
+    assert [stage["name"] for stage in found["stages"]] == [*STAGES, "approval"]
+    assert asked == ["asked version 1"]
+    (entry,) = AuditTrail.of(tmp_path).entries()
+    assert (entry["what"], entry["who"], entry["why"]) == ("refuse", "Ann", "not before Christmas")
+    again = rerun(source, tmp_path, *changes)
+    assert again["cached_stages"] == [*STAGES, "approval"]
+    assert (again["gate"], len(asked)) == (found["gate"], 1)

@@ -76,13 +76,25 @@ class User:
     def runs(self, *states: str) -> list[dict[str, Any]]:
         """The flow runs in these states, as the Prefect server tells them."""
         query = {"flow_runs": {"state": {"type": {"any_": list(states)}}}, "sort": "EXPECTED_START_TIME_ASC"}
+        return list(self.ask("/flow_runs/filter", query))
+
+    def retrain(self, **sections: dict[str, Any]) -> dict[str, Any]:
+        """Start the deployment as its page does, with the small settings and these sections in their place."""
+        settings = build([tomllib.loads(SMALL), sections, {"data": {"source": [str(self.folder / "purchases.csv")]}}])
+        deployment = self.ask("/deployments/name/freqd/retrain", None)
+        body = {"parameters": {"config": settings.model_dump(mode="json")}}
+        return dict(self.ask(f"/deployments/{deployment['id']}/create_flow_run", body))
+
+    def ask(self, path: str, body: Any, method: str | None = None) -> Any:
+        """What the Prefect server answers; a GET without a body."""
         found = Stack.read(self.workspace)
         assert found is not None
+        content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            f"{found.prefect}/api/flow_runs/filter", json.dumps(query).encode(), {"Content-Type": "application/json"}
+            f"{found.prefect}/api{path}", content, {"Content-Type": "application/json"}, method=method
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return list(json.load(answer))
+            return json.loads(answer.read() or b"null")
 
 
 @pytest.fixture
@@ -210,6 +222,57 @@ def test_the_stores_may_be_on_postgresql(postgres: str, tmp_path: Path, purchase
         user("down")
 
 
+@pytest.mark.slow
+def test_a_scheduled_run_waits_for_a_person_on_its_page(user: User) -> None:
+    assert user("up", *user.ports).returncode == 0
+    run = user.retrain(registry={"approval": "ask", "model_name": "asked"})
+    wait_for(lambda: user.ask(f"/flow_runs/{run['id']}", None)["state_type"] in ("PAUSED", "FAILED", "CRASHED"), 120)
+    time.sleep(1)  # the form follows the pause
+    versions = json.loads(user("models", "list", "--json").stdout)
+    assert versions[0]["aliases"] == ["challenger"]
+    assert versions[0]["tags"]["freqd.verdict"] == "waiting for approval"
+    bad = user.ask(f"/flow_runs/{run['id']}/resume", {"run_input": {"approve": "yes", "who": "", "why": "good"}})
+    assert (bad["status"], "who" in bad["details"]["reason"]) == ("REJECT", True)
+    good = user.ask(f"/flow_runs/{run['id']}/resume", {"run_input": {"approve": "yes", "who": "Ann", "why": "good"}})
+    assert good["status"] == "ACCEPT"
+    wait_for(lambda: user.ask(f"/flow_runs/{run['id']}", None)["state_type"] == "COMPLETED", 60)
+    (entry,) = json.loads(user("audit", "--json").stdout)
+    assert (entry["what"], entry["version"], entry["who"], entry["why"]) == ("promote", "1", "Ann", "good")
+    versions = json.loads(user("models", "list", "--json").stdout)
+    assert versions[0]["aliases"] == ["challenger", "champion"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_was_killed_with_it_does_not_stay_running(user: User) -> None:
+    assert user("up", *user.ports).returncode == 0
+    found = Stack.read(user.workspace)
+    assert found is not None
+    (automation,) = [a for a in user.ask("/automations/filter", {}) if "silent" in a["name"]]
+    automation["trigger"]["within"] = 40  # so that the test need not wait for five minutes; heartbeats come every 30 s
+    for name in ("id", "created", "updated"):
+        del automation[name]
+    present = user.ask("/automations/filter", {})
+    (identity,) = [a["id"] for a in present if a["name"] == automation["name"]]
+    user.ask(f"/automations/{identity}", automation, "PUT")
+    run = user.retrain(teacher={"kind": "bpr", "epochs": 100_000, "patience": 100_000})
+
+    def state() -> str:
+        return str(user.ask(f"/flow_runs/{run['id']}", None)["state_type"])
+
+    wait_for(lambda: state() == "RUNNING", 60)
+    wait_for(
+        lambda: user.ask("/events/filter", {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}})["events"],
+        60,
+    )
+    servers_ = {found.pids["prefect"], found.pids["mlflow"]}
+    kept = {p.pid for pid in servers_ for p in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
+    for process in found.processes():
+        if process.pid not in kept:
+            process.kill()
+    assert state() == "RUNNING", "nobody is left who could say that it ended"
+    wait_for(lambda: state() == "CRASHED", 150)
+
+
 # -- without servers ------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +291,13 @@ def test_what_needs_the_servers_says_so(user: User) -> None:
         found = user(*words)
         assert found.returncode == 2
         assert "freqd up" in found.stderr
+
+
+def test_an_approval_without_a_page_is_refused_before_anything_starts(user: User) -> None:
+    found = user("run", "--config", "small.toml", "--set", "registry.approval=ask")
+    assert found.returncode == 2
+    assert "freqd up" in found.stderr
+    assert not user.workspace.root.exists()
 
 
 def test_a_stale_state_file_is_no_stack(tmp_path: Path) -> None:
@@ -340,13 +410,15 @@ def test_gate_toml_is_a_valid_policy() -> None:
     assert build([values]).registry.enabled
 
 
-def test_prefect_yaml_describes_the_deployment_that_freqd_up_makes() -> None:
+def test_prefect_yaml_describes_the_deployments_that_freqd_up_makes() -> None:
     import yaml
 
     from flows import deployment
 
-    (found,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert found["name"] == deployment.DEPLOYMENT
-    assert found["entrypoint"] == deployment.ENTRYPOINT
-    assert found["work_pool"]["name"] == deployment.POOL
-    assert found["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    found = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for entry, what in zip(found, deployment.DEPLOYED, strict=True):
+        assert entry["name"] == what.name
+        assert entry["description"] == what.description
+        assert entry["entrypoint"] == what.entrypoint
+        assert entry["work_pool"]["name"] == deployment.POOL
+        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +20,6 @@ from tasks.register import _gate as gate
 from tasks.workspace import Workspace
 
 BY_HAND: dict[str, Any] = {"who": "ann@here", "why": "it is better", "evidence": {"ndcg_at_10": "0.2"}}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path / "work")
-
-
-@pytest.fixture
-def model() -> Iterator[str]:
-    """A registered model with four versions, the third of other data, and no champion."""
-    client, name = MlflowClient(), f"model-{uuid.uuid4().hex[:8]}"
-    client.create_registered_model(name)
-    experiment = client.create_experiment(name)
-    for number in range(1, 5):
-        run = client.create_run(experiment)
-        client.log_metric(run.info.run_id, "student_ndcg_at_10", 0.1 * number)
-        client.log_metric(run.info.run_id, "other", 1.0)
-        client.log_param(run.info.run_id, "distill.dim", 8 * number)
-        client.log_param(run.info.run_id, "seed", 0)
-        tags = {"freqd.ndcg_at_10": f"{0.1 * number:.6f}", "freqd.data_digest": "other" if number == 3 else "same"}
-        client.create_model_version(name, f"file:///nowhere/{number}", run.info.run_id, tags=tags)
-    yield name
-    client.delete_registered_model(name)
 
 
 def champion(model: str) -> str | None:
