@@ -178,6 +178,12 @@ class SpectralConfig(Settings):
     min_gain: float = Field(
         0.005, ge=0.0, description="auto: relative gain in validation NDCG@10 below which the identity is kept."
     )
+    min_errors: float = Field(
+        2.0,
+        ge=0.0,
+        le=10.0,
+        description="auto: standard errors, over the validation users, that a gain must have; below it the identity is kept.",
+    )
 
 
 class ObjectiveConfig(Settings):

@@ -35,7 +35,7 @@ def spectrum(
         found = analyse(
             store.open(graphs, Graphs),
             store.open(teacher, TrainedModel).features,
-            validate,
+            validate.per_user,
             config,
             rng=np.random.default_rng(context.seed),
             progress=tools.progress,

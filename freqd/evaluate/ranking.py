@@ -135,7 +135,20 @@ def ndcg_on_validation(
     *,
     threads: int | None = None,
 ) -> float:
-    """Mean NDCG@k over the users with a validation item, train items masked.
+    """Mean of ``ndcg_of_users``."""
+    return float(ndcg_of_users(features, train, valid, k, sample, threads=threads).mean(dtype=np.float64))
+
+
+def ndcg_of_users(
+    features: FeatureTable,
+    train: sparse.csr_array,
+    valid: sparse.csr_array,
+    k: int = 10,
+    sample: IdArray | None = None,
+    *,
+    threads: int | None = None,
+) -> metrics.PerUser:
+    """NDCG@k of each user with a validation item, train items masked: (n,), users as in ``sample`` or ascending.
 
     Args:
         features: the recommender.
@@ -154,7 +167,7 @@ def ndcg_on_validation(
         raise ValueError("no user has a validation item")
     ranked, _ = top_k(features, train, k, users=users, threads=threads)
     hits = metrics.hits(ranked, valid, users)
-    return float(metrics.ndcg(hits, counts[users], k).mean(dtype=np.float64))
+    return metrics.ndcg(hits, counts[users], k)
 
 
 def _check_finite(user_features: FloatMatrix, users: IdArray, item_features: FloatMatrix) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from freqd.data.types import IdArray, Split
-from freqd.evaluate.ranking import ndcg_on_validation
+from freqd.evaluate.metrics import PerUser
+from freqd.evaluate.ranking import ndcg_of_users
 from freqd.features import FeatureTable
 
 
@@ -40,4 +41,12 @@ class Validation:
         Raises:
             ValueError: no user has a validation item.
         """
-        return ndcg_on_validation(features, self.train, self.valid, sample=self.users)
+        return float(self.per_user(features).mean(dtype=np.float64))
+
+    def per_user(self, features: FeatureTable) -> PerUser:
+        """NDCG@10 of each of ``users``, in their order.
+
+        Raises:
+            ValueError: no user has a validation item.
+        """
+        return ndcg_of_users(features, self.train, self.valid, sample=self.users)

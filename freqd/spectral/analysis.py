@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from freqd.spectral.filters import SideFilters, apply_filters
 from freqd.spectral.types import SideSpectrum, Spectrum
 
 FloatArray = npt.NDArray[np.float64]
-Validate = Callable[[FeatureTable], float]
+Validate = Callable[[FeatureTable], float | npt.NDArray[np.floating[Any]]]
 SIDES: tuple[Side, ...] = ("user", "item")
 
 
@@ -53,7 +54,8 @@ def analyse(
     Args:
         graphs: user and item graph; a bipartite one is not looked at.
         teacher: features with as many rows as the graphs have nodes.
-        validate: NDCG@10 on the validation part, with train items masked.
+        validate: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
+            single number counts as certain.
         rng: for the density of states.
 
     Raises:
@@ -68,17 +70,18 @@ def analyse(
     edges = band_edges(config.bands)
     n_trials = 2 * len(candidates(config)) if config.filter == "auto" else 1
     steps = _Steps(1 + len(SIDES) * (1 + config.bands) + n_trials, progress)
-    base_ndcg = float(validate(teacher))
+    base = np.atleast_1d(np.asarray(validate(teacher), np.float64))
+    base_ndcg = float(base.mean())
     steps.done("teacher validated")
     found = {side: _side_spectrum(side, graphs, teacher, validate, edges, config, rng, steps) for side in SIDES}
 
-    def measure(filters: SideFilters) -> float:
-        ndcg = float(validate(apply_filters(teacher, graphs, filters)))
-        steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {ndcg:.4f}")
-        return ndcg
+    def measure(filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:
+        values = validate(apply_filters(teacher, graphs, filters))
+        steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {np.mean(values):.4f}")
+        return values
 
     measured = Measured(measure)
-    measured.know(SideFilters(), base_ndcg)
+    measured.know(SideFilters(), base)
     if config.filter == "auto":
         ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg)
         chosen = {side: choose_feature_filter(side, found[side], edges, config, base_ndcg) for side in SIDES}
@@ -137,8 +140,8 @@ def _importance(
     signal = _features(teacher, side)
     only, without = [], []
     for band, part in enumerate(bands.parts(signal)):
-        only.append(float(validate(_with_side(teacher, side, part))))
-        without.append(float(validate(_with_side(teacher, side, signal - part))))
+        only.append(float(np.mean(validate(_with_side(teacher, side, part)))))
+        without.append(float(np.mean(validate(_with_side(teacher, side, signal - part)))))
         steps.done(
             f"{SIDE_WORD[side]}, λ {bands.edges[band]:.2f} to {bands.edges[band + 1]:.2f}: "
             f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"

@@ -48,22 +48,23 @@ class Measured:
     """Validation NDCG@10 of filtered teachers, each pair of filters measured once.
 
     Attributes:
-        measure: NDCG@10 of the teacher behind these filters.
+        measure: (n,) NDCG@10 of each validation user with the teacher behind these filters, always in the same order;
+            a single number counts as certain.
         trials: what was measured, in order, as ``Spectrum.trials``.
     """
 
-    measure: Callable[[SideFilters], float]
+    measure: Callable[[SideFilters], npt.ArrayLike]
     trials: list[dict[str, Any]] = field(default_factory=list)
-    _known: dict[SideFilters, float] = field(default_factory=dict)
+    _known: dict[SideFilters, FloatArray] = field(default_factory=dict)
 
-    def know(self, filters: SideFilters, ndcg: float) -> None:
-        """Take a value that was measured before."""
-        self._known[filters] = ndcg
+    def know(self, filters: SideFilters, values: npt.ArrayLike) -> None:
+        """Take values that were measured before."""
+        self._known[filters] = np.atleast_1d(np.asarray(values, np.float64))
 
     def ndcg(self, side: Side, filters: SideFilters) -> float:
         """Measure, as a trial of ``side``; a pair that is known is not measured again."""
         if filters not in self._known:
-            self._known[filters] = self.measure(filters)
+            self.know(filters, self.measure(filters))
             varied: Filter = getattr(filters, side)
             self.trials.append(
                 {
@@ -71,10 +72,19 @@ class Measured:
                     "form": varied.form,
                     "alpha": varied.alpha,
                     "other": getattr(filters, OTHER[side]).label(),
-                    "ndcg": self._known[filters],
+                    "ndcg": self._mean(filters),
                 }
             )
-        return self._known[filters]
+        return self._mean(filters)
+
+    def gain(self, filters: SideFilters, over: SideFilters) -> tuple[float, float]:
+        """Mean gain of known filters over others, and its standard error over the users, who are the same for both."""
+        difference = self._known[filters] - self._known[over]
+        error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+        return float(difference.mean()), float(error)
+
+    def _mean(self, filters: SideFilters) -> float:
+        return float(self._known[filters].mean())
 
 
 def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg: float) -> tuple[SideFilters, str]:
@@ -82,8 +92,9 @@ def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg
 
     Coordinate search: the items' filter first (they gain most often), then the users' given it; if the users took
     one, the items' once more. A side's filter is replaced only by one that gains at least ``config.min_gain``, relative
-    to what is there, since the best of many trials looks better than it is; among equals the mildest is kept. A scan
-    over growing α ends after two falls in a row, since a validation is what costs time here.
+    to what is there, and ``config.min_errors`` standard errors over the users, since the best of many trials looks
+    better than it is, and with few users much better; among equals the mildest is kept. A scan over growing α ends
+    after two falls in a row, since a validation is what costs time here.
     Nothing is assumed about the sign: a low-pass that lifts one teacher hurts another on the same data.
 
     Args:
@@ -96,15 +107,17 @@ def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg
         side = order.pop(0)
         best, best_value = _best_of_side(measured, config, side, current, value)
         gain = _relative_gain(best_value, value)
+        difference, error = measured.gain(best, current)
         label = getattr(best, side).label()
-        if gain >= config.min_gain and best_value > value:
+        enough = gain >= config.min_gain and best_value > value
+        if enough and difference >= config.min_errors * error:
             notes[side] = f"{label} lifts NDCG@10 on validation from {value:.4f} to {best_value:.4f} ({gain:+.1%})"
             current, value = best, best_value
             if side == "user":
                 order.append("item")
         elif side not in notes:
             kept = getattr(current, side).label()
-            verb = "hurts" if gain < 0 else "gains too little"
+            verb = "hurts" if gain < 0 else "may gain by chance alone" if enough else "gains too little"
             notes[side] = f"{kept} is kept: the best low-pass, {label}, {verb} ({best_value:.4f}, {gain:+.1%})"
     sides: list[Side] = ["user", "item"]
     text = " ".join(f"{SIDE_WORD[side]}: {notes[side]}." for side in sides)

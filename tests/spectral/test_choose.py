@@ -150,3 +150,18 @@ def test_bands_without_any_worth_keep_the_identity(energies, worth):
     chosen, reason = choose_feature_filter("user", side(energies, worth), EDGES, CONFIG, BASE)
     assert chosen.is_identity
     assert "no band is worth anything" in reason
+
+
+@pytest.mark.parametrize(("users", "taken"), [(400, True), (4, False)])
+def test_a_gain_that_may_be_chance_is_no_reason(users, taken):
+    rng = np.random.default_rng(0)
+    raw, luck = rng.random(users), rng.normal(0.02, 0.1, users)
+    measured = Measured(lambda filters: raw + (luck if not filters.item.is_identity else 0.0))
+    measured.know(SideFilters(), raw)
+    difference, error = measured.gain(SideFilters(), SideFilters())
+    assert (difference, error) == (0.0, 0.0)
+    filters, reason = choose_ranking_filters(measured, CONFIG, float(raw.mean()))
+    assert (not filters.item.is_identity) == taken
+    assert taken or "by chance alone" in reason
+    always, _ = choose_ranking_filters(measured, CONFIG.model_copy(update={"min_errors": 0.0}), float(raw.mean()))
+    assert (not always.item.is_identity) == (luck.mean() / raw.mean() >= CONFIG.min_gain)
