@@ -236,11 +236,22 @@ def quality_against_size(entry: Summary) -> bytes:
         axes.tick_params(axis="x", which="minor", length=0)
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     by_size.set_xticks(sizes, [f"{size:g}" for size in sizes])
-    by_time.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    by_time.set_xticks(*_round_ticks(*by_time.get_xlim()))
     dress(by_size, title=shorten(text_of(entry, "name"), 30), x="Numbers a user and an item", y="NDCG@10, test")
-    dress(by_time, x="Milliseconds for one user's top 10, one thread")
+    dress(by_time, x="Milliseconds a ranking, one thread")
     legend(by_size, loc="upper left", bbox_to_anchor=(2.12, 1.0))
     return png(figure)
+
+
+def _round_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Round numbers between two positive ends, as few kinds of them as give three ticks."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    shown: list[float] = []
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        shown = [t for power in powers for digit in digits if low <= (t := float(f"{digit}e{power}")) <= high]
+        if len(shown) > 2:
+            break
+    return shown, [f"{tick:g}" for tick in shown]
 
 
 def mastery_by_band(entry: Summary) -> bytes:
