@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from freqd.errors import InputError
 from freqd.serve import Bundle
+from tasks import registry
 from tasks.environment import embed
 from tasks.servers import Stack
 from tasks.workspace import Workspace
@@ -79,20 +77,12 @@ class Registered:
         return str(MlflowClient().get_model_version_by_alias(self.name, self.alias).version)
 
     def load(self, version: str) -> Bundle:
-        """Fetch, open and check one version; nothing of it stays on the disk.
+        """One version.
 
         Raises:
             BrokenModel: it cannot answer, and why.
         """
-        with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
-            try:
-                uri = f"models:/{self.name}/{version}"
-                model = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
-                bundle = Bundle.read(Bundle.find(model))
-                bundle.check()
-            except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
-                raise BrokenModel(f"version {version} of {self.name}: {type(error).__name__}: {error}") from error
-        return bundle
+        return registry.load(self.name, version)
 
     def open(self) -> tuple[str, Bundle]:
         """The version that has the alias, and its bundle.
@@ -107,9 +97,5 @@ class Registered:
             raise InputError(
                 f"the registry does not answer: {error.message}", "see whether the MLflow server runs"
             ) from error
-        except BrokenModel as error:
+        except registry.BrokenModel as error:
             raise InputError(str(error), f"give the alias {self.alias!r} to a version that is whole") from error
-
-
-class BrokenModel(Exception):
-    """A registered version that cannot answer."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from prefect import get_run_logger, task
@@ -79,7 +77,11 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         InputError: there is no champion, or the data cannot be used.
     """
     version = _champion(model)
-    bundle = _bundle(version)
+    try:
+        bundle = registry.load(model, str(version.version))
+    except registry.BrokenModel as error:
+        remedy = "give the alias 'champion' to a version that is whole: `freqd promote VERSION --why ...`"
+        raise InputError(str(error), remedy) from error
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
     limit_threads(config.threads or provenance.cores())
     observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
@@ -185,20 +187,6 @@ def _champion(model: str) -> ModelVersion:
     if version is None:
         raise InputError(f"model {model} has no champion", "promote a version with `freqd promote VERSION --why ...`")
     return version
-
-
-def _bundle(version: ModelVersion) -> Bundle:
-    try:
-        with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
-            uri = f"models:/{version.name}/{version.version}"
-            bundle = Bundle.read(Bundle.find(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))))
-            bundle.check()
-    except Exception as error:  # whatever is wrong with a file of a version, the operator can only name another one
-        raise InputError(
-            f"version {version.version} of {version.name} cannot be opened: {type(error).__name__}: {error}",
-            "give the alias 'champion' to a version that is whole: `freqd promote VERSION --why ...`",
-        ) from error
-    return bundle
 
 
 def _known(store: Store, version: ModelVersion, bundle: Bundle) -> Known:

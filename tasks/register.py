@@ -30,12 +30,12 @@ from freqd.serve.bundle import Bundle
 from freqd.store import ArtifactRef, Facts
 from tasks import recommender_model, registry, tracking
 from tasks.context import RunContext
+from tasks.evaluate import METRIC
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 UNKNOWN_ITEM_SCORE = -1e9
 DECISIONS = 5
 """Attempts to judge against a champion that does not change meanwhile."""
-METRIC = "ndcg_at_10"
 EXAMPLE_USER = "somebody"
 """In the model's input example, which everybody sees on the MLflow page: no user's own id."""
 SIGNATURE = ModelSignature(
@@ -215,8 +215,7 @@ def _decide(
     closed = known["gap_closed"]["value"]
     if present is None:
         return judge(challenger, None, None, closed, config, evaluation, rng)
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model_name}/{present.version}"))
-    bundle = Bundle.read(folder / "artifacts" / _bundle_folder(folder))
+    bundle = registry.load(model_name, str(present.version))
     features, known_users = align(bundle, parts)
     theirs = judge_ranking(features, parts, evaluation)
     same = known_users[own.users]
@@ -229,11 +228,6 @@ def _decide(
     )
     pair = (own.per_user[METRIC][same], theirs.per_user[METRIC][same])
     return judge(challenger, champion, pair, closed, config, evaluation, rng)
-
-
-def _bundle_folder(model: Path) -> str:
-    """Name of the folder below ``artifacts`` that holds the bundle: MLflow keeps the name of the folder it copied."""
-    return next(p.parent.name for p in (model / "artifacts").glob("*/features.safetensors"))
 
 
 def align(bundle: Bundle, parts: Split) -> tuple[FeatureTable, np.ndarray[Any, np.dtype[np.bool_]]]:

@@ -6,17 +6,21 @@ directory and reads the champion again right before it switches; a decision that
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import mlflow
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from freqd.errors import FreqdError, InputError
+from freqd.serve.bundle import Bundle
 from tasks import tracking
 from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.workspace import Workspace
@@ -25,6 +29,10 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
 """Tags of a version that hold its headline numbers."""
+
+
+class BrokenModel(FreqdError):
+    """A registered version that cannot answer."""
 
 
 class ChampionMoved(FreqdError):
@@ -108,6 +116,22 @@ def find(model: str, version: str) -> ModelVersion:
         raise InputError(
             f"model {model} has no version {version!r}", f"versions are: {numbers}; see `freqd models list`"
         ) from error
+
+
+def load(model: str, version: str) -> Bundle:
+    """Fetch, open and check one version; nothing of it stays on the disk.
+
+    Raises:
+        BrokenModel: it cannot answer, and why.
+    """
+    with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
+        try:
+            path = mlflow.artifacts.download_artifacts(f"models:/{model}/{version}", dst_path=folder)
+            bundle = Bundle.read(Bundle.find(Path(path)))
+            bundle.check()
+        except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
+            raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
+    return bundle
 
 
 def promote(

@@ -26,14 +26,13 @@ from litestar.testing import AsyncTestClient, TestClient
 from mlflow import MlflowClient
 from scipy import sparse
 
-from flows import champion
-from flows.champion import BrokenModel, Registered
+from flows.champion import Registered
 from flows.commands import serving
 from flows.server import MAX_K, MAX_USERS, Model, Service, build
 from freqd.errors import InputError
 from freqd.features import FeatureTable
 from freqd.serve import Bundle
-from tasks import recommender_model
+from tasks import recommender_model, registry
 
 USERS, ITEMS = 40, 60
 NAMES = (f"shop-{number}" for number in itertools.count())
@@ -379,7 +378,7 @@ def test_a_version_that_answers_nonsense_is_broken(shop: tuple[Registered, str],
     content = bundle(3)
     content.features.items[4, 0] = np.nan
     version = register(registered.name, content)
-    with pytest.raises(BrokenModel, match=rf"version {version} .* not all finite"):
+    with pytest.raises(registry.BrokenModel, match=rf"version {version} .* not all finite"):
         registered.load(version)
     with pytest.raises(InputError, match="not all finite"):
         registered.open()
@@ -405,7 +404,7 @@ def test_a_registry_that_is_away_stops_nothing(service: Service) -> None:
 def test_a_broken_version_is_tried_again_but_less_and_less_often(service: Service) -> None:
     source = service.source
     assert isinstance(source, Fixed)
-    source.now, source.models["2"] = "2", BrokenModel("half a file")
+    source.now, source.models["2"] = "2", registry.BrokenModel("half a file")
 
     async def scene() -> None:
         await service.look()
@@ -428,7 +427,7 @@ def test_a_broken_version_is_tried_again_but_less_and_less_often(service: Servic
 def test_the_alias_goes_back_before_the_broken_version_is_mended(service: Service) -> None:
     source = service.source
     assert isinstance(source, Fixed)
-    source.now, source.models["2"] = "2", BrokenModel("half a file")
+    source.now, source.models["2"] = "2", registry.BrokenModel("half a file")
 
     async def scene() -> None:
         await service.look()
@@ -488,7 +487,7 @@ def test_loading_leaves_nothing_on_the_disk(
     shop: tuple[Registered, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     registered, version = shop
-    monkeypatch.setattr(champion.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(registry.tempfile, "tempdir", str(tmp_path))
     assert registered.load(version).ask("u5", k=3).items == bundle().ask("u5", k=3).items
     assert list(tmp_path.iterdir()) == []
 
