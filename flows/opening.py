@@ -19,6 +19,7 @@ from tasks import tracking
 from tasks.context import RunContext, StageOutcome, origin
 from tasks.graphs import graph
 from tasks.ingest import ingest
+from tasks.start import Start
 from tasks.teacher import teacher
 from tasks.workspace import Workspace
 
@@ -32,6 +33,7 @@ class Prepared:
     split: ArtifactRef
     graphs: ArtifactRef
     taught: StageOutcome
+    start: Start | None
 
     @property
     def teacher(self) -> ArtifactRef:
@@ -87,7 +89,11 @@ def open_run(
 
 
 def prepare(
-    context: RunContext, config: RunConfig, data: DataConfig, run: Callable[[State[Any]], StageOutcome]
+    context: RunContext,
+    config: RunConfig,
+    data: DataConfig,
+    run: Callable[[State[Any]], StageOutcome],
+    begin: Callable[[ArtifactRef], Start | None] = lambda split: None,
 ) -> Prepared:
     """Data, graphs and teacher, in the order that the kind of graph asks for.
 
@@ -96,15 +102,18 @@ def prepare(
         config: settings of graphs and teacher.
         data: settings of the data.
         run: takes each stage's state and gives its outcome; may raise to stop.
+        begin: finds where the trainings on a split start; from nothing if it is not given.
     """
     split = run(ingest(context, data, return_state=True)).refs["split"]
     _lineage(context, split)
+    start = begin(split)
+    before = start.before if start is not None else None
     by_features = config.graph.kind == "features"
     graphs = None if by_features else run(graph(context, split, config.graph, return_state=True)).refs["graphs"]
-    taught = run(teacher(context, split, config.teacher, return_state=True))
+    taught = run(teacher(context, split, config.teacher, before, config.start, return_state=True))
     if graphs is None:
         graphs = run(graph(context, split, config.graph, taught.refs["teacher"], return_state=True)).refs["graphs"]
-    return Prepared(split, graphs, taught)
+    return Prepared(split, graphs, taught, start)
 
 
 def _lineage(context: RunContext, ref: ArtifactRef) -> None:

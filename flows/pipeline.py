@@ -10,7 +10,7 @@ from prefect.client.schemas import State
 from flows.opening import new_name, open_run, prepare
 from freqd import provenance
 from freqd.budget import within_budget
-from freqd.config import RunConfig
+from freqd.config import DistillConfig, RunConfig
 from freqd.data.source import name_of
 from freqd.store import ArtifactRef
 from tasks import tracking
@@ -21,6 +21,7 @@ from tasks.distill import distill
 from tasks.evaluate import evaluate
 from tasks.register import register
 from tasks.spectrum import spectrum
+from tasks.start import Start, find_start
 from tasks.summary import report
 from tasks.workspace import Workspace
 
@@ -55,7 +56,8 @@ def pipeline(
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json"))
-    with open_run(workspace, run_name or new_name(config.data), config, params=params, force=force) as context:
+    name = str(runtime.flow_run.name)  # one name in Prefect, MLflow and the working directory
+    with open_run(workspace, name, config, params=params, force=force) as context:
         return _stages(context, config, until)
 
 
@@ -76,7 +78,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
         return outcome
 
     try:
-        ready = prepare(context, config, config.data, run)
+        ready = prepare(context, config, config.data, run, lambda split: find_start(context, config, split))
         split, graphs, models = ready.split, ready.graphs, {"teacher": ready.teacher}
         if config.distill.baselines:
             models["scratch"] = run(scratch(context, split, config.distill, return_state=True)).refs["scratch"]
@@ -86,7 +88,15 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
         ]
         models["student"] = run(
             distill(
-                context, split, models["teacher"], graphs, found, config.distill, config.spectral, return_state=True
+                context,
+                split,
+                models["teacher"],
+                graphs,
+                found,
+                _patient(config, ready.start),
+                config.spectral,
+                ready.start.before if ready.start else None,
+                return_state=True,
             )
         ).refs["student"]
         judged = run(
@@ -102,7 +112,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
                     judged["student"],
                     judged["facts"],
                     name,
-                    _tags(context, asked, split, models),
+                    _tags(context, asked, split, models, ready.start),
                     config.registry,
                     config.evaluate,
                     return_state=True,
@@ -113,10 +123,22 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
                 run(approval(context, registered, answer, config.registry, return_state=True))
     except _Done:
         return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
-    return report(context, asked, done)
+    return report(context, asked, done, ready.start)
 
 
-def _tags(context: RunContext, config: RunConfig, split: ArtifactRef, models: dict[str, ArtifactRef]) -> dict[str, str]:
+def _patient(config: RunConfig, start: Start | None) -> DistillConfig:
+    """How the student is trained: from an earlier one it has less to find, so it is looked at more often and stops sooner."""
+    if start is None or start.before is None:
+        return config.distill
+    names = ("eval_every", "patience")
+    return config.distill.model_copy(
+        update={name: min(getattr(config.distill, name), getattr(config.start, name)) for name in names}
+    )
+
+
+def _tags(
+    context: RunContext, config: RunConfig, split: ArtifactRef, models: dict[str, ArtifactRef], start: Start | None
+) -> dict[str, str]:
     return {
         "freqd.run": context.run_name,
         "freqd.data_digest": split.digest,
@@ -124,5 +146,6 @@ def _tags(context: RunContext, config: RunConfig, split: ArtifactRef, models: di
         "freqd.student_digest": models["student"].digest,
         "freqd.code_digest": provenance.code_digest(["freqd.*"]),
         "freqd.seed": str(context.seed),
+        **(start.before.tags() if start and start.before else {}),
         **origin(config),
     }

@@ -315,6 +315,39 @@ class DriftConfig(Settings):
     )
 
 
+class StartConfig(Settings):
+    """Where a run's trainings start: from nothing, or from the models of an earlier run."""
+
+    run: str = Field(
+        "none",
+        min_length=1,
+        description="none; champion: the run that the registered champion came from, from nothing if there is none yet; "
+        "or the name of a run. An ALS teacher and the student go on from there; new users and items are filled in. "
+        "`freqd compare` and `freqd tune` always start from nothing.",
+    )
+    sweeps: int = Field(
+        8,
+        ge=1,
+        le=500,
+        description="Sweeps by which the earlier ALS teacher is carried on at the most; patience ends them early.",
+    )
+    tolerance: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="Share by which its validation NDCG@10 may be below what it was in its own run; beyond that the "
+        "teacher is searched for as in a run from nothing, and the better one is taken.",
+    )
+    eval_every: int = Field(
+        2, ge=1, description="Epochs of the student between two validations, if fewer than distill.eval_every."
+    )
+    patience: int = Field(
+        2,
+        ge=1,
+        description="Validations of the student without a better NDCG@10 before it stops, if fewer than distill.patience.",
+    )
+
+
 class RunConfig(Settings):
     """One run of freqd, from interactions to a registered student."""
 
@@ -326,6 +359,7 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()
     drift: DriftConfig = DriftConfig()
+    start: StartConfig = StartConfig()
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."
@@ -340,6 +374,14 @@ class RunConfig(Settings):
         description="Time budget of the run: shortens the budgets of teacher, distillation and the student alone, "
         "which then stop and keep the best so far.",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:
+            raise ValueError(
+                "teacher.trajectory_points needs an ALS teacher that is trained from nothing; set start.run to none"
+            )
+        return self
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, Any, str]]:

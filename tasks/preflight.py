@@ -10,6 +10,7 @@ from freqd.data.source import own_bytes
 from freqd.distill import check_objectives
 from freqd.errors import InputError
 from freqd.models.brought import check_features
+from tasks.before import check_start
 from tasks.servers import Stack
 from tasks.workspace import Workspace
 
@@ -17,16 +18,22 @@ WHOLE_CHECK_BYTES = 64 * 2**20
 """The user's own files up to this size are read and checked as a whole; larger ones are when ingest reads them."""
 
 
-def preflight(config: RunConfig, workspace: Workspace) -> None:
+def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = None) -> None:
     """Look at everything that the user gave.
+
+    Args:
+        config: settings of the run.
+        workspace: its working directory.
+        run_name: its name, if it was given one.
 
     Raises:
         InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist,
-            an approval is asked for where nobody could give it.
+            an approval is asked for where nobody could give it, the run to start from is not there or does not fit.
     """
     check_objectives(config.distill.objectives, config.teacher)
     if config.registry.enabled and config.registry.approval == "ask":
         require_page(workspace)
+    check_start(config, workspace, run_name)
     size = own_bytes(config.data)
     if config.teacher.features is not None:
         check_features(config.teacher.features)

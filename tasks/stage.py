@@ -43,12 +43,14 @@ class Result:
         headline: the result in one line.
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
+        kept: False of a computation that was given up on purpose: its books are written, and it is made anew the next time.
     """
 
     artifacts: Mapping[str, Artifact]
     headline: str
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
     series: Sequence[Mapping[str, Any]] = ()
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def _compute(
         "peak_bytes": peak.bytes,
         "run": context.run_name,
     }
-    store.record(name, key, entry)
+    if result.kept:
+        store.record(name, key, entry)
     store.clear_scratch(name, key)
     return entry
 

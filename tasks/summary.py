@@ -18,20 +18,23 @@ from freqd.config import RunConfig
 from freqd.data.types import PARTS, Split
 from freqd.evaluate import Report
 from freqd.features import TrainedModel
-from freqd.report import figures, html, text
+from freqd.report import figures, html, text, words
 from freqd.spectral import SideFilters, Spectrum
 from freqd.store import ArtifactRef, Facts, text_digest, write_atomic
 from tasks import tracking
 from tasks.context import RunContext, StageOutcome, flow_run_id
 from tasks.registry import aliases_of
+from tasks.start import Start, start_record
 
 SHOWN_IN_PREFECT = ("quality_size", "spectrum_user", "spectrum_item", "learning")
 
 
 @task(name="report")
-def report(context: RunContext, config: RunConfig, outcomes: dict[str, StageOutcome]) -> dict[str, Any]:
+def report(
+    context: RunContext, config: RunConfig, outcomes: dict[str, StageOutcome], start: Start | None = None
+) -> dict[str, Any]:
     """Collect the summary, write it with the report and the figures, and hand both to MLflow and Prefect."""
-    summary = collect(context, config, outcomes)
+    summary = collect(context, config, outcomes, start)
     context.folder.mkdir(parents=True, exist_ok=True)
     stages = text_digest(*(f"{name}={outcome.digest}" for name, outcome in outcomes.items()))
     images = _images(context, summary, stages)
@@ -43,10 +46,17 @@ def report(context: RunContext, config: RunConfig, outcomes: dict[str, StageOutc
 
     metrics: dict[str, Any] = {f"{m}_{k}": v for m, values in summary["metrics"].items() for k, v in values.items()}
     metrics["gap_closed"] = summary["gap_closed"]["value"]
+    for when, spent in (summary["start"] or {}).get("seconds", {}).items():
+        metrics |= {f"start_{stage}_seconds_{when}": value for stage, value in (spent or {}).items()}
     for name, values in summary["models"].items():
         metrics |= {f"{name}_parameters": values["parameters"], f"{name}_bytes": values["bytes"]}
-    tags = {"freqd.cached_stages": ",".join(summary["cached_stages"]), "freqd.advice": " ".join(summary["advice"])}
-    tracking.log(context.mlflow_run_id, metrics=metrics, tags=tags)
+    verdict = words.verdict(summary)
+    tags = {
+        "freqd.cached_stages": ",".join(summary["cached_stages"]),
+        "freqd.advice": " ".join(summary["advice"]),
+        "mlflow.note.content": text.escape(f"{verdict.title}. {verdict.sentence}"),
+    }
+    tracking.log(context.mlflow_run_id, metrics=metrics, tags={name: value for name, value in tags.items() if value})
     for path in (context.folder / "summary.json", context.folder / "report.html"):
         tracking.log_file(context.mlflow_run_id, path)
     for path in sorted((context.folder / "figures").glob("*.png")):
@@ -73,7 +83,9 @@ def _images(context: RunContext, summary: dict[str, Any], stages: str) -> dict[s
     return {path.stem: path.read_bytes() for path in sorted(earlier.glob("*.png"))}
 
 
-def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, StageOutcome]) -> dict[str, Any]:
+def collect(
+    context: RunContext, config: RunConfig, outcomes: Mapping[str, StageOutcome], start: Start | None = None
+) -> dict[str, Any]:
     """Everything that the run found, as one JSON-able dictionary."""
     store = context.workspace.store
     refs: dict[str, ArtifactRef] = {}
@@ -153,6 +165,8 @@ def collect(context: RunContext, config: RunConfig, outcomes: Mapping[str, Stage
         summary["model"] = {"name": entry["name"], "version": entry["version"], "aliases": aliases}
         summary["gate"] = entry["gate"]
     summary["budget"] = _budget(config, models, outcomes)
+    now = {name: outcomes[name].seconds for name in ("teacher", "distill")}
+    summary["start"] = start_record(context.workspace, start, now, models)
     summary["advice"] = advise(summary)
     return summary
 
@@ -196,6 +210,12 @@ def advise(summary: Mapping[str, Any]) -> list[str]:
     if behind["high"] < 0:
         advice.append(
             "The student ranks worse than its teacher beyond chance: try a larger student (--set distill.dim=...) or more epochs."
+        )
+    way = ((summary["start"] or {}).get("teacher") or {}).get("way", "continued")
+    if way != "continued":
+        advice.append(
+            "The earlier teacher, carried on, fell short of what it was in its own run, so the teacher was searched for anew: "
+            "if that happens at every run, set start.run=none or raise start.tolerance."
         )
     minutes = summary["budget"]["minutes"]
     trainings = {"scratch": "The student trained alone", "student": "The distillation"}

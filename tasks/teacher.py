@@ -8,26 +8,43 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
-from freqd.config import TeacherConfig
+from freqd.config import StartConfig, TeacherConfig
 from freqd.data.types import Split
-from freqd.models.teacher import source_digest, train_teacher
+from freqd.features import TrainedModel
+from freqd.models.previous import Previous
+from freqd.models.teacher import START, source_digest, train_teacher
 from freqd.store import ArtifactRef
+from tasks.before import Before
 from tasks.context import RunContext
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 
 @task(name="teacher", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def teacher(context: RunContext, split: ArtifactRef, config: TeacherConfig) -> State[Any]:
-    """Train the teacher, or bring it in; search its size and regularisation on validation."""
+def teacher(
+    context: RunContext,
+    split: ArtifactRef,
+    config: TeacherConfig,
+    before: Before | None = None,
+    start: StartConfig = START,
+) -> State[Any]:
+    """Train the teacher, or bring it in; search its size and regularisation on validation, or carry an earlier one on."""
+    store = context.workspace.store
+    carried = before if config.kind == "als" else None
 
     def compute(tools: Tools) -> Result:
+        present = store.open(split, Split)
+        previous = None
+        if carried is not None:
+            previous = Previous.of(store.open(carried.teacher, TrainedModel), store.open(carried.split, Split), present)
         model = train_teacher(
-            context.workspace.store.open(split, Split),
+            present,
             config,
             seed=context.seed,
             device=context.device,
             threads=context.threads,
             checkpoint=tools.scratch,
+            previous=previous,
+            start=start,
             progress=tools.progress,
         )
         trials = model.info.get("trials") or []
@@ -35,7 +52,9 @@ def teacher(context: RunContext, split: ArtifactRef, config: TeacherConfig) -> S
             create_table_artifact(trials, key="teacher-search", description="Teachers tried, judged on validation")
         ndcg = model.info["valid_ndcg_at_10"]
         headline = f"{config.kind} with {model.features.dim} numbers: validation NDCG@10 {ndcg:.4f}"
-        if len(trials) > 1:
+        if carried is not None:
+            headline += f" ({model.info['start']['way']} from run {carried.run})"
+        elif len(trials) > 1:
             headline += f" (best of {len(trials)})"
         metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.features.n_parameters}
         return Result({"teacher": model}, headline, metrics, model.history)
@@ -43,12 +62,16 @@ def teacher(context: RunContext, split: ArtifactRef, config: TeacherConfig) -> S
     return run_stage(
         context,
         "teacher",
-        inputs={"split": split},
+        inputs={
+            "split": split,
+            **({} if carried is None else {"before": carried.teacher, "before_split": carried.split}),
+        },
         settings={
             **config.model_dump(mode="json"),
             "seed": context.seed,
             "device": context.device,
             "source_digest": source_digest(config),
+            **({} if carried is None else {"start": start.model_dump(mode="json", include={"sweeps", "tolerance"})}),
         },
         code=["freqd.models.teacher"],
         compute=compute,

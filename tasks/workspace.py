@@ -19,7 +19,7 @@ class Workspace:
     """Everything that freqd writes lies below ``root``, an absolute path.
 
     Layout: ``store/`` artifacts and checkpoints, ``runs/NAME/`` summary, report and settings of each run,
-    ``drift/MODEL/`` drift checks,
+    ``comparisons/NAME/`` and ``tuned/NAME/`` those of `freqd compare` and `freqd tune`, ``drift/MODEL/`` drift checks,
     ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores,
     ``salt`` of the users' pseudonyms.
     """

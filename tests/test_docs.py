@@ -41,7 +41,7 @@ def test_the_commands_of_a_page_work(page: str, tmp_path: Path, planted: Callabl
     assert found, f"{page} shows no command"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     for words in found:
-        small = SMALL if words[1] in ("run", "compare") else []
+        small = SMALL if words[1] in ("run", "compare", "tune") else []
         done = subprocess.run(
             [Path(sys.executable).parent / "freqd", *words[1:], *small],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,

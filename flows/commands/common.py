@@ -38,6 +38,7 @@ def read_settings(
     data: list[str] | None,
     parts: tuple[Path | None, Path | None, Path | None],
     assignments: list[str] | None,
+    start_from: str | None = None,
 ) -> Any:
     """The run's settings from all places; relative paths of the user's files become absolute."""
     from freqd import settings
@@ -53,6 +54,7 @@ def read_settings(
     own |= {k: str(v) for k, v in zip(("train", "valid", "test"), parts, strict=True) if v is not None}
     layers.append({"data": own} if own else {})
     layers += [settings.parse_assignment(text) for text in assignments or []]
+    layers.append({"start": {"run": start_from}} if start_from is not None else {})
     return settings.build(layers)
 
 
@@ -96,7 +98,7 @@ def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", 
 
     workspace = workspace_of(workdir)
     for data in [settings.data.of(source) for source in options.get("data", ())] or [settings.data]:
-        preflight(settings.model_copy(update={"data": data}), workspace)
+        preflight(settings.model_copy(update={"data": data}), workspace, options.get("run_name"))
     new = [p for p in (workspace.root, *workspace.root.parents) if not p.exists()]
     try:
         workspace.prepare()

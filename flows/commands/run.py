@@ -37,6 +37,9 @@ def run(
     set_: Set = None,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None,
+    start_from: Annotated[
+        str | None, Parameter(help="Go on from the models of an earlier run: its name, or champion [start.run].")
+    ] = None,
     summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None,
 ) -> int:
     """Run the main job: from interactions to a registered student.
@@ -44,7 +47,7 @@ def run(
     Settings are taken from the preset, then the file, then the options; later ones win.
     A run that was killed goes on where it stopped when the same command is given again.
     """
-    settings = read_settings(config, preset, data, (train, valid, test), set_)
+    settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
     result = start(settings, workdir, run_name=name)
     if summary is not None:
         from freqd.store import storage_error, write_atomic
@@ -77,8 +80,9 @@ def stage(
     names = [entry["name"] for entry in before["stages"]]
     if stage_name not in names:
         raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(names)}")
+    started = {"start": {"run": (before.get("start") or {}).get("run") or "none"}}  # a champion may have moved on
     result = start(
-        build([before["config"]]),
+        build([before["config"], started]),
         workspace.root,
         run_name=f"{folder.name}-{stage_name}",
         force=(stage_name,),

@@ -3,6 +3,7 @@
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives import REGISTRY, build_objectives, check_objectives
 from freqd.distill.scratch import train_scratch
+from freqd.distill.start import check_student
 from freqd.distill.student import distill
 from freqd.distill.svd import svd_student
 
@@ -11,6 +12,7 @@ __all__ = [
     "DistillContext",
     "build_objectives",
     "check_objectives",
+    "check_student",
     "distill",
     "svd_student",
     "train_scratch",

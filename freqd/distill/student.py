@@ -9,11 +9,12 @@ from freqd.data.types import Split
 from freqd.distill.backbone import VALIDATION_USERS, fit_settings, new_student
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives import build_objectives
-from freqd.distill.start import warm_start
+from freqd.distill.start import choose_start
 from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
 from freqd.graph import Graphs
 from freqd.models.device import resolve
+from freqd.models.previous import Previous
 from freqd.models.training import Probe, Watch, fit
 from freqd.progress import Progress, silent
 from freqd.spectral import SideFilters, Spectrum, apply_filters
@@ -29,6 +30,7 @@ def distill(
     seed: int,
     device: str,
     checkpoint: Path,
+    previous: Previous | None = None,
     probe: Probe | None = None,
     watch: Watch | None = None,
     progress: Progress = silent,
@@ -44,12 +46,13 @@ def distill(
         seed: of every random choice.
         device: auto, cpu, cuda or cuda:N.
         checkpoint: file of the training's state; resumed if it is there.
+        previous: the student of an earlier run; training starts from it if it is better than the start of the settings.
         probe: measurements at each validation, for the history.
         watch: told (epoch, validation NDCG@10); whatever it raises ends the training.
         progress: told about each epoch.
 
     Raises:
-        InputError: an unknown objective or option.
+        InputError: an unknown objective or option, or a previous student of another kind or size.
         Diverged: the loss is no longer finite.
     """
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
@@ -63,13 +66,13 @@ def distill(
         dim=config.dim,
         seed=seed,
         device=str(resolve(device)),
-        warm=config.warm_start == "svd",
+        warm=config.warm_start == "svd" or previous is not None,
         trajectory=teacher.trajectory,
     )
     terms = build_objectives(config.objectives, context)
-    init = warm_start(context) if context.warm else None
+    start = choose_start(context, config, validate, previous)
     trained = fit(
-        new_student(config, train, init, seed),
+        new_student(config, train, start.tables, seed),
         terms,
         train,
         validate=validate,
@@ -84,11 +87,13 @@ def distill(
         method="distill",
         backbone=config.backbone,
         dim=config.dim,
-        warm_start=config.warm_start,
+        warm_start=start.name,
         objectives=[term.model_dump() for term in config.objectives],
         feature_filters=_labels(spectrum.feature_filters),
         ranking_filters=_labels(spectrum.ranking_filters),
     )
+    if start.info:
+        trained.info["start"] = start.info
     return trained
 
 

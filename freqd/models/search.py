@@ -294,14 +294,4 @@ class _Search:
         )
 
     def _row(self, trial: AlsTrial) -> dict[str, Any]:
-        return {
-            "factors": trial.point.factors,
-            "regularization": trial.point.regularization,
-            "alpha": trial.point.alpha,
-            "valid_ndcg_at_10": trial.best_ndcg() if trial.history else None,
-            "seconds": round(trial.seconds, 3),
-            "sweeps": trial.sweeps,
-            "best_sweep": trial.best_sweep(),
-            "finished": trial.sweeps >= self.iterations or trial.exhausted(self.patience),
-            "failed": trial.failed,
-        }
+        return trial.row(finished=trial.sweeps >= self.iterations or trial.exhausted(self.patience))

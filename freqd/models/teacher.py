@@ -9,14 +9,17 @@ from typing import Any
 
 from scipy import sparse
 
-from freqd.config import TeacherConfig
+from freqd.config import StartConfig, TeacherConfig
 from freqd.data.types import Split
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
+from freqd.models.als import AlsTrial
 from freqd.models.brought import features_digest, load_features
+from freqd.models.previous import Previous, als_point, carried
 from freqd.models.search import search_als
 from freqd.models.trajectory import Capture, als_trajectory
+from freqd.models.warm import continue_als
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
 
@@ -25,6 +28,9 @@ SAMPLE_USERS = 3000
 
 ALS_PATIENCE = 2
 """Validations, two sweeps apart, without a better value: ALS that has passed its best does not come back to it."""
+
+START = StartConfig()
+"""How a previous teacher is carried on, by default."""
 
 
 def train_teacher(
@@ -35,23 +41,32 @@ def train_teacher(
     device: str,
     threads: int | None,
     checkpoint: Path,
+    previous: Previous | None = None,
+    start: StartConfig = START,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.
+
+    An ALS teacher with a ``previous`` one is carried on from there instead, and searched for only where that is worse.
 
     Args:
         split: trained on its train part, chosen by its validation part; the test part is not looked at.
         device: of bpr and lightgcn; ALS runs on the CPU.
         threads: CPU threads of ALS; None means all cores.
         checkpoint: folder for unfinished work, made if missing; a killed run goes on from there.
+        previous: ALS: the teacher of an earlier run; the other kinds do not look at it.
+        start: how it is carried on.
 
     Returns:
         The model. Its ``info`` has: kind, factors, trials (one row a setting that was tried), valid_ndcg_at_10 (over
         all validation users), seconds, budget_hit (the time budget cut the search short), not_tried, warnings; ALS:
-        also regularization, alpha, best_epoch (sweeps); features: also ``brought``, the counts of matched ids.
+        also regularization, alpha, best_epoch (sweeps), and ``start`` if there was a previous one (way: continued or
+        searched; its validation NDCG@10, before and carried on; rows); features: also ``brought``, the counts of
+        matched ids.
 
     Raises:
-        InputError: the validation part is empty, brought features do not fit, or no setting gave a usable model.
+        InputError: the validation part is empty, brought features do not fit, no setting gave a usable model, or the
+            previous teacher's setting is not among those of ``config``.
     """
     if len(split.valid) == 0:
         raise InputError(
@@ -61,6 +76,10 @@ def train_teacher(
     if config.kind == "features":
         return _brought_teacher(split, config)
     if config.kind == "als":
+        if previous is not None:
+            return _continued_teacher(
+                split, config, previous, start, seed=seed, threads=threads, folder=checkpoint, progress=progress
+            )
         return _als_teacher(split, config, seed=seed, threads=threads, folder=checkpoint, progress=progress)
     return _gradient_teacher(split, config, seed=seed, device=device, folder=checkpoint, progress=progress)
 
@@ -122,6 +141,74 @@ def _als_teacher(
             progress=progress,
         )
     return TrainedModel(found.features, history=best.history, info=info, trajectory=trajectory)
+
+
+def _continued_teacher(
+    split: Split,
+    config: TeacherConfig,
+    previous: Previous,
+    start: StartConfig,
+    *,
+    seed: int,
+    threads: int | None,
+    folder: Path,
+    progress: Progress,
+) -> TrainedModel:
+    """The previous teacher carried on; the winner of a search if it is worse than ``start.tolerance`` allows.
+
+    What it is held against is the previous teacher's own validation NDCG@10: of other interactions, but the best there
+    is to say, without a search, that its setting has become a bad one.
+    """
+    point = als_point(previous.model, config)
+    every = Validation.of(split, limit=None, seed=seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
+    trial = continue_als(
+        every.train,
+        sample,
+        previous,
+        point,
+        sweeps=start.sweeps,
+        seed=seed,
+        threads=threads,
+        progress=lambda done, text: progress(0.5 * done, text),
+    )
+    assert trial.best is not None  # the previous teacher itself, at least
+    before, ndcg = float(previous.model.info["valid_ndcg_at_10"]), every(trial.best)
+    told = {"valid_ndcg_at_10_before": before, "valid_ndcg_at_10": ndcg, "sweeps": trial.sweeps}
+    model = _continued(trial, ndcg, len(sample.users), carried(previous, way="continued", **told))
+    if ndcg >= (1.0 - start.tolerance) * before:
+        return model
+    found = _als_teacher(split, config, seed=seed, threads=threads, folder=folder, progress=progress)
+    best = found if found.info["valid_ndcg_at_10"] > ndcg else model
+    best.info.update(
+        trials=[*model.info["trials"], *found.info["trials"]],
+        seconds=model.info["seconds"] + found.info["seconds"],
+        budget_hit=found.info["budget_hit"],
+        not_tried=found.info["not_tried"],
+        warnings=found.info["warnings"],
+        start=carried(previous, way="searched" if best is found else "continued after a search", **told),
+    )
+    return best
+
+
+def _continued(trial: AlsTrial, ndcg: float, search_users: int, start: dict[str, Any]) -> TrainedModel:
+    assert trial.best is not None
+    info = {
+        "kind": "als",
+        "factors": trial.point.factors,
+        "regularization": trial.point.regularization,
+        "alpha": trial.point.alpha,
+        "best_epoch": trial.best_sweep(),
+        "trials": [trial.row(finished=True)],
+        "valid_ndcg_at_10": ndcg,
+        "search_users": search_users,
+        "seconds": trial.seconds,
+        "budget_hit": False,
+        "not_tried": 0,
+        "warnings": [],
+        "start": start,
+    }
+    return TrainedModel(trial.best, history=trial.history, info=info)
 
 
 def _gradient_teacher(

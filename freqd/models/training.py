@@ -34,7 +34,19 @@ from freqd.models.sampling import Batch, Sampler
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
 
-__all__ = ["Batch", "FitSettings", "Probe", "Recommender", "Term", "Validate", "View", "Watch", "bpr_loss", "fit", "l2_loss"]
+__all__ = [
+    "Batch",
+    "FitSettings",
+    "Probe",
+    "Recommender",
+    "Term",
+    "Validate",
+    "View",
+    "Watch",
+    "bpr_loss",
+    "fit",
+    "l2_loss",
+]
 
 Validate = Callable[[FeatureTable], float]
 Probe = Callable[[int, FeatureTable], dict[str, Any]]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from freqd.report import numbers as fmt
-from freqd.report import spectrum_words, tables, words
+from freqd.report import spectrum_words, start_words, tables, words
 from freqd.report.access import Summary, dig, number, text, texts
 from freqd.report.captions import Caption, captions
 from freqd.report.figures import all_figures
@@ -61,6 +61,7 @@ def context(summary: Summary, figures: Mapping[str, bytes]) -> dict[str, Any]:
         "filter_trials": tables.filter_trials(summary),
         "teacher_trials": tables.teacher_trials(summary),
         "groups": [tables.groups(summary, "activity"), tables.groups(summary, "popularity")],
+        "start": start_words.sentence(summary),
         "stages": tables.stages(summary),
         "gate": _gate(summary),
         "lineage": tables.lineage(summary),

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -42,6 +43,24 @@ def changed_settings(config: object) -> list[Setting]:
         if value is not missing and _plain(value) != _plain(default):
             out.append(Setting(name, show(value), show(default), meaning))
     return out
+
+
+def as_toml(config: object, *, always: Collection[str] = ()) -> str:
+    """A file for ``--config``: the settings of ``config`` (a dumped RunConfig) that are not the defaults.
+
+    Args:
+        config: all settings.
+        always: names of settings that are written even if they are the defaults.
+    """
+    changed = {setting.name for setting in changed_settings(config)} | set(always)
+    tables: dict[str, list[str]] = {}
+    for name, _, _ in _defaults():
+        value = _at(config, name, None)
+        if name in changed and value is not None:
+            table, _, key = name.rpartition(".")
+            tables.setdefault(table, []).append(f"{key} = {_toml(_plain(value))}")
+    parts = ["\n".join([*([f"[{table}]"] if table else []), *lines]) for table, lines in sorted(tables.items())]
+    return "\n\n".join(parts) + "\n"
 
 
 def show(value: object) -> str:

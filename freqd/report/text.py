@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from freqd.report import numbers as fmt
-from freqd.report import tables, words
+from freqd.report import start_words, tables, words
 from freqd.report.access import Summary, dig, text
 from freqd.report.tables import Table
 
@@ -25,6 +25,7 @@ def result_table(summary: Summary) -> str:
             [
                 _wrapped("gap closed  ", words.gap_sentence(summary)),
                 _wrapped("verdict     ", f"{verdict.title}. {verdict.sentence}"),
+                *([_wrapped("start       ", started)] if (started := start_words.sentence(summary)) else []),
             ]
         )
     )
@@ -70,7 +71,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(summary: Summary) -> str:
-    """The result as GitHub-flavoured markdown: verdict, models, differences, filter, gate, advice.
+    """The result as GitHub-flavoured markdown: verdict, models, differences, filter, gate, start, advice.
 
     Text from outside is escaped, so that a name cannot become a link, a picture or HTML.
     """
@@ -85,6 +86,8 @@ def markdown(summary: Summary) -> str:
         parts += ["## Filter", escape(reason)]
     if reasons := dig(summary, "gate", "reasons"):
         parts += ["## Gate", escape(words.gate_sentence(summary)), _list([str(reason) for reason in reasons])]
+    if started := start_words.sentence(summary):
+        parts += ["## Start", escape(started)]
     if told := words.advice(summary):
         parts += ["## What to do next", _list(told)]
     return "\n\n".join(part for part in parts if part) + "\n"

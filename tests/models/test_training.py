@@ -8,7 +8,7 @@ from torch import nn
 
 from freqd.config import TeacherConfig
 from freqd.data.types import Interactions, Split
-from freqd.errors import FreqdError
+from freqd.errors import Diverged, FreqdError
 from freqd.features import FeatureTable
 from freqd.models import checkpoint as checkpointing
 from freqd.models.bpr import train_bpr
@@ -237,7 +237,7 @@ def test_divergence_is_an_error_with_a_remedy(planted):
 def test_a_step_size_beyond_all_reason_is_an_error_too(planted):
     train, _ = planted
     settings = FitSettings(**(vars(QUICK) | {"learning_rate": 1.0e30}))
-    with pytest.raises(FreqdError, match=r"not finite in epoch .*learning_rate 1e\+30"):
+    with pytest.raises(Diverged, match=r"not finite in epoch .*learning_rate 1e\+30"):
         fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0)
 
 
@@ -248,7 +248,7 @@ def test_terms_and_probe_are_called_as_promised(planted):
     original = term.loss
     term.loss = lambda view, batch: ranked.append(batch.rank_users.clone()) or original(view, batch)
     settings = FitSettings(**(vars(QUICK) | {"epochs": 3, "eval_every": 2}))
-    told = []
+    told, watched = [], []
     trained = fit(
         mf(),
         [term],
@@ -257,8 +257,10 @@ def test_terms_and_probe_are_called_as_promised(planted):
         settings=settings,
         seed=0,
         probe=lambda epoch, features: {"norm": float(np.abs(features.users).sum()), "seen": epoch},
+        watch=lambda epoch, score: watched.append((epoch, score)),
         progress=lambda done, text: told.append((done, text)),
     )
+    assert watched == [(entry["epoch"], entry["valid_ndcg_at_10"]) for entry in trained.history]
     assert term.epochs == [1, 2, 3]
     np.testing.assert_array_equal(np.sort(np.concatenate(ranked)), np.repeat(np.arange(N_USERS), 3))
     assert [entry["seen"] for entry in trained.history] == [0, 2, 3]
@@ -266,6 +268,21 @@ def test_terms_and_probe_are_called_as_promised(planted):
     assert last["loss"] == pytest.approx(last["losses"]["bpr"] + 0.3 * last["losses"]["projection"])
     assert [done for done, _ in told] == pytest.approx([1 / 3, 2 / 3, 1])
     assert "epoch 3: loss" in told[-1][1]
+
+
+def test_what_the_watch_raises_ends_the_training(planted):
+    class Enough(Exception):
+        pass
+
+    def watch(epoch, score):
+        if epoch == 4:
+            raise Enough
+
+    told = []
+    with pytest.raises(Enough):
+        fit(mf(), [], planted[0], validate=validator(planted), settings=QUICK, seed=0, watch=watch,
+            progress=lambda done, text: told.append(done))  # fmt: skip
+    assert len(told) == 3  # epochs 1 to 3; the fourth did not end
 
 
 def test_without_the_base_loss_only_the_terms_train(planted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from freqd.config import RunConfig
 from freqd.report import numbers as fmt
 from freqd.report import tables
-from freqd.report.settings import changed_settings, reproduce_command, show
+from freqd.report.settings import as_toml, changed_settings, reproduce_command, show
 from freqd.report.text import escape, markdown, result_table
-from freqd.settings import build, parse_assignment
+from freqd.settings import build, parse_assignment, read_toml
 
 ROLES = {"Teacher": "teacher", "Trained alone": "scratch", "SVD of teacher": "svd", "Student": "student"}
 
@@ -129,6 +130,19 @@ def test_only_what_differs_is_listed(full: dict[str, Any]) -> None:
     assert changed_settings(RunConfig().model_dump(mode="json")) == []
     assert changed_settings(RunConfig().model_dump()) == []
     assert changed_settings({"unknown": 1, "data": None}) == []
+
+
+def test_a_settings_file_reads_back_as_the_same_settings(tmp_path: Path) -> None:
+    given = [
+        'data.source=["a \\"b\\".csv"]', "data.as_of=2024-02-03", "data.columns.user=who", "seed=3", "distill.weight_decay=6.031e-06",
+        'distill.objectives=[{name="rce", weight=0.5, options={top=7, filtered=false}}]', "teacher.factors=[8, 16]",
+    ]  # fmt: skip
+    config = build([parse_assignment(text) for text in given])
+    file = tmp_path / "settings.toml"
+    file.write_text(as_toml(config.model_dump(mode="json"), always=["distill.dim"]))
+    assert build([read_toml(file)]) == config
+    assert "dim = 20" in file.read_text()
+    assert "epochs" not in file.read_text()
 
 
 def test_tables_have_as_many_cells_as_headings(full: dict[str, Any]) -> None:
