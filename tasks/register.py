@@ -24,8 +24,9 @@ from freqd.data.types import Split
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.features import FeatureTable, TrainedModel
-from freqd.gate import WAITING, Candidate, Verdict, judge
+from freqd.gate import WAITING, Candidate, Check, Verdict, judge
 from freqd.provenance import versions
+from freqd.report.text import escape
 from freqd.serve.bundle import Bundle
 from freqd.store import ArtifactRef, Facts
 from tasks import recommender_model, registry, tracking
@@ -89,13 +90,9 @@ def register(
         )
         for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
             tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
-        create_table_artifact(
-            [check.model_dump() for check in verdict.checks],
-            key="gate",
-            description=f"{model_name} version {version.version}: {verdict.verdict}. " + "; ".join(verdict.reasons),
-        )
-        result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
         headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+        create_table_artifact([_shown(check) for check in verdict.checks], key="gate", description=headline)
+        result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
         return Result({"registration": Facts(result)}, headline, {"promoted": int(verdict.promoted)})
 
     def confirm(refs: Any) -> bool:
@@ -120,6 +117,14 @@ def register(
         compute=compute,
         confirm=confirm,
     )
+
+
+def _shown(check: Check) -> dict[str, Any]:
+    """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
+    row = {**check.model_dump(), "limit": escape(check.limit)}
+    if isinstance(check.value, float) and not check.value.is_integer():
+        row["value"] = float(f"{check.value:.4g}")
+    return row
 
 
 def _gate(
@@ -196,6 +201,8 @@ def _log_version(
         )
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
         version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
+    what = f"NDCG@10 {metrics[METRIC]:.4f} with {bundle.features.dim} numbers a user and an item"
+    tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
 

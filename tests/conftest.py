@@ -27,6 +27,7 @@ if "FREQD_DATA_DIR" not in os.environ:
         os.environ["FREQD_DATA_DIR"] = str(_shared)
 
 from tasks.environment import silence  # noqa: E402
+from tests.shell import SMALL, User  # noqa: E402
 
 silence()
 
@@ -66,6 +67,15 @@ def purchases(tmp_path: Path, planted: Callable[..., pl.DataFrame]) -> Path:
     path = tmp_path / "purchases.csv"
     planted().write_csv(path)
     return path
+
+
+@pytest.fixture
+def user(tmp_path: Path, purchases: Path) -> Iterator[User]:
+    """Somebody at a shell, with the planted purchases and small settings; their servers are stopped at the end."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    somebody = User(tmp_path)
+    yield somebody
+    somebody("down")
 
 
 def _binaries() -> Path | None:

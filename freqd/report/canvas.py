@@ -56,6 +56,13 @@ def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = 
         axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
 
 
+def whole_ticks(axes: Axes) -> None:
+    """Marks along x at whole numbers only: there is no half epoch."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
 def legend(axes: Axes, **options: Any) -> None:
     """A frameless legend in small print, if there is anything to name."""
     if axes.get_legend_handles_labels()[1]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.report.access import Summary, number, rows, series
-from freqd.report.canvas import SMALL, dress, png, role_legend, sheet, spread
+from freqd.report.canvas import SMALL, dress, png, role_legend, sheet, spread, whole_ticks
 from freqd.report.palette import INK, SCRATCH, SOFT_INK, STUDENT, SVD, TEACHER, Role
 from freqd.report.spectrum_words import PLURAL, SIDES, Side, edges
 
@@ -66,6 +66,8 @@ def learning_curves(summary: Summary) -> bytes | None:
             x="Epoch" if against == "epoch" else "Seconds of training",
             y="NDCG@10, validation",
         )
+        if against == "epoch":
+            whole_ticks(axes)
     role_legend(figure, [role for role in (TEACHER, SCRATCH, SVD, STUDENT) if role in trained or role in dict(flat)])
     return png(figure)
 
@@ -128,6 +130,7 @@ def mastery_over_time(summary: Summary) -> bytes | None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         dress(axes, title=f"{PLURAL[side].capitalize()}: mastery while the student learns", y="Mastery")
     grid[-1].set_xlabel("Epoch", fontsize=9, color=SOFT_INK)
+    whole_ticks(grid[-1])
     return png(figure)
 
 

@@ -23,7 +23,7 @@ from tasks.drift import SWITCHED_OFF, champion_settings
 from tasks.servers import Stack
 from tasks.workspace import Workspace
 from tests.flows.test_cli import freqd_command
-from tests.flows.test_stack import SMALL, User, user, wait_for  # noqa: F401 - a fixture
+from tests.shell import User, wait_for
 
 MODEL = "drift-of-planted"
 CUT = date(2020, 12, 10)
@@ -209,7 +209,7 @@ def test_the_command_on_the_grocery_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_drift_starts_a_retraining_once(user: User) -> None:  # noqa: F811 - the fixture
+def test_drift_starts_a_retraining_once(user: User) -> None:
     assert user("up", *user.ports).returncode == 0
     ran = user("run", "--config", "small.toml")
     assert ran.returncode == 0, ran.stderr

@@ -11,9 +11,7 @@ import sys
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -25,94 +23,9 @@ from tasks import servers
 from tasks.environment import SWITCHES
 from tasks.servers import MARK, Stack
 from tasks.workspace import Workspace
+from tests.shell import SMALL, User, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FREQD = Path(sys.executable).parent / "freqd"
-SMALL = """
-threads = 1
-[data]
-source = ["purchases.csv"]
-split = "random"
-[teacher]
-factors = 8
-regularization = 1.0
-alpha = 10.0
-iterations = 2
-[distill]
-dim = 2
-epochs = 1
-scratch_epochs = 1
-scratch_weight_decay = 1e-5
-[spectral]
-bands = 2
-[evaluate]
-bootstrap_samples = 100
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class User:
-    """Somebody at a shell, with a working directory and free ports of his own."""
-
-    def __init__(self, folder: Path, **changes: str) -> None:
-        self.folder = folder
-        self.workspace = Workspace(folder / "work")
-        self.ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
-        own = ("PREFECT_", "MLFLOW_", "FREQD_W", "FREQD_DATABASE_URL")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        self.environment = {**kept, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **changes}
-
-    def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [FREQD, *map(str, words), "--workdir", str(self.workspace.root)]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, env=self.environment, timeout=300
-        )
-
-    def runs(self, *states: str) -> list[dict[str, Any]]:
-        """The flow runs in these states, as the Prefect server tells them."""
-        query = {"flow_runs": {"state": {"type": {"any_": list(states)}}}, "sort": "EXPECTED_START_TIME_ASC"}
-        return list(self.ask("/flow_runs/filter", query))
-
-    def retrain(self, **sections: dict[str, Any]) -> dict[str, Any]:
-        """Start the deployment as its page does, with the small settings and these sections in their place."""
-        settings = build([tomllib.loads(SMALL), sections, {"data": {"source": [str(self.folder / "purchases.csv")]}}])
-        deployment = self.ask("/deployments/name/freqd/retrain", None)
-        body = {"parameters": {"config": settings.model_dump(mode="json")}}
-        return dict(self.ask(f"/deployments/{deployment['id']}/create_flow_run", body))
-
-    def ask(self, path: str, body: Any, method: str | None = None) -> Any:
-        """What the Prefect server answers; a GET without a body."""
-        found = Stack.read(self.workspace)
-        assert found is not None
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{found.prefect}/api{path}", content, {"Content-Type": "application/json"}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
-
-
-@pytest.fixture
-def user(tmp_path: Path, purchases: Path) -> Iterator[User]:
-    (tmp_path / "small.toml").write_text(SMALL)
-    somebody = User(tmp_path)
-    yield somebody
-    somebody("down")
-
-
-def wait_for(what: Callable[[], Any], seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"did not happen within {seconds} s")
 
 
 # -- with real servers ----------------------------------------------------------------------------------------------

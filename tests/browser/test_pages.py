@@ -1,0 +1,145 @@
+"""The pages as somebody sees them who looks: Prefect's, MLflow's, and the report."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+
+from freqd.config import RunConfig
+from freqd.settings import build
+from tasks.servers import Stack
+from tests.browser.conftest import Window
+from tests.shell import SMALL, User
+
+pytestmark = pytest.mark.slow
+
+MODEL = "freqd-purchases"
+
+
+def stack(shop: User) -> Stack:
+    found = Stack.read(shop.workspace)
+    assert found is not None
+    return found
+
+
+def settings(shop: User, **sections: Any) -> dict[str, Any]:
+    """The small settings with these in their place, as the form takes them."""
+    source = {"data": {"source": [str(shop.folder / "purchases.csv")]}}
+    return build([tomllib.loads(SMALL), sections, source]).model_dump(mode="json")
+
+
+def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, window: Window) -> None:
+    page = window.page
+    window.open(f"{stack(shop).prefect}/deployments")
+    page.get_by_role("link", name="retrain", exact=True).click()
+    window.shows("flows.pipeline.pipeline", "freqd: retrain on drift")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+
+    window.shows("Run Name", "Numbers a user and an item of the student.")
+    form = page.locator("form").first
+    labels = form.inner_text()
+    for name, section in RunConfig.model_fields.items():
+        title = section.title or name.replace("_", " ").title()
+        assert f"{title} (Optional)" in labels, f"the form has no {name}"
+    window.keep("form")
+    page.locator("xpath=//*[normalize-space(text())='Parameters']/following::button[1]").click()
+    page.get_by_text("Use JSON input").click()
+    asked = {"workdir": str(shop.workspace.root), "config": settings(shop, seed=7)}
+    form.locator("textarea").fill(json.dumps(asked, indent=1))
+    window.keep("json")
+    form.locator("textarea").blur()
+    with page.expect_response("**/create_flow_run") as answer:
+        page.get_by_role("button", name="Submit").press("Enter")  # a mouse may miss it while the form is drawn anew
+    run = answer.value.json()["id"]
+    page.locator(f"a[href*='{run}']").first.click()
+    window.shows("Completed")
+    window.shows("report-")
+    window.keep("run")
+    page.get_by_text("Artifacts", exact=True).click()
+    window.shows("evaluation", "spectrum", "gate", "result", "data-quality")
+    window.keep("artifacts")
+
+    query = {"flow_runs": {"id": {"any_": [run]}}}
+    found = {artifact["key"]: artifact for artifact in shop.ask("/artifacts/filter", query)}
+    expected = {
+        "evaluation": ("ndcg_at_10", "student", "scratch"),
+        "spectrum": ("ranking filter", "Ranking teacher, raw"),
+        "gate": (f"{MODEL} version ", "size in bytes", "median ms to score a user", "> 0.0"),
+        "result": ("Numbers per user/item", "Trained alone", "Gate"),
+    }
+    for key, texts in expected.items():
+        window.open(f"{stack(shop).prefect}/artifacts/artifact/{found[key]['id']}")
+        window.shows(*texts)
+        shown = page.inner_text("body")
+        assert found[key]["description"] in shown
+        assert "**" not in shown, "markdown that was not rendered"
+        window.keep(key)
+    window.open(f"{stack(shop).prefect}/artifacts/artifact/{found['quality-size']['id']}")
+    picture = page.locator("img[src^='data:image/png']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 300")
+    window.keep("picture")
+    assert found["result"]["description"] == shop.ask(f"/flow_runs/{run}", None)["name"], "one name in all places"
+
+
+def test_mlflow_compares_runs_and_versions(shop: User, window: Window) -> None:
+    page, home = window.page, stack(shop).mlflow
+    window.open(home)
+    page.get_by_text("Model training", exact=True).first.click()
+    page.get_by_role("link", name="Experiments").first.click()
+    page.get_by_role("link", name="freqd", exact=True).first.click()
+    rows = [page.get_by_role("row").filter(has_text=f"with-{dim}-numbers") for dim in (2, 4)]
+    for row in rows:
+        row.first.wait_for()
+    window.keep("runs")
+    for row in rows:
+        row.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Compare").click()
+    window.shows("Comparing 2 Runs", "student_ndcg_at_10", "distill.dim")
+    page.mouse.wheel(0, 5000)
+    window.keep("compared-runs", whole=True)
+
+    window.open(f"{home}/#/models/{MODEL}")
+    window.shows("@ champion", "Version 1", "Version 2")
+    window.keep("model")
+    for version in ("Version 1", "Version 2"):
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=version, exact=True))
+        row.hover()
+        row.get_by_role("checkbox").check(force=True)
+    page.get_by_text("Compare", exact=True).click()
+    window.shows("Comparing 2 Versions", "gap_closed", "student_ndcg_at_10")
+    differ = page.inner_text("body")
+    assert "distill.dim\t2\t4" in differ or "distill.dim\t4\t2" in differ
+    assert "teacher.factors" not in differ, "only what differs is shown"
+    window.keep("compared-versions")
+
+    window.open(f"{home}/#/models/{MODEL}/versions/2")
+    window.shows("@ champion", "with-4-numbers", "freqd.champion_why")
+    window.keep("version")
+
+
+def test_the_report_needs_nothing_but_itself(shop: User, window: Window) -> None:
+    folder = shop.workspace.root / "runs" / "with-4-numbers"
+    page = window.page
+    window.open((folder / "report.html").as_uri())
+    assert page.title() == "freqd: purchases"
+    pictures = page.evaluate("[...document.images].map(i => ({loaded: i.complete && i.naturalWidth > 0, alt: i.alt}))")
+    assert len(pictures) >= 8
+    assert all(picture["loaded"] and picture["alt"] for picture in pictures)
+    window.keep("report", whole=True)
+    for details in page.locator("details").all():
+        details.locator("summary").first.click()
+    window.keep("unfolded", whole=True)
+    text = page.inner_text("body")
+    assert "`" not in text, "markdown in a page that is none"
+    assert not [word for word in ("None", "nan", "undefined", "{{") if word in text.split()]
+    for width in (1600, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "no page that moves sideways"
+    window.keep("narrow", whole=True)
+    assert window.errors == []
+    assert window.missing == []
