@@ -19,11 +19,10 @@ from prefect.settings import PREFECT_API_URL
 
 from freqd import data, provenance, settings
 from freqd.config import RunConfig
-from freqd.data.types import Split
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
 from freqd.serve.bundle import Bundle
-from freqd.store import ArtifactRef, Store, storage_error, write_atomic
+from freqd.store import Store, storage_error, write_atomic
 from tasks import registry
 from tasks.context import flow_run_id
 from tasks.stage import limit_threads
@@ -191,10 +190,8 @@ def _champion(model: str) -> ModelVersion:
 
 def _known(store: Store, version: ModelVersion, bundle: Bundle) -> Known:
     """The champion's interactions with their times, from its run; else the pairs that it has seen, without."""
-    digest = version.tags.get("freqd.data_digest", "")
-    ref = ArtifactRef(kind=Split.kind, digest=digest, uri=str(store.root / "artifacts" / Split.kind / digest))
     try:
-        return Known.of(store.open(ref, Split))
+        return Known.of(registry.split_of(store, version))
     except DamagedArtifact as error:
         get_run_logger().warning("no times and no spectrum: %s", error)
         return Known.of_seen(bundle.seen)

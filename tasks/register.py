@@ -14,13 +14,15 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
 import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
+from freqd.data.rows import unknown_answers
 from freqd.data.types import Split
+from freqd.errors import DamagedArtifact
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.features import FeatureTable, TrainedModel
@@ -28,7 +30,7 @@ from freqd.gate import WAITING, Candidate, Check, Verdict, judge
 from freqd.provenance import versions
 from freqd.report.text import escape
 from freqd.serve.bundle import Bundle
-from freqd.store import ArtifactRef, Facts
+from freqd.store import ArtifactRef, Facts, Store
 from tasks import recommender_model, registry, tracking
 from tasks.context import RunContext
 from tasks.evaluate import METRIC
@@ -84,7 +86,9 @@ def register(
             context,
             model_name,
             challenger.version,
-            lambda present: _decide(context, challenger, present, parts, own, known, model_name, config, evaluation),
+            lambda present: _decide(
+                context, challenger, features, present, parts, own, known, model_name, config, evaluation
+            ),
             evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
             ask=config.approval == "ask",
         )
@@ -210,6 +214,7 @@ def _log_version(
 def _decide(
     context: RunContext,
     challenger: Candidate,
+    student: FeatureTable,
     present: ModelVersion | None,
     parts: Split,
     own: Report,
@@ -222,6 +227,11 @@ def _decide(
     closed = known["gap_closed"]["value"]
     if present is None:
         return judge(challenger, None, None, closed, config, evaluation, rng)
+    fair = _fair(context.workspace.store, present, parts)
+    if fair is not parts:
+        own, parts = judge_ranking(student, fair, evaluation), fair
+        numbers = {"ndcg": own.metrics[METRIC], "coverage": own.metrics["coverage_at_10"]}
+        challenger = challenger.model_copy(update=numbers)
     bundle = registry.load(model_name, str(present.version))
     features, known_users = align(bundle, parts)
     theirs = judge_ranking(features, parts, evaluation)
@@ -235,6 +245,15 @@ def _decide(
     )
     pair = (own.per_user[METRIC][same], theirs.per_user[METRIC][same])
     return judge(challenger, champion, pair, closed, config, evaluation, rng)
+
+
+def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
+    """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
+    try:
+        return unknown_answers(registry.split_of(store, champion), parts)
+    except DamagedArtifact:
+        get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
+        return parts
 
 
 def align(bundle: Bundle, parts: Split) -> tuple[FeatureTable, np.ndarray[Any, np.dtype[np.bool_]]]:

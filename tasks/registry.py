@@ -19,8 +19,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
+from freqd.data.types import Split
 from freqd.errors import FreqdError, InputError
 from freqd.serve.bundle import Bundle
+from freqd.store import ArtifactRef, Store
 from tasks import tracking
 from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.workspace import Workspace
@@ -132,6 +134,17 @@ def load(model: str, version: str) -> Bundle:
         except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
             raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
     return bundle
+
+
+def split_of(store: Store, version: ModelVersion) -> Split:
+    """The data that a version was made of, from its run's artifacts.
+
+    Raises:
+        DamagedArtifact: they are not in the store.
+    """
+    digest = version.tags.get("freqd.data_digest", "")
+    uri = str(store.root / "artifacts" / Split.kind / digest)
+    return store.open(ArtifactRef(kind=Split.kind, digest=digest, uri=uri), Split)
 
 
 def promote(

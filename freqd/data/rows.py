@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -67,14 +67,33 @@ def known_answers(before: Split, now: Split, users: Rows, items: Rows) -> int:
     there are none.
     """
 
-    def keys(part: Interactions) -> npt.NDArray[np.int64]:
-        return part.user.astype(np.int64) * now.n_items + part.item
+    asked = np.concatenate([_pairs(now.valid), _pairs(now.test)])
+    trained, chosen = _moved(before.train, users, items), _moved(before.valid, users, items)
+    return int(np.isin(asked, trained).sum() + np.isin(_pairs(now.test), chosen).sum())
 
-    def moved(part: Interactions) -> npt.NDArray[np.int64]:
-        user, item = users.target[part.user], items.target[part.item]
-        there = (user >= 0) & (item >= 0)
-        return user[there] * now.n_items + item[there]
 
-    trained, chosen = moved(before.train), moved(before.valid)
-    asked = np.concatenate([keys(now.valid), keys(now.test)])
-    return int(np.isin(asked, trained).sum() + np.isin(keys(now.test), chosen).sum())
+def unknown_answers(before: Split, now: Split) -> Split:
+    """``now`` with a test part on which a model of ``before`` can be judged too: without what it was made of or chosen by.
+
+    In a later state of the same data, cut by time, that is the whole test part; not where the data were split at random
+    again. If nothing were left, ``now`` as it is.
+    """
+    users, items = Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids)
+    known = np.concatenate([_moved(before.train, users, items), _moved(before.valid, users, items)])
+    kept = ~np.isin(_pairs(now.test), known)
+    if kept.all() or not kept.any():
+        return now
+    test = now.test
+    time = None if test.time is None else test.time[kept]
+    return replace(now, test=Interactions(test.user[kept], test.item[kept], now.n_users, now.n_items, time))
+
+
+def _pairs(part: Interactions) -> npt.NDArray[np.int64]:
+    return part.user.astype(np.int64) * part.n_items + part.item
+
+
+def _moved(part: Interactions, users: Rows, items: Rows) -> npt.NDArray[np.int64]:
+    """Pairs of an earlier part as pairs of now, without those that are gone."""
+    user, item = users.target[part.user], items.target[part.item]
+    there = (user >= 0) & (item >= 0)
+    return user[there] * len(items.source) + item[there]

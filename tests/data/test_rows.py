@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freqd.data.rows import Rows, known_answers
+from freqd.data.rows import Rows, known_answers, unknown_answers
 from freqd.data.types import Interactions, Split
 
 ids = st.lists(st.integers(0, 30).map(str), unique=True, max_size=20)
@@ -54,3 +54,16 @@ def test_answers_that_were_trained_on_or_chosen_by_are_counted() -> None:
     assert answers(before, shuffled) == 2
     chosen_again = split(["b", "a"], ["y", "x"], train=[("a", "x")], valid=[("b", "y")], test=[])
     assert answers(before, chosen_again) == 0
+
+
+def test_a_model_is_judged_on_what_it_was_not_made_of() -> None:
+    before = split(["a", "b", "gone"], ["x", "y"], train=[("a", "x")], valid=[("b", "y")], test=[("b", "x")])
+    now = split(
+        ["b", "new", "a"], ["y", "x"], train=[], valid=[], test=[("a", "x"), ("b", "y"), ("b", "x"), ("new", "x")]
+    )
+    fair = unknown_answers(before, now)
+    assert list(zip(fair.test.user.tolist(), fair.test.item.tolist(), strict=True)) == [(0, 1), (1, 1)]
+    assert unknown_answers(before, fair) is fair
+    assert fair.train is now.train
+    only = split(["a"], ["x"], train=[], valid=[], test=[("a", "x")])
+    assert unknown_answers(before, only) is only
