@@ -137,7 +137,9 @@ def table_scores(
     """
     scores = np.empty(lists.shape, np.float32)
     users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
-    for_blocks(blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _forward(users[rows], items, lists[rows], scores[rows]))
+    for_blocks(
+        blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _forward(users[rows], items, lists[rows], scores[rows])
+    )
     return scores
 
 

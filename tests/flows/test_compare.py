@@ -71,7 +71,14 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
             assert row["parameters"] == table["dim"] * (entry["users"] + entry["items"])
             assert row["seeds"] == ([] if row["method"] == "svd" else [0, 1])
     stages = [stage["stage"] for stage in first["stages"]]
-    assert [stages.count(name) for name in ("ingest", "graph", "teacher", "spectrum", "svd", "mastery")] == [1, 1, 1, 1, 2, 1]
+    assert [stages.count(name) for name in ("ingest", "graph", "teacher", "spectrum", "svd", "mastery")] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+        1,
+    ]
     assert [stages.count(name) for name in ("scratch", "distill", "judge")] == [4, 8, 15]
 
 

@@ -43,7 +43,15 @@ def result() -> dict[str, Any]:
         for dim in (8, 20)
     ]
     edges = [0.0, 0.5, 0.9, 2.0]
-    entry = {"edges": edges, "name": "shop_a", "split": "time", "users": 200, "items": 100, "interactions": 3000, "tables": tables}
+    entry = {
+        "edges": edges,
+        "name": "shop_a",
+        "split": "time",
+        "users": 200,
+        "items": 100,
+        "interactions": 3000,
+        "tables": tables,
+    }
     return {
         "name": "mine", "protocol": "standard", "confidence": 0.95, "bootstrap_samples": 2000, "seeds": [0, 1, 2],
         "data": [{**entry, "teacher": row("teacher", 256, 0.13, None)}],
