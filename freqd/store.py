@@ -119,6 +119,10 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def ref(self, kind: str, digest: str) -> ArtifactRef:
+        """The artifact of this kind and digest, whether it is there or not."""
+        return ArtifactRef(kind=kind, digest=digest, uri=str(self.root / "artifacts" / kind / digest))
+
     def save(self, artifact: Artifact, manifest: Mapping[str, Any] | None = None) -> ArtifactRef:
         """Keep ``artifact``; saving the same content twice keeps one copy.
 
@@ -145,7 +149,7 @@ class Store:
             raise storage_error(OSError(str(error)), base) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return ArtifactRef(kind=artifact.kind, digest=digest, uri=str(target))
+        return self.ref(artifact.kind, digest)
 
     def open(self, ref: ArtifactRef, kind: type[A]) -> A:
         """Read an artifact after checking its bytes against its digest.

@@ -80,10 +80,7 @@ def run_named(workspace: Workspace, name: str) -> Before:
 def before_of(store: Store, digests: Mapping[str, str], **names: str) -> Before:
     """The run with these digests of split, teacher and student; ``names`` are its run and version."""
     kinds = {"split": Split.kind, "teacher": TrainedModel.kind, "student": TrainedModel.kind}
-    refs = {
-        part: ArtifactRef(kind=kind, digest=digests[part], uri=str(store.root / "artifacts" / kind / digests[part]))
-        for part, kind in kinds.items()
-    }
+    refs = {part: store.ref(kind, digests[part]) for part, kind in kinds.items()}
     return Before(**refs, **names)
 
 

@@ -22,7 +22,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from freqd.data.types import Split
 from freqd.errors import FreqdError, InputError
 from freqd.serve.bundle import Bundle
-from freqd.store import ArtifactRef, Store
+from freqd.store import Store
 from tasks import tracking
 from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.workspace import Workspace
@@ -142,9 +142,7 @@ def split_of(store: Store, version: ModelVersion) -> Split:
     Raises:
         DamagedArtifact: they are not in the store.
     """
-    digest = version.tags.get("freqd.data_digest", "")
-    uri = str(store.root / "artifacts" / Split.kind / digest)
-    return store.open(ArtifactRef(kind=Split.kind, digest=digest, uri=uri), Split)
+    return store.open(store.ref(Split.kind, version.tags.get("freqd.data_digest", "")), Split)
 
 
 def promote(

@@ -10,9 +10,10 @@ import numpy as np
 from freqd.config import DriftConfig, GraphConfig, SpectralConfig
 from freqd.data.times import ORDINAL_BELOW
 from freqd.data.types import Interactions
-from freqd.drift.popularity import ks_distance, popularity_groups, popularity_order, psi
+from freqd.drift.popularity import GROUPS, ks_distance, psi
 from freqd.drift.spectral import SIDES, Side, SpectralShift, spectral_shift
 from freqd.drift.windows import Fresh, Known, latest
+from freqd.evaluate.groups import equal_groups, popularity_order
 from freqd.features import FeatureTable
 from freqd.spectral import band_edges
 
@@ -202,7 +203,7 @@ def _popularity(known: Interactions, window: Interactions, new: Interactions, co
     if min(len(window), len(new)) < config.min_interactions:
         return [Measure(name, None, limit, False, _TOO_FEW) for name, limit in limits.items()]
     overall, before, after = (np.bincount(part.item, minlength=known.n_items) for part in (known, window, new))
-    groups = popularity_groups(overall)
+    groups = equal_groups(overall, GROUPS)
     by_group = [np.bincount(groups, weights=counts).astype(np.int64) for counts in (before, after)]
     order = popularity_order(overall)
     values = psi(*by_group), ks_distance(before[order], after[order])

@@ -10,25 +10,6 @@ GROUPS = 10
 """Groups of items for the PSI, the usual number."""
 
 
-def popularity_order(counts: CountArray) -> npt.NDArray[np.int64]:
-    """(n_items,) items from the most to the least popular; equally popular ones by row."""
-    return np.argsort(-counts, kind="stable")
-
-
-def popularity_groups(counts: CountArray, groups: int = GROUPS) -> npt.NDArray[np.int64]:
-    """(n_items,) group of each item, 0 the most popular: each holds about the same share of all interactions.
-
-    An item that holds more than a share of its own stands alone, and there are fewer groups.
-    """
-    order = popularity_order(counts)
-    mass = counts[order].astype(np.float64)
-    middle = np.cumsum(mass) - mass / 2
-    raw = np.minimum((groups * middle / max(mass.sum(), 1.0)).astype(np.int64), groups - 1)
-    result = np.empty(len(counts), np.int64)
-    result[order] = np.unique(raw, return_inverse=True)[1]
-    return result
-
-
 def psi(before: CountArray, after: CountArray) -> float:
     """Population stability index Σ_g (q_g − p_g) ln(q_g / p_g), symmetric and at least 0.
 

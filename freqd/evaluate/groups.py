@@ -19,6 +19,26 @@ POPULARITY_SHARES = (0.5, 0.8)
 """Head: the most popular items that together hold half of the train interactions; mid: up to 80 %; tail: the rest."""
 
 
+def popularity_order(counts: ItemCounts) -> npt.NDArray[np.int64]:
+    """(n_items,) items from the most to the least popular; equally popular ones by row."""
+    return np.argsort(-counts, kind="stable")
+
+
+def equal_groups(counts: ItemCounts, groups: int) -> npt.NDArray[np.int64]:
+    """(n_items,) group of each item, 0 the most popular: each holds about the same share of all interactions.
+
+    An item belongs where the middle of its interactions falls, so there are fewer groups where one item holds more than a
+    share of its own.
+    """
+    order = popularity_order(counts)
+    mass = counts[order].astype(np.float64)
+    middle = np.cumsum(mass) - mass / 2
+    raw = np.minimum((groups * middle / max(mass.sum(), 1.0)).astype(np.int64), groups - 1)
+    result = np.empty(len(counts), np.int64)
+    result[order] = np.unique(raw, return_inverse=True)[1]
+    return result
+
+
 def by_activity(train_counts: ItemCounts, per_user: Mapping[str, PerUser], n_groups: int = 4) -> list[Group]:
     """Mean of each metric in groups of about equal size by the users' number of train interactions.
 
@@ -59,7 +79,7 @@ def popularity_groups(train_counts: ItemCounts) -> npt.NDArray[np.int64]:
     The items are lined up by popularity, most popular first (lower id first among equals); an item belongs to the head
     if the items before it hold less than half of the interactions. Items without train interactions are tail.
     """
-    order = np.argsort(-train_counts, kind="stable")
+    order = popularity_order(train_counts)
     before = np.cumsum(train_counts[order]) - train_counts[order]
     share = before / max(int(train_counts.sum()), 1)
     groups = np.empty(len(train_counts), np.int64)

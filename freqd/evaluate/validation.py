@@ -9,7 +9,7 @@ from scipy import sparse
 
 from freqd.data.types import IdArray, Split
 from freqd.evaluate.metrics import PerUser
-from freqd.evaluate.ranking import ndcg_of_users
+from freqd.evaluate.ranking import ndcg_of_users, ndcg_on_validation
 from freqd.features import FeatureTable
 
 
@@ -41,7 +41,7 @@ class Validation:
         Raises:
             ValueError: no user has a validation item.
         """
-        return float(self.per_user(features).mean(dtype=np.float64))
+        return ndcg_on_validation(features, self.train, self.valid, sample=self.users)
 
     def per_user(self, features: FeatureTable) -> PerUser:
         """NDCG@10 of each of ``users``, in their order.

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from freqd.drift.popularity import ks_distance, popularity_groups, popularity_order, psi
+from freqd.drift.popularity import GROUPS, ks_distance, psi
+from freqd.evaluate.groups import equal_groups, popularity_order
 
 COUNTS = hnp.arrays(np.int64, st.shared(st.integers(2, 30), key="n"), elements=st.integers(0, 1000))
 
@@ -55,14 +56,12 @@ def test_ks_does_not_depend_on_how_many_there_are(counts, factor):
 def test_groups_by_hand():
     counts = np.array([1, 40, 10, 0, 10, 39])
     assert popularity_order(counts).tolist() == [1, 5, 2, 4, 0, 3]
-    assert popularity_groups(counts, groups=4).tolist() == [3 - 1, 0, 2, 2, 2, 1], (
-        "an item above its share stands alone"
-    )
+    assert equal_groups(counts, groups=4).tolist() == [3 - 1, 0, 2, 2, 2, 1], "an item above its share stands alone"
 
 
 @given(counts=COUNTS)
 def test_groups_follow_popularity_and_none_is_empty(counts):
-    groups = popularity_groups(counts)
+    groups = equal_groups(counts, GROUPS)
     assert (np.diff(groups[popularity_order(counts)]) >= 0).all()
     assert set(groups) == set(range(groups.max() + 1))
     assert groups.max() < 10
@@ -70,6 +69,6 @@ def test_groups_follow_popularity_and_none_is_empty(counts):
 
 def test_groups_hold_about_the_same_share_of_many_items():
     counts = np.random.default_rng(0).poisson(100 / np.arange(1, 2001) ** 0.5)
-    shares = np.bincount(popularity_groups(counts), weights=counts) / counts.sum()
+    shares = np.bincount(equal_groups(counts, GROUPS), weights=counts) / counts.sum()
     assert len(shares) == 10
     np.testing.assert_allclose(shares, 0.1, atol=0.01)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from mlflow import MlflowClient
 
@@ -33,18 +31,6 @@ METHODS = ("scratch", "rce", "fitnet+freqd")
 
 def config(source: Path, *changes: str) -> RunConfig:
     return build([{"data": {"source": [str(source)]}}, *map(parse_assignment, (*SMALL, *changes))])
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
-    path = tmp_path_factory.mktemp("data") / "purchases.csv"
-    planted().write_csv(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
 
 
 def compare(source: Path, workdir: Path, **options: Any) -> dict[str, Any]:

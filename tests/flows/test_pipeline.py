@@ -33,18 +33,6 @@ def config(source: Path, *changes: str) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
-    path = tmp_path_factory.mktemp("data") / "purchases.csv"
-    planted().write_csv(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
 def first(source: Path, workdir: Path, prefect_server: None) -> dict[str, Any]:
     return pipeline(config(source), workdir=str(workdir), run_name="first")
 

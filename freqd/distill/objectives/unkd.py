@@ -27,6 +27,7 @@ from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.listwise import NO_ITEM, listed_scores
 from freqd.distill.objectives.base import Objective, objective
+from freqd.evaluate.groups import equal_groups
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
@@ -48,18 +49,12 @@ class UnkdOptions(Settings):
 def popularity_groups(train: sparse.csr_array, groups: int) -> list[npt.NDArray[np.intp]]:
     """Items in groups of falling popularity and about equal total interactions, each ascending.
 
-    An item belongs where the middle of its interactions falls, so that a group may be missing where one item has
-    more interactions than a group's share.
-
     Args:
         train: (n_users, n_items) CSR; only the pattern counts.
         groups: how many at the most.
     """
-    counts = np.bincount(train.indices, minlength=train.shape[1])
-    order = np.argsort(-counts, kind="stable")
-    middles = np.cumsum(counts[order]) - counts[order] / 2
-    numbers = np.minimum(middles * groups / max(counts.sum(), 1), groups - 1).astype(int)
-    return [np.sort(order[numbers == number]) for number in np.unique(numbers)]
+    group = equal_groups(np.bincount(train.indices, minlength=train.shape[1]), groups)
+    return [np.flatnonzero(group == number) for number in range(group.max(initial=-1) + 1)]
 
 
 def draw_rank_pairs(sizes: npt.NDArray[Any], sharpness: float, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
