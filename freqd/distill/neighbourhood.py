@@ -11,70 +11,27 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from freqd.models.mf import RowReader
 from freqd.spectral.filters import Filter
 
 Gather = Callable[[Tensor], Tensor]
 """Rows of a side's features by their (distinct) numbers."""
 
-SLICED_DEGREE = 2
-"""Above this degree a row of h(L) has too many neighbours for slices to pay, and all rows are filtered."""
+SLICED_FORMS = ("linear", "quadratic")
+"""Powers of one linear filter; of a series the rows of all nodes are filtered."""
 
 
 @numba.njit(cache=True, nogil=True)
-def _slice(indptr: Any, indices: Any, rows: Any) -> tuple[Any, Any, Any, Any]:
-    """Rows of a CSR matrix with its columns renumbered: (starts, positions of values, local columns, columns)."""
+def _slice(indptr: Any, rows: Any) -> tuple[Any, Any]:
+    """Rows of a CSR matrix: where each starts in the slice, and the numbers of the entries."""
     starts = np.zeros(len(rows) + 1, np.int64)
     for i in range(len(rows)):
         starts[i + 1] = starts[i] + indptr[rows[i] + 1] - indptr[rows[i]]
     entries = np.empty(starts[-1], np.int64)
-    local = np.empty(starts[-1], np.int64)
-    number = np.full(len(indptr) - 1, -1, np.int64)
-    columns = np.empty(min(len(indptr) - 1, starts[-1]), np.int64)
-    count = 0
-    at = 0
-    for row in rows:
-        for entry in range(indptr[row], indptr[row + 1]):
-            column = indices[entry]
-            if number[column] < 0:
-                number[column] = count
-                columns[count] = column
-                count += 1
-            entries[at] = entry
-            local[at] = number[column]
-            at += 1
-    return starts, entries, local, columns[:count]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _combine(starts: Any, local: Any, values: Any, signal: Any, out: Any) -> None:
-    for row in range(len(starts) - 1):
-        for entry in range(starts[row], starts[row + 1]):
-            for k in range(signal.shape[1]):
-                out[row, k] += values[entry] * signal[local[entry], k]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _spread(starts: Any, local: Any, values: Any, grad: Any, out: Any) -> None:
-    for row in range(len(starts) - 1):
-        for entry in range(starts[row], starts[row + 1]):
-            for k in range(grad.shape[1]):
-                out[local[entry], k] += values[entry] * grad[row, k]
-
-
-class _SlicedProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, signal: Tensor, starts: Any, local: Any, values: Any) -> Tensor:
-        ctx.slice = (starts, local, values, signal.shape)
-        out = torch.zeros(len(starts) - 1, signal.shape[1])
-        _combine(starts, local, values, signal.detach().contiguous().numpy(), out.numpy())
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        starts, local, values, shape = ctx.slice
-        grad = torch.zeros(shape)
-        _spread(starts, local, values, grads[0].contiguous().numpy(), grad.numpy())
-        return grad, None, None, None
+    for i in range(len(rows)):
+        for n in range(starts[i + 1] - starts[i]):
+            entries[starts[i] + n] = indptr[rows[i]] + n
+    return starts, entries
 
 
 class _WholeProduct(torch.autograd.Function):
@@ -94,18 +51,20 @@ class _WholeProduct(torch.autograd.Function):
 class RowFilter:
     """h(L) of one graph, applied to a few rows at a time.
 
-    Up to degree 2 the rows of the sparse matrix h(L) are sliced; above, a row reaches most of the graph, so that all
-    rows are filtered and the asked ones kept.
+    For a linear filter the rows of the sparse matrix h(L) are sliced; for a quadratic one, the square of a linear one, first
+    the rows' neighbours are filtered and then the rows. (The square itself is no sparse matrix where the graph has hubs: every
+    two neighbours of a hub are a pair.) Under a series a row reaches most of the graph, so that all rows are filtered and
+    the asked ones kept.
 
     Args:
         norm_adj: Â, (n, n) symmetric CSR.
         filter: h.
-        keep_prob: edge dropout: an entry of h(L) off its diagonal is kept with this probability and divided by it,
-            so that the mean over draws is h(L). Slices only.
+        keep_prob: edge dropout: an entry of the linear filter off its diagonal is kept with this probability and divided by
+            it, drawn anew for each of its products, so that the mean over draws is h(L). Slices only.
         device: where the student's rows are.
 
     Raises:
-        ValueError: ``keep_prob`` outside (0, 1], or below 1 for a filter of a degree above 2.
+        ValueError: ``keep_prob`` outside (0, 1], or below 1 for a series.
     """
 
     def __init__(
@@ -118,12 +77,12 @@ class RowFilter:
         self.degree = filter.degree
         if not 0.0 < keep_prob <= 1.0:
             raise ValueError(f"keep_prob must lie in (0, 1], got {keep_prob}")
-        if self.degree > SLICED_DEGREE:
-            if keep_prob < 1.0:
-                raise ValueError(f"edge dropout needs a filter of degree {SLICED_DEGREE} at most, got {self.degree}")
-            self.norm_adj = norm_adj
-        elif self.degree > 0:
-            matrix = sparse.csr_array(filter.matrix(norm_adj))
+        self.norm_adj = norm_adj
+        self.sliced = filter.form in SLICED_FORMS
+        if self.degree > 0 and not self.sliced and keep_prob < 1.0:
+            raise ValueError(f"edge dropout needs a linear or quadratic filter, got {filter.label()}")
+        if self.degree > 0 and self.sliced:
+            matrix = Filter(form="linear", alpha=filter.alpha).matrix(norm_adj)
             self.indptr = matrix.indptr.astype(np.int64)
             self.indices = matrix.indices.astype(np.int64)
             self.values = matrix.data.astype(np.float32)
@@ -139,19 +98,30 @@ class RowFilter:
         """
         if self.degree == 0:
             return gather(rows)
-        if self.degree > SLICED_DEGREE:
+        if not self.sliced:
             everything = gather(torch.arange(self.n, device=self.device))
             return _WholeProduct.apply(everything, self.filter, self.norm_adj)[rows]  # type: ignore[no-any-return,no-untyped-call]
-        starts, entries, local, columns = _slice(self.indptr, self.indices, rows.cpu().numpy())
-        values = self.values[entries]
+        return self._product(gather, rows.cpu().numpy(), self.degree, rng)
+
+    def _product(self, gather: Gather, rows: Any, times: int, rng: np.random.Generator) -> Tensor:
+        """Rows of the linear filter's matrix to the power of ``times``, multiplied with S."""
+        starts, entries = _slice(self.indptr, rows)
+        columns, values = self.indices[entries], self.values[entries]
         if self.keep_prob < 1.0:
             kept = rng.random(len(values), np.float32) < self.keep_prob
             scale = np.where(kept, np.float32(1.0 / self.keep_prob), np.float32(0.0))
             values = values * np.where(self.on_diagonal[entries], np.float32(1.0), scale)
-        signal = gather(torch.from_numpy(columns).to(self.device))
-        if self.device.type == "cpu":
-            return _SlicedProduct.apply(signal, starts, local, values)  # type: ignore[no-any-return,no-untyped-call]
+        if times == 1 and isinstance(gather, RowReader):
+            return gather.table.combine(starts, columns, values)
+        distinct, local = np.unique(columns, return_inverse=True)
+        near = (
+            gather(torch.from_numpy(distinct).to(self.device))
+            if times == 1
+            else self._product(gather, distinct, times - 1, rng)
+        )
         index = torch.from_numpy(np.stack([np.repeat(np.arange(len(rows)), np.diff(starts)), local]))
-        piece = torch.sparse_coo_tensor(index, torch.from_numpy(values), (len(rows), len(columns)), device=self.device)
-        result: Tensor = torch.sparse.mm(piece, signal)
+        piece = torch.sparse_coo_tensor(
+            index, torch.from_numpy(values), (len(rows), len(distinct)), device=self.device, check_invariants=False
+        )
+        result: Tensor = torch.sparse.mm(piece, near)
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +30,8 @@ class LinearProjector(nn.Module):
         Returns:
             (n,), exact to float32 rounding of the energies.
         """
-        cross = (rows * (target @ self.weight.T)).sum(1)
-        own = (rows * (rows @ (self.weight @ self.weight.T))).sum(1)
-        return energies - 2.0 * cross + own
+        distances: Tensor = _SquaredDistances.apply(rows, self.weight, target, energies)  # type: ignore[no-untyped-call]
+        return distances
 
     @torch.no_grad()
     def fit(self, rows: Tensor, target: Tensor) -> None:
@@ -45,6 +44,26 @@ class LinearProjector(nn.Module):
         ridge = 1e-6 * gram.trace() / len(gram) + 1e-12
         gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         self.weight.copy_(torch.linalg.solve(gram, (rows.T @ target).double()))
+
+
+class _SquaredDistances(torch.autograd.Function):
+    """‖t − sW‖² of each row; with weights a on the rows, the gradients are
+
+    ∂s = 2a (s WWᵀ − t Wᵀ),   ∂W = 2 (sᵀ a s) W − 2 (a s)ᵀ t.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, target: Tensor, energies: Tensor) -> Tensor:
+        cross, own = target @ weight.T, rows @ (weight @ weight.T)
+        ctx.save_for_backward(rows, weight, target, cross, own)
+        return energies + (rows * (own - 2.0 * cross)).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        rows, weight, target, cross, own = ctx.saved_tensors
+        twice = 2.0 * gradients[0].unsqueeze(1)
+        scaled = (twice * rows).T
+        return twice * (own - cross), torch.addmm((scaled @ rows) @ weight, scaled, target, alpha=-1.0), None, None
 
 
 class MlpProjector(nn.Module):

@@ -1,34 +1,24 @@
 """LightGCN (He et al., SIGIR 2020): features are the mean of the parameters' propagations over the user-item graph.
 
-    F = 1/(L+1) · Σ_{k=0..L} Âᵏ E,   Â = D^-1/2 A D^-1/2 of the bipartite graph of the train interactions
-
-The map from E to F is symmetric, so the gradient of E is the same map applied to the gradient of F.
+F = 1/(L+1) · Σ_{k=0..L} Âᵏ E,   Â = D^-1/2 A D^-1/2 of the bipartite graph of the train interactions
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from numba import njit
 from scipy import sparse
 from torch import Tensor, nn
 
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
 from freqd.models.optimizer import DenseAdam, Optimizer
-from freqd.parallel import even_blocks, for_blocks
+from freqd.models.propagation import Propagation, whole_propagation
 
 INIT_STD = 0.1
-
-BLOCKS = 16
-"""Pieces of a sparse product, of as many entries each, that threads share."""
-
-Propagation = Callable[[Tensor], Tensor]
 
 
 def bipartite_norm_adj(train: sparse.csr_array) -> sparse.csr_array:
@@ -51,51 +41,6 @@ def bipartite_norm_adj(train: sparse.csr_array) -> sparse.csr_array:
     return stacked
 
 
-def propagation(norm_adj: sparse.csr_array, layers: int, device: torch.device) -> Propagation:
-    """The linear map 1/(L+1) · Σ_{k=0..L} Âᵏ, by Horner's rule: L sparse products, one extra (n, d) buffer."""
-    if device.type == "cpu":
-        indptr, indices, data = norm_adj.indptr, norm_adj.indices, norm_adj.data
-        blocks = even_blocks(indptr, BLOCKS)
-
-        def product(base: Tensor, rows: Tensor) -> Tensor:
-            out = torch.empty_like(base)
-            arrays = indptr, indices, data, base.numpy(), rows.numpy(), out.numpy()
-            for_blocks(blocks, lambda block: _add_product(block.start, block.stop, *arrays))
-            return out
-    else:
-        adjacency = torch.sparse_csr_tensor(
-            torch.from_numpy(norm_adj.indptr),
-            torch.from_numpy(norm_adj.indices),
-            torch.from_numpy(norm_adj.data),
-            size=norm_adj.shape,
-        ).to(device)
-
-        def product(base: Tensor, rows: Tensor) -> Tensor:
-            return torch.addmm(base, adjacency, rows)
-
-    def propagate(parameters: Tensor) -> Tensor:
-        parameters = parameters.contiguous()
-        rows = parameters
-        for _ in range(layers):
-            rows = product(parameters, rows)
-        return rows / (layers + 1)
-
-    return propagate
-
-
-class _Propagate(torch.autograd.Function):
-    """A symmetric linear map: forward and backward are the same product."""
-
-    @staticmethod
-    def forward(ctx: Any, parameters: Tensor, propagate: Propagation) -> Tensor:
-        ctx.propagate = propagate
-        return propagate(parameters.detach())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.propagate(gradient), None
-
-
 class LightGCN:
     """User and item parameters, and features that are propagated from them.
 
@@ -114,11 +59,9 @@ class LightGCN:
         self._n_users = int(n_users)
         self._layers = layers
         self._norm_adj = bipartite_norm_adj(train)
-        self._place(torch.cat([users, items]), torch.device("cpu"))
-
-    def _place(self, parameters: Tensor, device: torch.device) -> None:
-        self._parameters = nn.Parameter(parameters.to(device))
-        self._propagate = propagation(self._norm_adj, self._layers, device)
+        # Joined by numpy, whose memory lies in large pages: rows of it are read in no order.
+        self._parameters = nn.Parameter(torch.from_numpy(np.concatenate([users.numpy(), items.numpy()])))
+        self._propagation = Propagation(self._norm_adj, layers, dim)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -133,17 +76,24 @@ class LightGCN:
 
     def prepare(self, device: torch.device, learning_rate: float) -> Optimizer:
         """Move to ``device`` and give the optimizer."""
-        self._place(self._parameters.detach(), device)
+        if device.type != "cpu":
+            self._parameters = nn.Parameter(self._parameters.detach().to(device))
+            self._propagate = whole_propagation(self._norm_adj, self._layers, device)
         return DenseAdam([self._parameters], learning_rate)
 
     def view(self) -> StepView:
         """Propagate once, for all rows that the step reads."""
-        final: Tensor = _Propagate.apply(self._parameters, self._propagate)  # type: ignore[no-untyped-call]
+        if self._parameters.device.type == "cpu":
+            step = self._propagation.step(self._parameters)
+            read, read_raw = step.read, step.read_raw
+        else:
+            final = self._propagate(self._parameters)
+            read, read_raw = (partial(dense_rows, table) for table in (final, self._parameters))
         return StepView(
-            users=Reader(partial(dense_rows, final)),
-            items=Reader(partial(dense_rows, final, offset=self._n_users)),
-            raw_users=Reader(partial(dense_rows, self._parameters)),
-            raw_items=Reader(partial(dense_rows, self._parameters, offset=self._n_users)),
+            users=Reader(read),
+            items=Reader(partial(_later, read, self._n_users)),
+            raw_users=Reader(read_raw),
+            raw_items=Reader(partial(_later, read_raw, self._n_users)),
         )
 
     def tables(self) -> dict[str, Tensor]:
@@ -152,7 +102,7 @@ class LightGCN:
 
     def features(self) -> FeatureTable:
         """Propagated parameters."""
-        final = self._propagate(self._parameters.detach()).cpu().numpy()
+        final = self._propagation.features(self._parameters.detach().cpu().numpy())
         return FeatureTable(final[: self._n_users], final[self._n_users :])
 
     def extra(self) -> dict[str, FloatMatrix]:
@@ -161,23 +111,5 @@ class LightGCN:
         return {"raw_users": raw[: self._n_users], "raw_items": raw[self._n_users :]}
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _add_product(
-    start: int,
-    stop: int,
-    indptr: npt.NDArray[np.int32],
-    indices: npt.NDArray[np.int32],
-    data: npt.NDArray[np.float32],
-    base: FloatMatrix,
-    rows: FloatMatrix,
-    out: FloatMatrix,
-) -> None:
-    """Rows ``start`` to ``stop`` of ``out`` = ``base`` + Â ``rows``; faster than a product and a sum, since each row stays in cache."""
-    for r in range(start, stop):
-        target = out[r]
-        for c in range(len(target)):
-            target[c] = base[r, c]
-        for p in range(indptr[r], indptr[r + 1]):
-            weight, source = data[p], rows[indices[p]]
-            for c in range(len(target)):
-                target[c] += weight * source[c]
+def _later(read: Callable[[Tensor], Tensor], offset: int, index: Tensor) -> Tensor:
+    return read(index + offset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.models.optimizer import DenseAdam, Optimizer, RowAdam, RowTable
+from freqd.models.pairs import add_pair_gradients, bpr_loss, l2_loss
+from freqd.models.sampling import Batch
 
 INIT_STD = 0.01
 
@@ -80,11 +81,9 @@ class MatrixFactorization:
     def view(self) -> StepView:
         """The tables as they are now."""
         if self._rows is not None:
-            users, items = (rows.gather for rows in self._rows)
-        else:
-            users, items = (partial(dense_rows, table) for table in (self._users, self._items))
-        read_users, read_items = Reader(users), Reader(items)
-        return StepView(read_users, read_items, read_users, read_items)
+            return RowView(*self._rows)
+        users, items = (Reader(partial(dense_rows, table)) for table in (self._users, self._items))
+        return StepView(users, items, users, items)
 
     def tables(self) -> dict[str, Tensor]:
         """The parameters, up to date."""
@@ -116,16 +115,50 @@ class Reader:
         return self._seen[id(index)][1]
 
 
-@dataclass(frozen=True)
+class RowReader(Reader):
+    """A reader of a ``RowTable``, which can do more than gather."""
+
+    def __init__(self, table: RowTable) -> None:
+        super().__init__(table.gather)
+        self.table = table
+
+
 class StepView:
-    """A ``View`` made of four readers; for MF the raw ones are the final ones."""
+    """A ``TrainingView`` made of four readers; for MF the raw ones are the final ones."""
 
-    users: Reader
-    items: Reader
-    raw_users: Reader
-    raw_items: Reader
+    def __init__(self, users: Reader, items: Reader, raw_users: Reader, raw_items: Reader) -> None:
+        self.users, self.items, self.raw_users, self.raw_items = users, items, raw_users, raw_items
+
+    def backward(self, batch: Batch, others: Tensor, base_weight: float, weight_decay: float) -> Tensor:
+        """By autograd, all in one pass: a propagation is differentiated once."""
+        total, bpr = others, torch.zeros((), device=others.device)
+        if base_weight > 0:
+            loss = bpr_loss(self, batch)
+            total, bpr = total + base_weight * loss, loss.detach()
+        if weight_decay > 0:
+            total = total + weight_decay * l2_loss(self, batch)
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        return bpr
 
 
-def dense_rows(table: Tensor, index: Tensor, offset: int = 0) -> Tensor:
-    """Rows ``index + offset`` of an autograd tensor."""
-    return nn.functional.embedding(index + offset if offset else index, table)
+class RowView(StepView):
+    """Two ``RowTable``s: others by autograd, BPR and L2 compiled; their gradients meet in the tables."""
+
+    def __init__(self, users: RowTable, items: RowTable) -> None:
+        read_users, read_items = RowReader(users), RowReader(items)
+        super().__init__(read_users, read_items, read_users, read_items)
+        self._tables = users, items
+
+    def backward(self, batch: Batch, others: Tensor, base_weight: float, weight_decay: float) -> Tensor:
+        """As ``StepView``."""
+        if others.requires_grad:
+            others.backward()  # type: ignore[no-untyped-call]
+        if base_weight > 0 or weight_decay > 0:
+            return add_pair_gradients(*self._tables, batch, base_weight, weight_decay)
+        return torch.zeros(())
+
+
+def dense_rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows ``index`` of an autograd tensor."""
+    return nn.functional.embedding(index, table)

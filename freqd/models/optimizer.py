@@ -2,30 +2,37 @@
 
 One step t of Adam on a parameter w with gradient g, for every element, with step size η:
 
-    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   w ← w − η / (1 − β₁ᵗ) · m / (√(v / (1 − β₂ᵗ)) + ε)
+    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   w ← w − η / (1 − β₁ᵗ) · q,   q = m / (√v / √(1 − β₂ᵗ) + ε)
 
 A batch touches few rows of a table, but the momentum moves *every* row at every step. ``RowTable`` gives that
-result without passing over the table: a row remembers the last step s it is up to date with, and the k steps it
-missed, whose g is 0, are made up when it is next read. Their sum has a closed form, since m and √v are geometric:
+result without passing over the table: it knows for each row the last step s that brought a gradient and the step a
+that the row has been made up to, and makes up the steps after a, whose g is 0, when it is next read. Their sum has a
+closed form, since m and √v are geometric:
 
-    w ← w − m / √v · (c(s) − rᵏ c(s + k)),   m ← β₁ᵏ m,   v ← β₂ᵏ v,   r = β₁ / √β₂
+    w ← w − q / √(1 − β₂ˢ) · (rᵃ⁻ˢ c(a) − rᵇ⁻ˢ c(b)) up to step b,   r = β₁ / √β₂
     c(s) = η Σ_{j≥1} rʲ √(1 − β₂ˢ⁺ʲ) / (1 − β₁ˢ⁺ʲ)  =  r · (η √(1 − β₂ˢ⁺¹) / (1 − β₁ˢ⁺¹) + c(s + 1))
 
 This is exact but for ε, which is held at its share of the denominator in step s. So a CPU and a GPU train alike,
 which they would not with "lazy" Adam, which skips the missed steps. Weight decay is no part of it: L2 is a term of
 the loss.
+
+The time of a step goes into moving rows, not into arithmetic. So a table keeps q and √v of step s rather than m and v:
+making up missed steps then reads no more than q, and a step takes one root and one division a number. m comes back
+as q times its denominator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from numba import njit
 from torch import Tensor, nn
+
+from freqd.models.prefetch import LINE, prefetch
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 RATIO = BETA1 / BETA2**0.5
@@ -34,6 +41,7 @@ SCHEDULE_LENGTH = 20_000
 
 FloatArray = npt.NDArray[np.float32]
 LongArray = npt.NDArray[np.int64]
+Marks = npt.NDArray[np.int32]
 
 
 class Optimizer(Protocol):
@@ -53,18 +61,17 @@ class Optimizer(Protocol):
 
 
 class DenseAdam:
-    """torch's Adam over whole tensors; fused on CUDA."""
+    """torch's fused Adam over whole tensors: one pass over parameter, gradient and moments."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
         self._parameters = list(parameters)
-        fused = bool(self._parameters) and all(p.is_cuda for p in self._parameters)
         self._adam = (
             torch.optim.Adam(
                 self._parameters,
                 lr=learning_rate,
                 betas=(BETA1, BETA2),
                 eps=EPSILON,
-                fused=fused,
+                fused=True,
             )
             if self._parameters
             else None
@@ -72,7 +79,7 @@ class DenseAdam:
 
     def step(self) -> None:
         """Make one step and forget the gradients."""
-        if self._adam is not None:
+        if self._adam is not None and any(parameter.grad is not None for parameter in self._parameters):
             self._adam.step()
             self._adam.zero_grad(set_to_none=True)
 
@@ -97,6 +104,31 @@ class DenseAdam:
                 self._adam.state[parameter] = {name: value.to(parameter.device).clone() for name, value in own.items()}
 
 
+class Rows(NamedTuple):
+    """The arrays of a ``RowTable``, as compiled functions take them.
+
+    Attributes:
+        weight: w, (n, d) float32.
+        ratio, deviation: q and √v of the last step with a gradient, (n, d) float32.
+        marks: (n, 4) int32, by LAST, UP_TO and PLACE; one line of cache for all of a row.
+        gradient: (n, d) float32, zero but for the first ``n_touched[0]`` rows, which are those of ``touched``.
+        touched: (n,) int64, rows of the table that have a gradient.
+        n_touched: (1,) int64.
+    """
+
+    weight: FloatArray
+    ratio: FloatArray
+    deviation: FloatArray
+    marks: Marks
+    gradient: FloatArray
+    touched: LongArray
+    n_touched: LongArray
+
+
+LAST, UP_TO, PLACE = 0, 1, 2
+"""Columns of ``Rows.marks``: s, a, and where in ``gradient`` the row's gradient is (−1 for nowhere)."""
+
+
 class RowTable:
     """A (n, d) float32 table on the CPU, read by rows and updated by Adam as if every step passed over all of it.
 
@@ -109,46 +141,68 @@ class RowTable:
         self.weight = weight
         self.step_count = 0
         n_rows = weight.shape[0]
-        self.moment = torch.zeros_like(weight)
-        self.variance = torch.zeros_like(weight)
-        self._arrays = (weight.numpy(), self.moment.numpy(), self.variance.numpy())
-        self._gradient = np.zeros(tuple(weight.shape), np.float32)
-        self._last = np.zeros(n_rows, np.int64)
-        self._touched = np.zeros(n_rows, np.bool_)
-        self._touched_rows = np.zeros(n_rows, np.int64)
-        self._n_touched = 0
+        shape = tuple(weight.shape)
+        marks = np.zeros((n_rows, 4), np.int32)
+        marks[:, PLACE] = -1
+        self.rows = Rows(
+            weight=weight.numpy(),
+            ratio=np.zeros(shape, np.float32),
+            deviation=np.zeros(shape, np.float32),
+            marks=marks,
+            gradient=np.zeros(shape, np.float32),
+            touched=np.zeros(n_rows, np.int64),
+            n_touched=np.zeros(1, np.int64),
+        )
+        self.schedule = _schedule(learning_rate)
         self._all_rows = np.arange(n_rows)
         self._anchor = torch.zeros((), requires_grad=True)
-        self._schedule = _schedule(learning_rate)
 
     def gather(self, index: Tensor) -> Tensor:
         """Rows ``index`` (any shape) as a differentiable (*index.shape, d) tensor."""
         rows: Tensor = _Gather.apply(self._anchor, self, index)  # type: ignore[no-untyped-call]
         return rows
 
+    def combine(self, starts: LongArray, columns: LongArray, values: FloatArray) -> Tensor:
+        """M W for a few rows M of a sparse matrix and the table W: (r, d), differentiable, in place of a ``gather``.
+
+        Args:
+            starts: (r + 1,), where each row of M begins in the other two.
+            columns: rows of the table, as often as they occur.
+            values: of M.
+        """
+        rows: Tensor = _Combine.apply(self._anchor, self, starts, columns, values)  # type: ignore[no-untyped-call]
+        return rows
+
     def catch_up(self, index: LongArray | None = None) -> None:
         """Bring rows (all without ``index``) up to date with the steps they missed."""
-        rows = self._all_rows if index is None else index
-        _catch_up(rows, *self._arrays, self._last, self.step_count, self._schedule)
+        _catch_up(self._all_rows if index is None else index, self.rows, self.step_count, self.schedule)
 
     def add_gradient(self, index: LongArray, rows: FloatArray) -> None:
         """Add ``rows`` (b, d) to the gradient of the table's rows ``index`` (b,), which may repeat."""
-        self._n_touched = _scatter_add(index, rows, self._gradient, self._touched, self._touched_rows, self._n_touched)
+        _scatter_add(index, rows, self.rows)
 
     def step(self) -> None:
         """One step of Adam; rows without a gradient make theirs later."""
         self.step_count += 1
-        rows = self._touched_rows[: self._n_touched]
-        size, correction = self._schedule[min(self.step_count, SCHEDULE_LENGTH), :2].astype(np.float32)
-        _update(rows, self._gradient, *self._arrays, self._last, self._touched, self.step_count, size, correction)
-        self._n_touched = 0
+        _update(self.rows, self.step_count, self.schedule)
 
-    def load(self, moment: Tensor, variance: Tensor, step_count: int) -> None:
-        """Take up the optimizer's state of a table whose rows are all up to date with ``step_count``."""
-        self.moment.copy_(moment)
-        self.variance.copy_(variance)
-        self._last[:] = step_count
-        self.step_count = step_count
+    def state(self) -> dict[str, Tensor]:
+        """What ``load`` needs beside the weight, which is brought up to date."""
+        self.catch_up()
+        return {
+            "ratio": torch.from_numpy(self.rows.ratio),
+            "deviation": torch.from_numpy(self.rows.deviation),
+            "last": torch.from_numpy(self.rows.marks[:, LAST]),
+            "step": torch.tensor(self.step_count),
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the state of a table whose weight is this one's."""
+        self.step_count = int(state["step"])
+        self.rows.ratio[:] = state["ratio"].numpy()
+        self.rows.deviation[:] = state["deviation"].numpy()
+        self.rows.marks[:, LAST] = state["last"].numpy()
+        self.rows.marks[:, UP_TO] = self.step_count
 
 
 class RowAdam:
@@ -163,19 +217,14 @@ class RowAdam:
             table.step()
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts; brings all rows up to date first."""
-        state = {}
-        for name, table in self._tables.items():
-            table.catch_up()
-            state[f"{name}.moment"] = table.moment
-            state[f"{name}.variance"] = table.variance
-            state[f"{name}.step"] = torch.tensor(table.step_count)
-        return state
+        """The tables' states; brings all rows up to date first."""
+        return {f"{name}.{key}": value for name, table in self._tables.items() for key, value in table.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take up what ``state`` gave."""
         for name, table in self._tables.items():
-            table.load(state[f"{name}.moment"], state[f"{name}.variance"], int(state[f"{name}.step"]))
+            prefix = f"{name}."
+            table.load({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
 
 
 def _schedule(learning_rate: float) -> npt.NDArray[np.float64]:
@@ -212,76 +261,156 @@ class _Gather(torch.autograd.Function):
         return None, None, None
 
 
-_B1, _B2, _EPS, _ZERO = np.float32(BETA1), np.float32(BETA2), np.float32(EPSILON), np.float32(0.0)
+class _Combine(torch.autograd.Function):
+    """Rows of a sparse product with a ``RowTable``, read in place, as its gradient is added in place."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: Tensor, table: RowTable, starts: LongArray, columns: LongArray, values: FloatArray
+    ) -> Tensor:
+        ctx.table, ctx.matrix = table, (starts, columns, values)
+        out = torch.zeros(len(starts) - 1, table.weight.shape[1])
+        _combine(starts, columns, values, out.numpy(), table.rows, table.step_count, table.schedule)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None, None]:
+        starts, columns, values = ctx.matrix
+        _spread(starts, columns, values, gradient.contiguous().numpy(), ctx.table.rows)
+        return None, None, None, None, None
+
+
+_EPS, _ZERO = np.float32(EPSILON), np.float32(0.0)
 _C1, _C2 = np.float32(1 - BETA1), np.float32(1 - BETA2)
 
+FREE_ORDER = {"reassoc", "contract", "arcp", "nsz"}
+"""Liberties of compiled sums; NaN and infinity keep their meaning, for a diverged training is to be seen."""
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scatter_add(
-    index: LongArray, rows: FloatArray, gradient: FloatArray, touched: Any, touched_rows: LongArray, n_touched: int
-) -> int:
+AHEAD = 4
+"""How many rows ahead a loop asks for."""
+
+
+# Compiled functions unpack ``Rows`` once, at the top: taking an array out of a tuple costs a count of references.
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+def read_row(
+    row: int, weight: FloatArray, ratio: FloatArray, marks: Marks, now: int, schedule: npt.NDArray[np.float64]
+) -> None:
+    """Bring a row's weight up to date with step ``now``."""
+    up_to = marks[row, UP_TO]
+    if up_to == now:
+        return
+    marks[row, UP_TO] = now
+    last = marks[row, LAST]
+    if last == 0:
+        return  # never touched: both moments are 0
+    end = len(schedule) - 1
+    before = schedule[min(up_to - last, end), 3] * schedule[min(up_to, end), 2]
+    after = schedule[min(now - last, end), 3] * schedule[min(now, end), 2]
+    total = np.float32(schedule[min(last, end), 1] * (before - after))
+    for c in range(weight.shape[1]):
+        weight[row, c] -= total * ratio[row, c]
+
+
+@njit(cache=True, nogil=True)
+def gradient_place(row: int, marks: Marks, touched: LongArray, n_touched: LongArray) -> int:
+    """Where in ``Rows.gradient`` the row's gradient is to be added."""
+    place = marks[row, PLACE]
+    if place < 0:
+        place = n_touched[0]
+        marks[row, PLACE] = place
+        touched[place] = row
+        n_touched[0] += 1
+    return int(place)
+
+
+@njit(cache=True, nogil=True)
+def ask_for(row: int, weight: FloatArray, ratio: FloatArray) -> None:
+    """Begin to load what ``read_row`` will need."""
+    for c in range(0, weight.shape[1], LINE):
+        prefetch(weight, row, c)
+        prefetch(ratio, row, c)
+
+
+@njit(cache=True, nogil=True)
+def _catch_up(index: LongArray, rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
+    weight, ratio, _, marks, _, _, _ = rows
     for n in range(len(index)):
-        row = index[n]
-        if not touched[row]:
-            touched[row] = True
-            touched_rows[n_touched] = row
-            n_touched += 1
-        target, source = gradient[row], rows[n]
-        for c in range(len(source)):
-            target[c] += source[c]
-    return n_touched
+        if n + AHEAD < len(index):
+            ask_for(index[n + AHEAD], weight, ratio)
+        read_row(index[n], weight, ratio, marks, now, schedule)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _catch_up(
-    rows: LongArray,
-    weight: FloatArray,
-    moment: FloatArray,
-    variance: FloatArray,
-    last: LongArray,
+@njit(cache=True, nogil=True)
+def _scatter_add(index: LongArray, values: FloatArray, rows: Rows) -> None:
+    _, _, _, marks, gradient, touched, n_touched = rows
+    for n in range(len(index)):
+        place = gradient_place(index[n], marks, touched, n_touched)
+        for c in range(values.shape[1]):
+            gradient[place, c] += values[n, c]
+
+
+@njit(cache=True, nogil=True, fastmath=FREE_ORDER)
+def _combine(
+    starts: LongArray,
+    columns: LongArray,
+    values: FloatArray,
+    out: FloatArray,
+    rows: Rows,
     now: int,
     schedule: npt.NDArray[np.float64],
 ) -> None:
-    """Steps ``last[row] + 1 .. now`` of rows that had no gradient in them."""
-    end = len(schedule) - 1
-    for row in rows:
-        s, k = last[row], now - last[row]
-        if k == 0:
-            continue
-        last[row] = now
-        if s == 0:
-            continue  # never touched: both moments are 0
-        then, powers = schedule[min(s, end)], schedule[min(k, end)]
-        total = np.float32(then[2] - powers[3] * schedule[min(now, end), 2])
-        epsilon = np.float32(EPSILON / then[1])
-        b1, b2 = np.float32(powers[4]), np.float32(powers[5])
-        w, m, v = weight[row], moment[row], variance[row]
-        for c in range(len(w)):
-            w[c] -= total * m[c] / (np.sqrt(v[c]) + epsilon)
-            m[c] *= b1
-            v[c] *= b2
+    weight, ratio, _, marks, _, _, _ = rows
+    for r in range(len(starts) - 1):
+        for p in range(starts[r], starts[r + 1]):
+            if p + AHEAD < len(columns):
+                ask_for(columns[p + AHEAD], weight, ratio)
+            column, value = columns[p], values[p]
+            read_row(column, weight, ratio, marks, now, schedule)
+            for c in range(weight.shape[1]):
+                out[r, c] += value * weight[column, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _update(
-    rows: LongArray,
-    gradient: FloatArray,
-    weight: FloatArray,
-    moment: FloatArray,
-    variance: FloatArray,
-    last: LongArray,
-    touched: npt.NDArray[np.bool_],
-    now: int,
-    size: np.float32,
-    correction: np.float32,
-) -> None:
+@njit(cache=True, nogil=True, fastmath=FREE_ORDER)
+def _spread(starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, rows: Rows) -> None:
+    _, _, _, marks, gradient, touched, n_touched = rows
+    for r in range(len(starts) - 1):
+        for p in range(starts[r], starts[r + 1]):
+            place = gradient_place(columns[p], marks, touched, n_touched)
+            for c in range(gradient.shape[1]):
+                gradient[place, c] += values[p] * source[r, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+def _update(rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
     """One step of the rows with a gradient; clears the gradient."""
-    for row in rows:
-        w, m, v, g = weight[row], moment[row], variance[row], gradient[row]
-        for c in range(len(w)):
-            m[c] = _B1 * m[c] + _C1 * g[c]
-            v[c] = _B2 * v[c] + _C2 * (g[c] * g[c])
-            w[c] -= size * m[c] / (np.sqrt(v[c]) * correction + _EPS)
-            g[c] = _ZERO
-        last[row] = now
-        touched[row] = False
+    weight, ratio, deviation, marks, gradient, touched, n_touched = rows
+    end = len(schedule) - 1
+    size, correction = np.float32(schedule[min(now, end), 0]), np.float32(schedule[min(now, end), 1])
+    for n in range(n_touched[0]):
+        row = touched[n]
+        if n + AHEAD < n_touched[0]:
+            ahead = touched[n + AHEAD]
+            ask_for(ahead, weight, ratio)
+            for c in range(0, weight.shape[1], LINE):
+                prefetch(deviation, ahead, c)
+        last = marks[row, LAST]
+        fade, fade_squares, old = _ZERO, _ZERO, _ZERO
+        if last > 0:
+            missed = min(now - last, end)
+            fade, fade_squares = np.float32(schedule[missed, 4]), np.float32(schedule[missed, 5])
+            old = np.float32(schedule[min(last, end), 1])
+        for c in range(weight.shape[1]):
+            g, v = gradient[n, c], deviation[row, c]
+            moment = fade * (ratio[row, c] * (v * old + _EPS)) + _C1 * g
+            v = np.sqrt(fade_squares * (v * v) + _C2 * (g * g))
+            q = moment / (v * correction + _EPS)
+            weight[row, c] -= size * q
+            ratio[row, c] = q
+            deviation[row, c] = v
+            gradient[n, c] = _ZERO
+        marks[row, LAST] = now
+        marks[row, UP_TO] = now
+        marks[row, PLACE] = -1
+    n_touched[0] = 0

@@ -110,10 +110,11 @@ class Sampler:
 
     def _draw_cpu(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng([seed, epoch])
+        # Negatives are drawn in the matrix's order, in which the searches of a user follow each other, then shuffled.
+        ranks = (rng.random(len(self._users)) * self._n_missing[self._users]).astype(np.int64)
+        drawn = _missing_items(self._users, ranks, self._indptr, self._items)
         order = rng.permutation(len(self._users))
-        users, positives = self._users[order], self._positives[order]
-        ranks = rng.integers(0, self._n_missing[users])
-        negatives = _missing_items(users, ranks, self._indptr, self._items)
+        users, positives, negatives = self._users[order], self._positives[order], drawn[order]
         ranked = rng.permutation(self._rank_users)
         return tuple(torch.from_numpy(array) for array in (users, positives, negatives, ranked))
 

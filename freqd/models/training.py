@@ -2,10 +2,7 @@
 
     loss = base_weight · BPR + Σ_terms weight · term + weight_decay · L2
 
-BPR (Rendle et al., UAI 2009) is the mean over the batch of −ln σ(score(u, i⁺) − score(u, i⁻)), and L2 the mean of
-(‖e_u‖² + ‖e_i⁺‖² + ‖e_i⁻‖²) / 2 over the raw rows of the same triples, as in BPR's and LightGCN's own programs. So the
-strength of weight_decay depends neither on the batch size nor on how many rows a table has. (L2 of *all* rows in the
-optimizer is another thing: 1e-3 there, against a mean loss, pulls every row to 0, rare ones first.)
+BPR and L2 are those of ``pairs``, means over the batch's triples.
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ from freqd.features import FeatureTable, FloatMatrix, TrainedModel
 from freqd.models.checkpoint import Best, Checkpoint
 from freqd.models.device import resolve
 from freqd.models.optimizer import DenseAdam, Optimizer
+from freqd.models.pairs import View, bpr_loss, l2_loss
 from freqd.models.sampling import Batch, Sampler
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
@@ -40,6 +38,7 @@ __all__ = [
     "Probe",
     "Recommender",
     "Term",
+    "TrainingView",
     "Validate",
     "View",
     "Watch",
@@ -53,23 +52,18 @@ Probe = Callable[[int, FeatureTable], dict[str, Any]]
 Watch = Callable[[int, float], None]
 
 
-class View(Protocol):
-    """The model in one training step: differentiable rows, all of the same parameters."""
+class TrainingView(View, Protocol):
+    """A view that the loop differentiates."""
 
-    def users(self, index: Tensor) -> Tensor:
-        """Final user features (*index.shape, d) that score."""
-        ...
+    def backward(self, batch: Batch, others: Tensor, base_weight: float, weight_decay: float) -> Tensor:
+        """Add the gradient of others + base_weight · BPR + weight_decay · L2 on the batch to the parameters.
 
-    def items(self, index: Tensor) -> Tensor:
-        """Final item features (*index.shape, d) that score."""
-        ...
+        Args:
+            others: a scalar made of this view; it need not depend on it.
 
-    def raw_users(self, index: Tensor) -> Tensor:
-        """User parameters before propagation; for MF the same as ``users``."""
-        ...
-
-    def raw_items(self, index: Tensor) -> Tensor:
-        """Item parameters before propagation; for MF the same as ``items``."""
+        Returns:
+            BPR's value without a gradient; 0 where base_weight is 0.
+        """
         ...
 
 
@@ -115,7 +109,7 @@ class Recommender(Protocol):
         """Move to ``device`` and give the optimizer of all parameters; called once, before any view."""
         ...
 
-    def view(self) -> View:
+    def view(self) -> TrainingView:
         """The model as it is now, for one step."""
         ...
 
@@ -157,19 +151,6 @@ class FitSettings:
     max_seconds: float | None = None
     base_weight: float = 1.0
     device: str = "auto"
-
-
-def bpr_loss(view: View, batch: Batch) -> Tensor:
-    """Mean of −ln σ(score(u, i⁺) − score(u, i⁻)) over the batch (Rendle et al., UAI 2009)."""
-    users = view.users(batch.users)
-    difference = (users * (view.items(batch.positives) - view.items(batch.negatives))).sum(-1)
-    return nn.functional.softplus(-difference).mean()
-
-
-def l2_loss(view: View, batch: Batch) -> Tensor:
-    """Mean of (‖e_u‖² + ‖e_i⁺‖² + ‖e_i⁻‖²) / 2 over the batch's triples, raw rows."""
-    rows = view.raw_users(batch.users), view.raw_items(batch.positives), view.raw_items(batch.negatives)
-    return sum((0.5 * row.square().sum() for row in rows), torch.zeros(())) / len(batch.users)
 
 
 def fit(
@@ -218,7 +199,7 @@ def fit(
     device = resolve(settings.device)
     parts = _Parts(model, terms, device, settings)
     sampler = Sampler(train, settings.batch_size, device)
-    file = Checkpoint(checkpoint, _identity(model, terms, train, settings, seed), parts)
+    file = Checkpoint(checkpoint, _identity(model, terms, train, settings, seed, parts), parts)
     run = file.resume()
     resumed_from, before = (run.epoch if run.best else None), run.seconds
 
@@ -343,19 +324,16 @@ def _train_epoch(
     for position, term in enumerate(terms):
         term.begin_epoch(epoch, model.features(), np.random.default_rng([seed, epoch, 1 + position]))
     names = (["bpr"] if settings.base_weight > 0 else []) + [term.name for term in terms]
-    weights = ([settings.base_weight] if settings.base_weight > 0 else []) + [term.weight for term in terms]
     sums: Tensor | None = None
     for batch in sampler.epoch(seed, epoch):
         view = model.view()
-        losses = [bpr_loss(view, batch)] if settings.base_weight > 0 else []
-        losses += [term.loss(view, batch) for term in terms]
-        total = sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), torch.zeros(()))
-        if settings.weight_decay > 0:
-            total = total + settings.weight_decay * l2_loss(view, batch)
-        total.backward()  # type: ignore[no-untyped-call]
+        losses = [term.loss(view, batch) for term in terms]
+        others = sum((term.weight * loss for term, loss in zip(terms, losses, strict=True)), torch.zeros(()))
+        bpr = view.backward(batch, others, settings.base_weight, settings.weight_decay)
         parts.step()
-        detached = torch.stack([loss.detach() for loss in losses])
-        sums = detached if sums is None else sums + detached
+        values = [bpr, *(loss.detach() for loss in losses)]
+        step = torch.stack(values if settings.base_weight > 0 else values[1:])
+        sums = step if sums is None else sums + step
     if sums is None:
         return dict.fromkeys(names, 0.0)
     return dict(zip(names, (sums / sampler.n_steps).tolist(), strict=True))
@@ -377,13 +355,19 @@ def _check_finite(losses: Mapping[str, float], epoch: int, settings: FitSettings
 
 
 def _identity(
-    model: Recommender, terms: Sequence[Term], train: sparse.csr_array, settings: FitSettings, seed: int
+    model: Recommender,
+    terms: Sequence[Term],
+    train: sparse.csr_array,
+    settings: FitSettings,
+    seed: int,
+    parts: _Parts,
 ) -> str:
     """Digest of all that a checkpoint must agree with to be resumed; to be called before the first step."""
     steps = {key: value for key, value in asdict(settings).items() if key not in ("epochs", "max_seconds", "patience")}
     return text_digest(
         type(model).__name__,
         str(model.shape),
+        str(sorted(parts.tensors())),
         str([(name, _digest(table.detach().cpu().numpy())) for name, table in model.tables().items()]),
         str([(term.name, term.weight, [tuple(p.shape) for p in term.parameters()]) for term in terms]),
         f"{train.shape} {_digest(train.indptr)} {_digest(train.indices)}",

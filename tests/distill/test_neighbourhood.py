@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from freqd.distill.neighbourhood import RowFilter
 from freqd.distill.projectors import LinearProjector
+from freqd.models.mf import RowReader
+from freqd.models.optimizer import RowTable
 from freqd.spectral.filters import Filter
 
 FILTERS = [
@@ -35,6 +38,24 @@ def test_filtered_rows_and_their_gradient_are_those_of_the_dense_filter(norm_adj
     np.testing.assert_allclose(signal.grad, expected.T[:, rows] @ weights, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("keep_prob", [1.0, 0.6])
+@pytest.mark.parametrize("filter", FILTERS[:3], ids=lambda f: f.form)
+def test_a_row_table_filters_in_place_as_gathered_rows_do(norm_adj, filter, keep_prob):
+    signal = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob)
+    rows = torch.tensor([4, 7, 0, 29])
+    table, plain = RowTable(signal.clone(), 0.1), signal.clone().requires_grad_()
+    out = row_filter.rows(RowReader(table), rows, np.random.default_rng(5))
+    expected = row_filter.rows(lambda index: plain[index], rows, np.random.default_rng(5))
+    torch.testing.assert_close(out, expected)
+    for result in (out, expected):
+        result.sin().sum().backward()
+    touched = table.rows.touched[: table.rows.n_touched[0]]
+    gradient = np.zeros((30, 3), np.float32)
+    gradient[touched] = table.rows.gradient[: len(touched)]
+    np.testing.assert_allclose(gradient, plain.grad, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("filter", FILTERS, ids=lambda f: f.form)
 def test_filter_then_project_is_project_then_filter_for_a_linear_projector(norm_adj, filter):
     rng = np.random.default_rng(1)
@@ -44,6 +65,28 @@ def test_filter_then_project_is_project_then_filter_for_a_linear_projector(norm_
     cheap = projector(RowFilter(norm_adj, filter).rows(lambda index: torch.from_numpy(signal)[index], rows, rng))
     costly = filter.apply(norm_adj, projector(torch.from_numpy(signal)).detach().numpy())
     np.testing.assert_allclose(cheap.detach(), costly, rtol=1e-5, atol=1e-5)
+
+
+def test_a_hub_makes_no_dense_square():
+    """A star of n nodes: its square has n² entries, its slices have a few n."""
+    n = 5_000
+    ends = np.arange(1, n)
+    hub = np.zeros(n - 1, int)
+    weight = np.full(2 * (n - 1), (n - 1) ** -0.5, np.float32)
+    star = sparse.csr_array((weight, (np.r_[hub, ends], np.r_[ends, hub])), shape=(n, n))
+    signal = torch.eye(n, 1)
+    row_filter = RowFilter(star, Filter(form="quadratic", alpha=0.4))
+    assert len(row_filter.values) < 4 * n
+    out = row_filter.rows(lambda index: signal[index], torch.tensor([0, 1]), np.random.default_rng(0))
+    # (0.6 I + 0.4 Â)² on the hub's indicator: 0.36 + 0.16 at the hub, 2 · 0.6 · 0.4 / √(n − 1) at an end.
+    torch.testing.assert_close(out, torch.tensor([[0.52], [0.48 * (n - 1) ** -0.5]]), rtol=1e-3, atol=0)
+
+
+def test_dropped_edges_leave_the_mean_of_a_quadratic_filter(norm_adj):
+    filter, signal, rng = Filter(form="quadratic", alpha=0.4), torch.eye(30), np.random.default_rng(0)
+    dropping = RowFilter(norm_adj, filter, keep_prob=0.5)
+    draws = torch.stack([dropping.rows(lambda index: signal[index], torch.arange(30), rng) for _ in range(3000)])
+    torch.testing.assert_close(draws.mean(0), torch.from_numpy(dense(filter, norm_adj)).float(), atol=0.02, rtol=0)
 
 
 def test_dropped_edges_leave_the_mean_and_never_the_node_itself(norm_adj):
@@ -66,5 +109,5 @@ def test_a_wrong_keep_prob_is_refused(norm_adj, keep_prob):
 
 
 def test_edge_dropout_of_a_long_series_is_refused(norm_adj):
-    with pytest.raises(ValueError, match="edge dropout needs a filter of degree 2"):
+    with pytest.raises(ValueError, match="edge dropout needs a linear or quadratic filter"):
         RowFilter(norm_adj, FILTERS[3], keep_prob=0.5)

@@ -1,11 +1,12 @@
+import numba
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
 from freqd.models.lightgcn import LightGCN, bipartite_norm_adj
+from freqd.models.propagation import whole_propagation
 from freqd.models.sampling import Sampler
-from freqd.models.training import bpr_loss
 
 CPU = torch.device("cpu")
 
@@ -52,18 +53,19 @@ def test_features_are_the_mean_of_dense_matrix_powers(train, layers):
     np.testing.assert_array_equal(view.raw_items(index).detach(), raw["raw_items"][index])
 
 
-def test_training_is_dense_autograd_and_adam(train):
-    model = LightGCN(train, 4, 3, seed=3)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_training_is_dense_autograd_and_adam(train, layers):
+    model = LightGCN(train, 4, layers, seed=3)
     (start,) = (table.detach().clone() for table in model.tables().values())
     dense = torch.nn.Parameter(start.double())
     adam = torch.optim.Adam([dense], lr=0.01)
     optimizer = model.prepare(CPU, 0.01)
-    matrix = torch.from_numpy(dense_map(train, 3)[1])
+    matrix = torch.from_numpy(dense_map(train, layers)[1])
     for epoch in range(4):
         for batch in Sampler(train, 8, CPU).epoch(0, epoch):
             view = model.view()
-            loss = bpr_loss(view, batch) + view.raw_users(batch.rank_users).square().mean()
-            loss.backward()
+            other = view.raw_users(batch.rank_users).square().mean()
+            bpr = view.backward(batch, other, 1.0, 0.0)
             optimizer.step()
             final = matrix @ dense
             users, items = final[:7], final[7:]
@@ -72,6 +74,36 @@ def test_training_is_dense_autograd_and_adam(train):
             adam.zero_grad()
             expected.backward()
             adam.step()
-            assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+            assert bpr.item() + other.item() == pytest.approx(expected.item(), rel=1e-4)
     got = next(iter(model.tables().values())).detach().double()
     torch.testing.assert_close(got, dense.detach(), rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_that_a_step_reads_are_those_of_all_features(threads):
+    """On a graph of more blocks than threads, with rows read twice, in two shapes, and not at all."""
+    rng = np.random.default_rng(1)
+    train = sparse.csr_array((rng.random((300, 200)) < 0.05).astype(np.float32))
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        model = LightGCN(train, 20, 2, seed=0)
+        model.prepare(CPU, 0.01)
+        features, view = model.features(), model.view()
+        index = torch.from_numpy(rng.integers(0, 200, (70, 3)))
+        np.testing.assert_array_equal(view.items(index).detach(), features.items[index])
+        np.testing.assert_array_equal(view.items(index[:5]).detach(), features.items[index[:5]])
+        np.testing.assert_array_equal(view.users(index[:, 0]).detach(), features.users[index[:, 0]])
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_the_other_devices_map_is_the_same(train):
+    """What CUDA runs, on the CPU: forward and gradient."""
+    norm_adj = bipartite_norm_adj(train)
+    parameters = torch.randn(16, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    features = whole_propagation(norm_adj, 2, CPU)(parameters)
+    matrix = torch.from_numpy(dense_map(train, 2)[1]).float()
+    torch.testing.assert_close(features, matrix @ parameters, rtol=1e-4, atol=1e-6)
+    features.sin().sum().backward()
+    torch.testing.assert_close(parameters.grad, matrix @ features.detach().cos(), rtol=1e-4, atol=1e-6)

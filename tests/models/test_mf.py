@@ -5,7 +5,7 @@ from scipy import sparse
 
 from freqd.features import FeatureTable
 from freqd.models.mf import MatrixFactorization
-from freqd.models.sampling import Sampler
+from freqd.models.sampling import Batch, Sampler
 from freqd.models.training import bpr_loss, l2_loss
 
 CPU = torch.device("cpu")
@@ -39,6 +39,39 @@ def test_the_loop_is_dense_autograd_and_adam(batch_size):
     features = model.features()
     np.testing.assert_allclose(features.users, users.detach().numpy(), rtol=2e-2, atol=1e-3)
     np.testing.assert_allclose(features.items, items.detach().numpy(), rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("dim", [1, 6, 20, 33])
+@pytest.mark.parametrize(("base_weight", "weight_decay"), [(0.7, 0.0), (0.7, 0.3), (0.0, 0.3), (0.0, 0.0)])
+def test_compiled_pairs_are_autograd_and_meet_the_other_terms(dim, base_weight, weight_decay):
+    """The compiled gradient against ``bpr_loss`` and ``l2_loss``, over steps in which rows are missed and repeated."""
+    generator = torch.Generator().manual_seed(0)
+    compiled, plain = (MatrixFactorization(40, 50, dim, seed=1, std=0.5) for _ in range(2))
+    optimizers = [model.prepare(CPU, 0.01) for model in (compiled, plain)]
+    for _ in range(12):
+        users, positives, negatives = (torch.randint(0, n, (30,), generator=generator) for n in (40, 25, 50))
+        batch = Batch(users, positives, negatives + (negatives == positives), users[:5])
+        others = [model.view() for model in (compiled, plain)]
+        terms = [view.items(batch.rank_users).cos().sum() for view in others]
+        bpr = others[0].backward(batch, terms[0], base_weight, weight_decay)
+        expected = bpr_loss(others[1], batch)
+        (terms[1] + base_weight * expected + weight_decay * l2_loss(others[1], batch)).backward()
+        torch.testing.assert_close(bpr, expected.detach() if base_weight or weight_decay else torch.zeros(()))
+        for optimizer in optimizers:
+            optimizer.step()
+    got, wanted = compiled.features(), plain.features()
+    # Adam divides by the size of the gradient: where that is 0 but for rounding, only the step size binds the result.
+    np.testing.assert_allclose(got.users, wanted.users, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(got.items, wanted.items, rtol=1e-3, atol=1e-4)
+
+
+def test_differences_of_any_size_have_a_finite_loss():
+    init = FeatureTable(np.float32([[300.0], [-300.0], [0.0]]), np.float32([[1.0], [0.0]]))
+    model = MatrixFactorization(3, 2, 1, init=init, seed=0)
+    model.prepare(CPU, 0.1)
+    users, zeros = torch.arange(3).repeat(1000), torch.zeros(3000, dtype=torch.int64)
+    loss = model.view().backward(Batch(users, zeros, zeros + 1, users[:1]), torch.zeros(()), 1.0, 0.0)
+    assert loss.item() == pytest.approx((300.0 + np.log(2.0)) / 3, rel=1e-5)
 
 
 def test_a_view_reads_an_index_once_and_raw_is_final():

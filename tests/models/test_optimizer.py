@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 from freqd.models import optimizer as optimizers
@@ -18,6 +19,16 @@ def step_both(table, parameter, adam, index, target):
         parameter.grad = torch.zeros_like(parameter)
     adam.step()
     adam.zero_grad(set_to_none=False)
+
+
+def moments(table):
+    """Adam's m and v of a table's present step, from what it keeps of each row's last step with a gradient."""
+    last = table.rows.marks[:, optimizers.LAST, None].astype(np.float64)
+    missed = table.step_count - last
+    share = np.sqrt(1 - 0.999 ** np.maximum(last, 1))
+    moment = 0.9**missed * table.rows.ratio * (table.rows.deviation / share + 1e-8)
+    variance = 0.999**missed * table.rows.deviation.astype(np.float64) ** 2
+    return torch.from_numpy(moment).float(), torch.from_numpy(variance).float()
 
 
 @pytest.mark.parametrize("touched", ["all", "some", "seldom"])
@@ -39,8 +50,9 @@ def test_row_table_is_dense_adam(touched, learning_rate):
         step_both(table, parameter, adam, index, target)
     table.catch_up()
     torch.testing.assert_close(table.weight, parameter.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(table.moment, adam.state[parameter]["exp_avg"], rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(table.variance, adam.state[parameter]["exp_avg_sq"], rtol=1e-3, atol=1e-6)
+    moment, variance = moments(table)
+    torch.testing.assert_close(moment, adam.state[parameter]["exp_avg"], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(variance, adam.state[parameter]["exp_avg_sq"], rtol=1e-3, atol=1e-6)
     if touched != "all":
         assert torch.equal(table.weight[8], start[8])
 
@@ -63,7 +75,11 @@ def test_long_trainings_go_on_after_the_schedule_ends(monkeypatch):
     parameter = nn.Parameter(torch.ones(2, 2))
     adam = torch.optim.Adam([parameter], lr=1e-3)
     table = RowTable(torch.ones(2, 2), 1e-3)
-    table.load(torch.full((2, 2), 0.1), torch.full((2, 2), 0.2), start)
+    # m = .1 and v = .2, as a row keeps them.
+    deviation = torch.full((2, 2), 0.2).sqrt()
+    ratio = 0.1 / (deviation / (1 - 0.999**start) ** 0.5 + 1e-8)
+    last = torch.full((2,), start, dtype=torch.int32)
+    table.load({"ratio": ratio, "deviation": deviation, "last": last, "step": torch.tensor(start)})
     adam.state[parameter] = {
         "step": torch.tensor(float(start)),
         "exp_avg": torch.full((2, 2), 0.1),
@@ -85,10 +101,35 @@ def test_gather_takes_any_shape_and_sums_repeated_rows():
     (rows * factors[..., None]).sum().backward()
     expected = np.zeros((4, 3), np.float32)
     expected[1], expected[3] = 11.0, 4.0
-    np.testing.assert_array_equal(table._gradient, expected)
+    rows = table.rows
+    touched = rows.touched[: rows.n_touched[0]]
+    assert sorted(touched) == [1, 3]
+    np.testing.assert_array_equal(rows.gradient[:2], expected[touched])
     table.step()
-    assert not table._gradient.any()
+    assert not rows.gradient.any()
+    assert rows.n_touched[0] == 0
     assert table.gather(torch.zeros((0,), dtype=torch.int64)).shape == (0, 3)
+
+
+def test_combine_is_a_sparse_product():
+    """Against torch, after steps that leave some rows behind."""
+    rng = np.random.default_rng(0)
+    table = RowTable(torch.randn(12, 5, generator=torch.Generator().manual_seed(0)), 0.1)
+    for rows in ([0, 3, 4], [3], [5]):
+        table.gather(torch.tensor(rows)).sin().sum().backward()
+        table.step()
+    matrix = ((rng.random((6, 12)) < 0.4) * rng.normal(size=(6, 12))).astype(np.float32)
+    matrix[2] = 0.0
+    csr = sparse.csr_array(matrix)
+    out = table.combine(csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data)
+    factors = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    (out * factors).sum().backward()
+    gradient = np.zeros((12, 5), np.float32)
+    touched = table.rows.touched[: table.rows.n_touched[0]]
+    gradient[touched] = table.rows.gradient[: len(touched)]
+    np.testing.assert_allclose(gradient, matrix.T @ factors.numpy(), rtol=1e-5, atol=1e-6)
+    table.catch_up()
+    np.testing.assert_allclose(out.detach(), matrix @ table.weight.numpy(), rtol=1e-5, atol=1e-6)
 
 
 class Rows:
