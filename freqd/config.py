@@ -168,13 +168,18 @@ class SpectralConfig(Settings):
     )
     alpha: float = Field(
         0.2,
-        ge=0.0,
+        ge=-1.0,
         le=1.0,
-        description="Strength of a fixed filter, h(λ) = 1 − αλ or (1 − αλ)²; above 1/2 high frequencies gain weight again.",
+        description="Strength of a fixed filter, h(λ) = 1 − αλ or (1 − αλ)²; above 1/2 high frequencies gain weight again, "
+        "below 0 the filter is a high-pass.",
     )
     alphas: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
-        (0.1, 0.2, 0.3, 0.4, 0.5), description="auto: strengths that are tried."
+        (0.1, 0.2, 0.3, 0.4, 0.5), description="auto: strengths that are tried, as low-pass and as high-pass."
     )
+    band_weights: bool = Field(
+        True, description="auto: filters with one weight a band, fitted to the ranking on validation, are tried too."
+    )
+    weights_degree: int = Field(16, ge=1, le=200, description="Degree of the polynomials that follow such weights.")
     min_gain: float = Field(
         0.005, ge=0.0, description="auto: relative gain in validation NDCG@10 below which the identity is kept."
     )
@@ -192,6 +197,14 @@ class ObjectiveConfig(Settings):
     name: str = Field(description="Name in the registry of objectives: see `freqd.distill.objectives`.")
     weight: float = Field(1.0, ge=0.0, description="Factor of this term in the loss.")
     options: dict[str, Scalar] = Field(default_factory=dict, description="Options of this objective.")
+
+
+class MethodConfig(Settings):
+    """One method of a comparison: its objectives and, if it does not share them with the others, its optimisation."""
+
+    objectives: tuple[ObjectiveConfig, ...] = Field(description="Terms of the distillation loss.")
+    learning_rate: float | None = Field(None, gt=0.0, le=1.0, description="Instead of distill.learning_rate.")
+    weight_decay: float | None = Field(None, ge=0.0, le=1.0, description="Instead of distill.weight_decay.")
 
 
 class DistillConfig(Settings):
@@ -325,6 +338,11 @@ class StartConfig(Settings):
         "or the name of a run. An ALS teacher and the student go on from there; new users and items are filled in. "
         "`freqd compare` and `freqd tune` always start from nothing.",
     )
+    required: bool = Field(
+        True,
+        description="Whether a run that was named must fit the data; if not, and it does not, the run starts from nothing "
+        "and says why, as it does with a champion that does not fit.",
+    )
     sweeps: int = Field(
         8,
         ge=1,
@@ -348,6 +366,40 @@ class StartConfig(Settings):
     )
 
 
+class IndexConfig(Settings):
+    """How `freqd serve` finds the best of many items; its options, no part of a run."""
+
+    kind: Literal["auto", "exact", "faiss"] = Field(
+        "auto",
+        description="exact: all items are scored for each question; faiss: an index, always; auto: an index from "
+        "`min_items` on, if faiss is installed.",
+    )
+    min_items: int = Field(1_000_000, ge=1, description="Items from which on `auto` takes an index.")
+    recall: float = Field(
+        0.98, gt=0.0, le=1.0, description="Share of the exact top 20 that the index has to find, on users of the model."
+    )
+
+
+class CadenceConfig(Settings):
+    """How `freqd cadence` cuts the data in time."""
+
+    windows: int = Field(
+        5,
+        ge=2,
+        le=60,
+        description="Windows at the end of the data; a model is trained before each, and judged on all that come after it.",
+    )
+    period_days: int | None = Field(
+        None,
+        ge=1,
+        le=3660,
+        description="Days of a window; default: what follows the first `history` of the interactions, in equal parts.",
+    )
+    history: Fraction = Field(
+        0.5, description="Share of the interactions before the first window, where period_days is not set."
+    )
+
+
 class RunConfig(Settings):
     """One run of freqd, from interactions to a registered student."""
 
@@ -360,6 +412,7 @@ class RunConfig(Settings):
     registry: RegistryConfig = RegistryConfig()
     drift: DriftConfig = DriftConfig()
     start: StartConfig = StartConfig()
+    cadence: CadenceConfig = CadenceConfig()
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas import State
 
 from freqd.config import SpectralConfig
@@ -17,6 +16,7 @@ from freqd.graph import Graphs
 from freqd.spectral import analyse
 from freqd.store import ArtifactRef
 from tasks.context import RunContext
+from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 VALIDATION_USERS = 4000
@@ -38,17 +38,18 @@ def spectrum(
             validate.per_user,
             config,
             rng=np.random.default_rng(context.seed),
+            validation=validate,
             progress=tools.progress,
         )
         chosen = found.ranking_filters
         headline = f"ranking filter: users {chosen.user.label()}, items {chosen.item.label()}"
-        create_markdown_artifact(found.reason, key="spectrum", description=headline)
         metrics: dict[str, float | int | None] = {"base_valid_ndcg_at_10": found.base_ndcg}
         for name, side in (("user", found.user), ("item", found.item)):
             for quantity in ("energies", "density", "importance_only", "importance_without"):
                 for band, value in enumerate(getattr(side, quantity)):
                     metrics[f"{name}_{quantity}_band_{band}"] = float(value)
-        return Result({"spectrum": found}, headline, metrics)
+        reason = Shown(key="spectrum", content=found.reason, description=headline)
+        return Result({"spectrum": found}, headline, metrics, shown=[reason])
 
     return run_stage(
         context,

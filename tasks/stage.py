@@ -29,6 +29,7 @@ from freqd.progress import Progress
 from freqd.store import Artifact, ArtifactRef, storage_error, text_digest
 from tasks import tracking
 from tasks.context import RunContext, StageOutcome
+from tasks.page import Shown, show
 from tasks.progress import StageProgress, console
 
 SAMPLE_SECONDS = 0.02
@@ -43,6 +44,7 @@ class Result:
         headline: the result in one line.
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
+        shown: tables and texts for the Prefect page.
         kept: False of a computation that was given up on purpose: its books are written, and it is made anew the next time.
     """
 
@@ -50,6 +52,7 @@ class Result:
     headline: str
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
     series: Sequence[Mapping[str, Any]] = ()
+    shown: Sequence[Shown] = ()
     kept: bool = True
 
 
@@ -124,6 +127,8 @@ def run_stage(
                 tags={"freqd.cached": str(cached).lower(), "freqd.headline": entry["headline"]},
                 series=entry["series"],
             )
+            pages = [Shown(**page) for page in entry.get("shown", [])]  # results of earlier versions have none
+            show(pages, made_by=entry["run"] if cached else None)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
             raise storage_error(error, context.workspace.root) from error
@@ -176,6 +181,7 @@ def _compute(
         "headline": result.headline,
         "metrics": dict(result.metrics),
         "series": list(result.series),
+        "shown": [page.model_dump() for page in result.shown],
         "seconds": time.perf_counter() - started,
         "peak_bytes": peak.bytes,
         "run": context.run_name,

@@ -16,18 +16,13 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from freqd.evaluate.listed import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import View
 from freqd.parallel import blocks_of, for_blocks
 
-NO_ITEM = -1
-"""Fills a list that is shorter than the others."""
-
 SPREAD_TOP, SPREAD_RANDOM = 50, 100
-
-ROWS_A_BLOCK = 1024
-"""Lists that one thread takes at a time."""
 
 Lists = npt.NDArray[np.int32]
 
@@ -54,18 +49,6 @@ def _compact(lists: Any, bound: int) -> tuple[Any, Any]:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _forward(users: Any, items: Any, lists: Any, scores: Any) -> None:
-    for row in range(lists.shape[0]):
-        for column in range(lists.shape[1]):
-            item = lists[row, column]
-            total = np.float32(0.0)
-            if item >= 0:
-                for k in range(users.shape[1]):
-                    total += users[row, k] * items[item, k]
-            scores[row, column] = total
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
 def _backward(users: Any, items: Any, lists: Any, grad: Any, grad_users: Any, grad_items: Any) -> None:
     for row in range(lists.shape[0]):
         for column in range(lists.shape[1]):
@@ -83,7 +66,7 @@ class _ListedProducts(torch.autograd.Function):
         ctx.save_for_backward(users, items)
         ctx.lists = lists
         scores = torch.empty(lists.shape, dtype=users.dtype)
-        _forward(users.detach().contiguous().numpy(), items.detach().contiguous().numpy(), lists, scores.numpy())
+        listed_products(users.detach().contiguous().numpy(), items.detach().contiguous().numpy(), lists, scores.numpy())
         return scores
 
     @staticmethod
@@ -120,27 +103,6 @@ def listed_scores(view: View, users: Tensor, lists: Tensor) -> Tensor:
         return _ListedProducts.apply(view.users(users), view.items(torch.from_numpy(distinct)), local)  # type: ignore[no-any-return,no-untyped-call]
     rows = view.items(lists.clamp_min(0).flatten().long()).view(*lists.shape, -1)  # (b, L, d)
     return torch.einsum("bd,bld->bl", view.users(users), rows).masked_fill(lists < 0, 0.0)
-
-
-def table_scores(
-    users: npt.NDArray[np.float32], items: npt.NDArray[np.float32], lists: Lists
-) -> npt.NDArray[np.float32]:
-    """Scores of listed items under fixed features: row i of ``users`` against ``lists[i]``.
-
-    Args:
-        users: (b, D) float32.
-        items: (n_items, D) float32.
-        lists: (b, L) int32; ``NO_ITEM`` scores 0.
-
-    Returns:
-        (b, L) float32.
-    """
-    scores = np.empty(lists.shape, np.float32)
-    users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
-    for_blocks(
-        blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _forward(users[rows], items, lists[rows], scores[rows])
-    )
-    return scores
 
 
 def drop_repeated(lists: Lists) -> None:

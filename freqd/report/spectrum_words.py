@@ -64,7 +64,7 @@ def filter_label(summary: Summary, use: Use, side: Side) -> str:
     if form == "identity" or (form in ("linear", "quadratic") and alpha == 0.0):
         return "none (identity), h(λ) = 1"
     if form in ("linear", "quadratic") and alpha is not None:
-        factor = f"1 − {alpha:g}λ"
+        factor = f"1 {'−' if alpha >= 0 else '+'} {abs(alpha):g}λ"
         return f"{form}, h(λ) = {factor}" if form == "linear" else f"{form}, h(λ) = ({factor})²"
     return text(chosen, "label") or form if isinstance(chosen, Mapping) else text(chosen)
 
@@ -94,7 +94,7 @@ def _fields(chosen: object) -> tuple[str, float | None, list[float]]:
 
 def _from_label(label: str) -> tuple[str, float | None]:
     lowered = label.lower()
-    strength = re.search(r"(?:α|alpha)\s*=?\s*(\d*\.?\d+)|(\d*\.?\d+)\s*λ", lowered)
+    strength = re.search(r"(?:α|alpha)\s*=?\s*(-?\d*\.?\d+)|(\d*\.?\d+)\s*λ", lowered)
     alpha = float(strength.group(1) or strength.group(2)) if strength else None
     if "identity" in lowered or "no filter" in lowered:
         return "identity", None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, rows, text, texts
+from freqd.report.access import Summary, dig, number, rows, series, text, texts
 from freqd.report.palette import ROLES, STUDENT
 from freqd.report.settings import changed_settings
 from freqd.report.words import metric_of
@@ -224,18 +224,18 @@ def filter_trials(summary: Summary) -> Table:
     base = number(summary, "spectrum", "base_ndcg")
     body = []
     for trial in rows(summary, "spectrum", "trials"):
-        value = number(trial, "ndcg")
+        value, weights = number(trial, "ndcg"), series(trial, "weights")
         gain = None if value is None or not base else value / base - 1.0
         body.append(
             [
                 text(trial, "side"),
                 text(trial, "form"),
-                fmt.plain(number(trial, "alpha")),
+                " ".join(f"{weight:.2f}" for weight in weights) or fmt.plain(number(trial, "alpha")),
                 fmt.metric(value),
                 fmt.percent(gain, 1),
             ]
         )
-    header = ["Side", "Form", "α", "NDCG@10, validation", "Gain"]
+    header = ["Side", "Form", "α, or weights from low to high frequency", "NDCG@10, validation", "Gain"]
     return Table("Filters that were tried", header, body, frozenset({2, 3, 4}), strong=_best([row[3] for row in body]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,20 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import SpectralConfig
+from freqd.evaluate.validation import Validation
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
 from freqd.spectral.bands import Bands, band_edges, resolve_bands
+from freqd.spectral.bandwise import ListedBands, fit_weights, hat_coefficients, weighted_filter
 from freqd.spectral.choose import (
     SIDE_WORD,
+    Fit,
     Measured,
+    Scan,
     Side,
-    candidates,
     choose_feature_filter,
     choose_ranking_filters,
     fixed_filters,
 )
-from freqd.spectral.filters import SideFilters, apply_filters
+from freqd.spectral.filters import Filter, SideFilters, apply_filters
 from freqd.spectral.types import SideSpectrum, Spectrum
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,6 +41,7 @@ def analyse(
     config: SpectralConfig,
     *,
     rng: np.random.Generator,
+    validation: Validation | None = None,
     progress: Progress = silent,
 ) -> Spectrum:
     """See the teacher by graph frequency, on validation only, and choose the filters of the distillation.
@@ -46,8 +50,7 @@ def analyse(
     removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``choose_feature_filter``; a
     fixed filter is taken for both, measured once and reported, never overruled.
 
-    Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 4·len(alphas) for the choice (6
-    if the users take a filter), so that ``validate`` may well use a sample of the users; the spectral work is
+    Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as many more if the users take a filter), so that ``validate`` may well use a sample of the users; the spectral work is
     O(degree · (nnz + bands · n) · D) a side, or O(n³) where exact. Memory: 512 MiB of bands at a time, or one band
     where that is more.
 
@@ -56,7 +59,8 @@ def analyse(
         teacher: features with as many rows as the graphs have nodes.
         validate: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
-        rng: for the density of states.
+        rng: for the density of states and the halves of the users.
+        validation: whose interactions one weight a band is fitted to; None leaves that out, as ``config.band_weights`` does.
 
     Raises:
         ValueError: features and graphs do not fit.
@@ -68,7 +72,7 @@ def analyse(
                 f"{getattr(graphs, side).n} nodes"
             )
     edges = band_edges(config.bands)
-    n_trials = 2 * len(candidates(config)) if config.filter == "auto" else 1
+    n_trials = 2 * (3 * len(config.alphas) + 1) if config.filter == "auto" else 1
     steps = _Steps(1 + len(SIDES) * (1 + config.bands) + n_trials, progress)
     base = np.atleast_1d(np.asarray(validate(teacher), np.float64))
     base_ndcg = float(base.mean())
@@ -83,7 +87,12 @@ def analyse(
     measured = Measured(measure)
     measured.know(SideFilters(), base)
     if config.filter == "auto":
-        ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg)
+        fit = (
+            _band_fit(graphs, teacher, validation, found, edges, base_ndcg, config, rng)
+            if validation and config.band_weights
+            else None
+        )
+        ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg, fit)
         chosen = {side: choose_feature_filter(side, found[side], edges, config, base_ndcg) for side in SIDES}
         feature = SideFilters(user=chosen["user"][0], item=chosen["item"][0])
         reason = f"{ranking_reason} Feature loss. {chosen['user'][1]} {chosen['item'][1]}"
@@ -105,6 +114,29 @@ def analyse(
         ranking_filters=ranking,
         reason=reason,
     )
+
+
+def _band_fit(
+    graphs: Graphs,
+    teacher: FeatureTable,
+    validation: Validation,
+    found: Mapping[Side, SideSpectrum],
+    edges: FloatArray,
+    base_ndcg: float,
+    config: SpectralConfig,
+    rng: np.random.Generator,
+) -> Fit:
+    """Filters with one weight a band, where their gain on users they were not fitted to is beyond its standard error."""
+    coefficients = hat_coefficients(edges, config.weights_degree)
+
+    def fit(side: Side, current: SideFilters) -> Scan:
+        table = apply_filters(teacher, graphs, current.model_copy(update={side: Filter()}))
+        listed_of = ListedBands.of_users if side == "user" else ListedBands.of_items
+        listed = listed_of(table, getattr(graphs, side), validation, coefficients)
+        fitted = fit_weights(listed, found[side], base_ndcg, rng)
+        return [weighted_filter(fitted.weights, edges, config.weights_degree)] if fitted.gain > fitted.error else []
+
+    return fit
 
 
 def _side_spectrum(

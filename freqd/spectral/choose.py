@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import SpectralConfig
+from freqd.spectral.bandwise import importance
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.spectral.types import SideSpectrum
 
@@ -24,20 +25,34 @@ MAX_MONOTONE = 0.5
 PATIENCE = 2
 """A scan over growing α ends after so many values in a row that are each below the one before."""
 
-FORMS: tuple[Literal["linear", "quadratic"], ...] = ("linear", "quadratic")
-
 MIN_SHIFT = 0.05
 """Mean frequencies closer than this, on [0, 2], count as equal: the bands' own importance is no more precise."""
 
 
-def candidates(config: SpectralConfig) -> list[Filter]:
-    """The filters that are tried for one side, mildest form first, without the identity."""
-    return [Filter(form=form, alpha=alpha) for form in FORMS for alpha in sorted(config.alphas)]
+Scan = Sequence[Filter]
+"""Filters of one kind in the order of their strength."""
+
+Fit = Callable[[Side, SideFilters], Scan]
+"""Fits a filter of one side to the ranking under the present filters (that side's own is replaced); empty if none holds."""
+
+
+def low_passes(config: SpectralConfig) -> list[Scan]:
+    """The low-pass filters that are tried, the mildest form first."""
+    alphas = sorted(config.alphas)
+    return [
+        [Filter(form="linear", alpha=alpha) for alpha in alphas],
+        [Filter(form="quadratic", alpha=alpha) for alpha in alphas],
+    ]
+
+
+def high_pass(config: SpectralConfig) -> Scan:
+    """The high-pass filters that are tried."""
+    return [Filter(form="linear", alpha=-alpha) for alpha in sorted(config.alphas)]
 
 
 def fixed_filters(config: SpectralConfig) -> SideFilters:
     """The filter that the user set, on both sides; α = 0 is the identity."""
-    if config.filter in ("linear", "quadratic") and config.alpha > 0.0:
+    if config.filter in ("linear", "quadratic") and config.alpha != 0.0:
         chosen = Filter(form=config.filter, alpha=config.alpha)
         return SideFilters(user=chosen, item=chosen)
     return SideFilters()
@@ -71,6 +86,7 @@ class Measured:
                     "side": side,
                     "form": varied.form,
                     "alpha": varied.alpha,
+                    "weights": list(varied.weights),
                     "other": getattr(filters, OTHER[side]).label(),
                     "ndcg": self._mean(filters),
                 }
@@ -87,25 +103,29 @@ class Measured:
         return float(self._known[filters].mean())
 
 
-def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg: float) -> tuple[SideFilters, str]:
+def choose_ranking_filters(
+    measured: Measured, config: SpectralConfig, base_ndcg: float, fit: Fit | None = None
+) -> tuple[SideFilters, str]:
     """Filters that make the teacher rank best on validation, and why.
 
     Coordinate search: the items' filter first (they gain most often), then the users' given it; if the users took
     one, the items' once more. A side's filter is replaced only by one that gains at least ``config.min_gain``, relative
     to what is there, and ``config.min_errors`` standard errors over the users, since the best of many trials looks
-    better than it is, and with few users much better; among equals the mildest is kept. A scan over growing α ends
-    after two falls in a row, since a validation is what costs time here.
+    better than it is, and with few users much better; among equals the mildest is kept. A scan over growing strength
+    ends after two falls in a row, since a validation is what costs time here.
     Nothing is assumed about the sign: a low-pass that lifts one teacher hurts another on the same data.
 
     Args:
         measured: knows the value of the raw teacher, ``base_ndcg``.
+        fit: gives filters with one weight a band, which are tried after the others.
     """
     current, value = SideFilters(), base_ndcg
     notes: dict[Side, str] = {}
     order: list[Side] = ["item", "user"]
     while order:
         side = order.pop(0)
-        best, best_value = _best_of_side(measured, config, side, current, value)
+        tried = [*low_passes(config), high_pass(config), fit(side, current) if fit else []]
+        best, best_value = _best_of_side(measured, tried, side, current, value)
         gain = _relative_gain(best_value, value)
         difference, error = measured.gain(best, current)
         label = getattr(best, side).label()
@@ -118,21 +138,21 @@ def choose_ranking_filters(measured: Measured, config: SpectralConfig, base_ndcg
         elif side not in notes:
             kept = getattr(current, side).label()
             verb = "hurts" if gain < 0 else "may gain by chance alone" if enough else "gains too little"
-            notes[side] = f"{kept} is kept: the best low-pass, {label}, {verb} ({best_value:.4f}, {gain:+.1%})"
+            notes[side] = f"{kept} is kept: the best filter, {label}, {verb} ({best_value:.4f}, {gain:+.1%})"
     sides: list[Side] = ["user", "item"]
     text = " ".join(f"{SIDE_WORD[side]}: {notes[side]}." for side in sides)
     return current, f"Ranking teacher, raw {base_ndcg:.4f}, with the chosen filters {value:.4f}. {text}"
 
 
 def _best_of_side(
-    measured: Measured, config: SpectralConfig, side: Side, current: SideFilters, value: float
+    measured: Measured, tried: Sequence[Scan], side: Side, current: SideFilters, value: float
 ) -> tuple[SideFilters, float]:
-    """The best low-pass for one side, the other kept; the scan of a form ends after ``PATIENCE`` values that fell."""
+    """The best filter for one side, the other kept; a scan ends after ``PATIENCE`` values that fell."""
     best, best_value = current, -np.inf
-    for form in FORMS:
+    for scan in tried:
         falls, last = 0, value
-        for alpha in sorted(config.alphas):
-            filters = current.model_copy(update={side: Filter(form=form, alpha=alpha)})
+        for each in scan:
+            filters = current.model_copy(update={side: each})
             ndcg = measured.ndcg(side, filters)
             if ndcg > best_value:
                 best, best_value = filters, ndcg
@@ -155,9 +175,8 @@ def choose_feature_filter(
     """Filter of one side's feature-distillation loss, and why.
 
     The loss weighs an error in band b by h(λ_b)², so that without a filter the student's effort goes where the
-    teacher's energy e_b is. It should go where the ranking is made. A band's importance is the mean of what it is
-    worth alone and of what its removal costs, v_b = max(0, (only_b + base − without_b)/2). Compared are the mean
-    frequencies of both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band:
+    teacher's energy e_b is. It should go where the ranking is made, v_b (``importance``). Compared are the mean frequencies of
+    both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band:
 
     - the importance lies lower by at least ``MIN_SHIFT``: low frequencies carry the ranking beyond their share of the
       energy. Of the filters with α in ``config.alphas`` up to 1/2, the one is taken whose weights h² bring the mean
@@ -166,7 +185,7 @@ def choose_feature_filter(
     """
     middle = (edges[:-1] + edges[1:]) / 2.0
     energy = np.maximum(spectrum.energies, 0.0)
-    worth = np.maximum(0.0, (spectrum.importance_only + base_ndcg - spectrum.importance_without) / 2.0)
+    worth = importance(spectrum, base_ndcg)
     word = SIDE_WORD[side]
     if worth.sum() <= 0.0 or energy.sum() <= 0.0:
         return Filter(), f"{word}: identity, since no band is worth anything for the ranking."
@@ -181,7 +200,7 @@ def choose_feature_filter(
             else "importance is spread as energy is"
         )
         return Filter(), f"{word}: identity ({seen}: {why})."
-    options = [Filter()] + [each for each in candidates(config) if each.alpha <= MAX_MONOTONE]
+    options = [Filter()] + [each for scan in low_passes(config) for each in scan if each.alpha <= MAX_MONOTONE]
     reached = [_mean_frequency(middle, energy * each.response(middle) ** 2) for each in options]
     best = int(np.argmin([abs(mean - of_worth) for mean in reached]))
     if options[best].is_identity:

@@ -12,8 +12,8 @@ chebyshev  Σ_k c_k T_k(λ − 1)       T_{k+1} = 2(L − I)T_k − T_{k−1}
 =========  =======================  ======================================
 
 Source: Zhu & Zhang, KDD 2025 (linear); Hammond, Vandergheynst & Gribonval, 2011 (Chebyshev).
-The weights h² of the linear and quadratic forms fall all the way over [0, 2] only while α <= 1/2; above it the
-highest frequencies gain weight again (α = 1: weight 1 at λ = 2).
+The weights h² of the linear and quadratic forms fall all the way over [0, 2] only while 0 <= α <= 1/2; above it the
+highest frequencies gain weight again (α = 1: weight 1 at λ = 2). A negative α is a high-pass: the weights rise with λ.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from scipy import sparse
 
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.graph import Graphs
+from freqd.spectral.chebyshev import apply_bands
 
 Form = Literal["identity", "linear", "quadratic", "chebyshev"]
 FloatArray = npt.NDArray[np.float64]
@@ -36,15 +37,17 @@ class Filter(BaseModel):
     """One polynomial filter of the frequencies λ in [0, 2]; see the module for the forms.
 
     Attributes:
-        alpha: strength in [0, 1] of ``linear`` and ``quadratic``; 0 is the identity.
+        alpha: strength in [−1, 1] of ``linear`` and ``quadratic``; 0 is the identity, below it a high-pass.
         coefficients: c_0, c_1, ... of ``chebyshev``.
+        weights: one a band that a ``chebyshev`` filter follows, if it was fitted to them (``bandwise.py``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     form: Form = "identity"
-    alpha: float = Field(0.0, ge=0.0, le=1.0)
+    alpha: float = Field(0.0, ge=-1.0, le=1.0)
     coefficients: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Filter:
@@ -52,6 +55,8 @@ class Filter(BaseModel):
             raise ValueError("form 'chebyshev' and coefficients go together: give both or neither")
         if self.alpha and self.form not in ("linear", "quadratic"):
             raise ValueError(f"alpha {self.alpha} has no meaning for form {self.form!r}; leave it 0")
+        if self.weights and self.form != "chebyshev":
+            raise ValueError(f"weights of bands have no meaning for form {self.form!r}; leave them out")
         return self
 
     @property
@@ -91,19 +96,10 @@ class Filter(BaseModel):
         if self.is_identity:
             return signal
         if self.form == "chebyshev":
-            return self._apply_series(norm_adj, signal)
+            return next(apply_bands(norm_adj, signal, np.array([self.coefficients])))
         result = signal
         for _ in range(self.degree):
             result = _lazy_step(norm_adj, result, self.alpha)
-        return result
-
-    def _apply_series(self, norm_adj: sparse.csr_array, signal: FloatMatrix) -> FloatMatrix:
-        result = np.float32(self.coefficients[0]) * signal
-        previous, current = signal, -(norm_adj @ signal)
-        for k, coefficient in enumerate(self.coefficients[1:], start=1):
-            if k > 1:
-                previous, current = current, np.float32(-2.0) * (norm_adj @ current) - previous
-            result += np.float32(coefficient) * current
         return result
 
     def matrix(self, norm_adj: sparse.csr_array) -> sparse.csr_array:
@@ -150,6 +146,8 @@ class Filter(BaseModel):
         """Short text for tables and figures."""
         if self.is_identity:
             return "identity"
+        if self.weights:
+            return f"one weight a band ({min(self.weights):.2f} to {max(self.weights):.2f})"
         if self.form == "chebyshev":
             return f"chebyshev degree {self.degree}"
         return f"{self.form} α={self.alpha:g}"

@@ -43,8 +43,8 @@ class Spectrum:
         edges: (bands + 1,) float64 on [0, 2], shared by both sides.
         user, item: one side each.
         base_ndcg: validation NDCG@10 of the raw teacher.
-        trials: filters that were measured: ``side`` that was varied, its ``form`` and ``alpha``, ``other`` (label of
-            the other side's filter) and ``ndcg``.
+        trials: filters that were measured: ``side`` that was varied, its ``form``, ``alpha`` and ``weights``, ``other``
+            (label of the other side's filter) and ``ndcg``.
         feature_filters: filters of the feature-distillation loss.
         ranking_filters: filters of the teacher that the ranking term learns from.
         reason: why these filters, in plain words, for the report.

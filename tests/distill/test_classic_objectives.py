@@ -6,9 +6,10 @@ import torch
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
-from freqd.distill.listwise import NO_ITEM, drop_listed, sample_listed
+from freqd.distill.listwise import drop_listed, sample_listed
 from freqd.distill.objectives.dcd import rank_among
 from freqd.distill.relaxed import relaxed_ranking_loss
+from freqd.evaluate.listed import NO_ITEM
 from freqd.models.training import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.distill.listwise import NO_ITEM, drop_repeated, listed_scores, random_items, spread, table_scores
+from freqd.distill.listwise import drop_repeated, listed_scores, random_items, spread
+from freqd.evaluate.listed import NO_ITEM, table_scores
 from freqd.features import FeatureTable
 
 

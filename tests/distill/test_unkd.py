@@ -11,8 +11,8 @@ from scipy import sparse
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
-from freqd.distill.listwise import NO_ITEM
 from freqd.distill.objectives.unkd import draw_rank_pairs, popularity_groups
+from freqd.evaluate.listed import NO_ITEM
 from freqd.features import FeatureTable
 from freqd.models.training import Batch
 

@@ -116,6 +116,7 @@ def test_shorten() -> None:
         ("quadratic, h(λ) = (1 − 0.3λ)²", lambda x: (1 - 0.3 * x) ** 2),
         ({"form": "identity", "alpha": 0.0, "coefficients": []}, lambda x: np.ones_like(x)),
         ({"form": "linear", "alpha": 0.1}, lambda x: 1 - 0.1 * x),
+        ("linear α=-0.2", lambda x: 1 + 0.2 * x),
         ({"form": "chebyshev", "coefficients": [0.5, -0.25]}, lambda x: 0.5 - 0.25 * (x - 1)),
     ],
 )

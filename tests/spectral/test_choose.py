@@ -5,11 +5,27 @@ import pytest
 
 from freqd.config import SpectralConfig
 from freqd.spectral import Filter, SideFilters, SideSpectrum, band_edges
-from freqd.spectral.choose import Measured, candidates, choose_feature_filter, choose_ranking_filters, fixed_filters
+from freqd.spectral.bandwise import weighted_filter
+from freqd.spectral.choose import (
+    Measured,
+    choose_feature_filter,
+    choose_ranking_filters,
+    fixed_filters,
+    high_pass,
+    low_passes,
+)
 
 CONFIG = SpectralConfig(min_gain=0.01)
 EDGES = band_edges(8)
 BASE = 0.1
+
+
+def side(energies: list[float], worth: list[float]) -> SideSpectrum:
+    value = np.array(worth)
+    return SideSpectrum("exact", np.array(energies) / sum(energies), np.full(8, 1 / 8), value, BASE - value)
+
+
+EVEN = [1.0] * 8
 
 
 def choose(score, config: SpectralConfig = CONFIG) -> tuple[SideFilters, str, Measured]:
@@ -25,16 +41,16 @@ def choose(score, config: SpectralConfig = CONFIG) -> tuple[SideFilters, str, Me
 
 
 def test_where_every_filter_hurts_nothing_is_filtered():
-    filters, reason, measured = choose(lambda u, i: BASE * (1 - 0.2 * u - 0.3 * i))
+    filters, reason, measured = choose(lambda u, i: BASE * (1 - 0.2 * abs(u) - 0.3 * abs(i)))
     assert filters == SideFilters()
     assert "Items: identity is kept" in reason
     assert "hurts" in reason
-    # Every scan ended after two falls: 2 sides x 2 forms x 2 values.
-    assert len(measured.trials) == 8
+    # Every scan ended after two falls: 2 sides x (low-pass linear, quadratic; high-pass linear) x 2 values.
+    assert len(measured.trials) == 12
 
 
 def test_the_side_that_gains_is_filtered_at_its_best_strength():
-    filters, reason, _ = choose(lambda u, i: BASE * (1 - u + 0.5 * i - 0.8 * i**2))
+    filters, reason, _ = choose(lambda u, i: BASE * (1 - abs(u) + 0.5 * i - 0.8 * i**2))
     assert filters == SideFilters(item=Filter(form="linear", alpha=0.3))
     assert "Items: linear α=0.3 lifts NDCG@10 on validation from 0.1000 to 0.1078 (+7.8%)" in reason
     assert "Users: identity is kept" in reason
@@ -50,7 +66,7 @@ def test_both_sides_and_the_items_again_once_the_users_are_filtered():
 
 
 def test_quadratic_is_taken_where_it_is_needed():
-    filters, _, _ = choose(lambda u, i: BASE * (1.0 - u + 0.2 * i))
+    filters, _, _ = choose(lambda u, i: BASE * (1.0 - abs(u) + 0.2 * i))
     assert filters == SideFilters(item=Filter(form="quadratic", alpha=0.5))
 
 
@@ -75,12 +91,41 @@ def test_no_pair_is_measured_twice_and_every_trial_is_kept():
     for _ in range(2):
         assert measured.ndcg("item", SideFilters(item=Filter(form="linear", alpha=0.3))) == 0.2
     assert len(seen) == 1
-    assert measured.trials == [{"side": "item", "form": "linear", "alpha": 0.3, "other": "identity", "ndcg": 0.2}]
+    assert measured.trials == [
+        {"side": "item", "form": "linear", "alpha": 0.3, "weights": [], "other": "identity", "ndcg": 0.2}
+    ]
 
 
-def test_candidates_are_both_forms_with_all_strengths():
-    labels = [each.label() for each in candidates(SpectralConfig(alphas=(0.4, 0.2)))]
-    assert labels == ["linear α=0.2", "linear α=0.4", "quadratic α=0.2", "quadratic α=0.4"]
+def test_low_and_high_passes_of_all_strengths_are_tried():
+    config = SpectralConfig(alphas=(0.4, 0.2))
+    labels = [[each.label() for each in scan] for scan in [*low_passes(config), high_pass(config)]]
+    assert labels == [
+        ["linear α=0.2", "linear α=0.4"],
+        ["quadratic α=0.2", "quadratic α=0.4"],
+        ["linear α=-0.2", "linear α=-0.4"],
+    ]
+
+
+def test_a_high_pass_is_taken_where_smoothing_hurts():
+    filters, reason, _ = choose(lambda u, i: BASE * (1 - abs(u) - 0.5 * i - 0.8 * i**2))
+    assert filters == SideFilters(item=Filter(form="linear", alpha=-0.3))
+    assert "linear α=-0.3 lifts" in reason
+
+
+def test_a_fitted_filter_is_taken_where_it_ranks_best_and_is_fitted_to_the_present_filters():
+    fitted, asked = weighted_filter([1.0, 0.5] * 4, EDGES, 8), []
+
+    def fit(side, current):
+        asked.append((side, current))
+        return [fitted] if side == "item" else []
+
+    measured = Measured(lambda f: BASE * (1.0 - abs(f.user.alpha) + (0.2 if f.item.weights else -abs(f.item.alpha))))
+    measured.know(SideFilters(), BASE)
+    filters, reason = choose_ranking_filters(measured, CONFIG, BASE, fit)
+    assert filters == SideFilters(item=fitted)
+    assert "Items: one weight a band (0.50 to 1.00) lifts NDCG@10 on validation from 0.1000 to 0.1200" in reason
+    assert asked == [("item", SideFilters()), ("user", SideFilters(item=fitted))]
+    assert measured.trials[6]["weights"] == list(fitted.weights)
 
 
 def test_fixed_filters():
@@ -91,14 +136,6 @@ def test_fixed_filters():
 
 
 # -- the filter of the feature loss -----------------------------------------------------------------
-
-
-def side(energies: list[float], worth: list[float]) -> SideSpectrum:
-    value = np.array(worth)
-    return SideSpectrum("exact", np.array(energies) / sum(energies), np.full(8, 1 / 8), value, BASE - value)
-
-
-EVEN = [1.0] * 8
 
 
 def test_importance_spread_as_the_energy_leaves_the_loss_alone():
@@ -119,7 +156,8 @@ def test_importance_at_low_frequencies_gives_a_low_pass():
         each: abs(
             middle @ each.response(middle) ** 2 / (each.response(middle) ** 2).sum() - middle @ worth / worth.sum()
         )
-        for each in candidates(CONFIG)
+        for scan in low_passes(CONFIG)
+        for each in scan
     }
     assert distances[chosen] == min(distances.values())
     assert abs(middle @ weight / weight.sum() - middle @ worth / worth.sum()) < 0.05

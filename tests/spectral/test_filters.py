@@ -22,6 +22,7 @@ FILTERS = [
     Filter(),
     Filter(form="linear", alpha=0.3),
     Filter(form="linear", alpha=1.0),
+    Filter(form="linear", alpha=-0.4),
     Filter(form="quadratic", alpha=0.3),
     Filter(form="quadratic", alpha=0.7),
     Filter(form="chebyshev", coefficients=(0.4,)),
@@ -36,6 +37,7 @@ def by_definition(name: str):
     return {
         "identity": lambda lam: np.ones_like(lam),
         "linear α=0.3": lambda lam: 1 - 0.3 * lam,
+        "linear α=-0.4": lambda lam: 1 + 0.4 * lam,
         "linear α=1": lambda lam: 1 - lam,
         "quadratic α=0.3": lambda lam: (1 - 0.3 * lam) ** 2,
         "quadratic α=0.7": lambda lam: (1 - 0.7 * lam) ** 2,
@@ -120,7 +122,7 @@ def test_zero_alpha_is_the_identity():
     "wrong",
     [
         {"form": "linear", "alpha": 1.5},
-        {"form": "linear", "alpha": -0.1},
+        {"form": "linear", "alpha": -1.5},
         {"form": "identity", "alpha": 0.2},
         {"form": "chebyshev"},
         {"form": "linear", "coefficients": (1.0,)},

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import listed_scores, sample_listed, table_scores
+from freqd.distill.listwise import listed_scores, sample_listed
 from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.ranked import RankedObjective
+from freqd.evaluate.listed import table_scores
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
 

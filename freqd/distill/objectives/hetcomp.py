@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import NO_ITEM, drop_listed, listed_scores, random_items
+from freqd.distill.listwise import drop_listed, listed_scores, random_items
 from freqd.distill.objectives.base import Objective, objective, trajectory_needed
 from freqd.distill.objectives.dcd import rank_among
 from freqd.distill.relaxed import relaxed_ranking_loss
+from freqd.evaluate.listed import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View

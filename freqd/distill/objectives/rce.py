@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import NO_ITEM, drop_repeated, listed_scores, random_items, table_scores
+from freqd.distill.listwise import drop_repeated, listed_scores, random_items
 from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.ranked import RankedObjective
+from freqd.evaluate.listed import NO_ITEM, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View

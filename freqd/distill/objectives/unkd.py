@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import NO_ITEM, listed_scores
+from freqd.distill.listwise import listed_scores
 from freqd.distill.objectives.base import Objective, objective
 from freqd.evaluate.groups import equal_groups
+from freqd.evaluate.listed import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View

@@ -1,0 +1,41 @@
+"""What a stage shows on its run's Prefect page, as plain data: kept with the result, so that a cached stage shows it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import BaseModel, ConfigDict
+
+
+class Shown(BaseModel):
+    """A table, or a text in Markdown.
+
+    Attributes:
+        key: of the artifact; the page keeps the history of a key. Lower-case letters, digits and hyphens.
+        content: rows by column, or Markdown.
+        description: its headline.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    content: list[dict[str, Any]] | str
+    description: str
+
+
+def show(pages: Sequence[Shown], *, made_by: str | None = None) -> None:
+    """Put them on the page of the task run that calls.
+
+    Args:
+        pages: what is shown.
+        made_by: the run that computed the result, if it was found in the cache.
+    """
+    origin = "" if made_by is None else f" (from the cache, made by run {made_by})"
+    for page in pages:
+        description = f"{page.description}{origin}"
+        if isinstance(page.content, str):
+            create_markdown_artifact(page.content, key=page.key, description=description)
+        else:
+            create_table_artifact(page.content, key=page.key, description=description)
