@@ -8,8 +8,9 @@ from prefect import flow, runtime
 from prefect.client.schemas import State
 from pydantic import Field
 
-from flows.opening import new_name, open_run, prepare
-from freqd.config import DataConfig, DistillConfig, ObjectiveConfig, RunConfig
+from flows.naming import new_name
+from flows.opening import open_run, prepare
+from freqd.config import DataConfig, DistillConfig, MethodConfig, RunConfig
 from freqd.data.source import name_of
 from freqd.store import ArtifactRef
 from tasks import tracking
@@ -21,7 +22,7 @@ from tasks.spectrum import spectrum
 from tasks.workspace import Workspace
 
 DEFAULTS = RunConfig()
-Methods = dict[str, tuple[ObjectiveConfig, ...]]
+Methods = dict[str, MethodConfig]
 
 
 @flow(name="compare", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "compare"))
@@ -40,7 +41,7 @@ def comparison(
     other costs next to nothing. Every training is a run's own stage, so what a run has computed is not computed again.
 
     Args:
-        methods: the terms of the distillation loss, by the method's name.
+        methods: the terms of the distillation loss and what a method does not share with the others, by its name.
         dims: sizes of the students.
         seeds: students of each method and size; the first seed is ``config.seed``, which is the teacher's too.
         data: named data sets or files, each on its own; none: that of ``config``.
@@ -90,8 +91,8 @@ class _DataSet:
                 students.append(self._judged(split, alone, "scratch", "scratch", dim, seed))
             cut = self._run(svd(context, big, dim, return_state=True), "svd", dim)
             students.append(self._judged(split, cut, "svd", "svd", dim, None))
-            for method, objectives in methods.items():
-                settings = _student(config.distill, dim, objectives=objectives)
+            for method, own in methods.items():
+                settings = _student(config.distill, dim, **own.model_dump(exclude_none=True))
                 for seed in seeds:
                     mine = context.model_copy(update={"seed": seed})
                     state = distill(mine, split, big, graphs, found, settings, config.spectral, return_state=True)
@@ -131,4 +132,4 @@ class _DataSet:
 
 
 def _student(config: DistillConfig, dim: int, **changes: Any) -> DistillConfig:
-    return config.model_copy(update={"dim": dim, **changes})
+    return DistillConfig.model_validate({**config.model_dump(), "dim": dim, **changes})

@@ -58,6 +58,21 @@ def read_settings(
     return settings.build(layers)
 
 
+def check_name(name: str | None) -> None:
+    """See that ``--name`` can be a folder's name.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if name is not None and (not name.strip() or Path(name).name != name or name.startswith(".")):
+        raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
+
+
+def registering(settings: Any, registered: bool) -> Any:
+    """The settings with the registry on or off, so that nothing is asked for that only a registered model needs."""
+    return settings.model_copy(update={"registry": settings.registry.model_copy(update={"enabled": registered})})
+
+
 def workspace_of(workdir: Path | None) -> Any:
     """The workspace of ``--workdir`` (typed loosely: its module is imported late)."""
     from tasks.workspace import Workspace

@@ -8,11 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.common import DONE, Config, Set, Workdir, console, read_settings, start
+from flows.commands.common import DONE, Config, Set, Workdir, check_name, console, read_settings, start
+from flows.commands.methods import resolve, tuned, words_of
 from freqd.errors import InputError
-
-BASELINES = ("scratch", "svd")
-"""Methods without an objective; they are part of every comparison."""
 
 
 def compare(
@@ -25,7 +23,16 @@ def compare(
         list[str] | None,
         Parameter(
             consume_multiple=True,
-            help="scratch, svd, objectives, or sums of them such as freqd+rce [the settings' own objectives].",
+            help="scratch, svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
+            "[the settings' own objectives].",
+        ),
+    ] = None,
+    tuned_: Annotated[
+        list[Path] | None,
+        Parameter(
+            "--tuned",
+            consume_multiple=True,
+            help="Files of freqd tune: methods with options and step size of their own.",
         ),
     ] = None,
     student_dims: Annotated[
@@ -51,18 +58,17 @@ def compare(
     settings = read_settings(config, preset, None, (None, None, None), [*(set_ or []), *kind])
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
+    check_name(name)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "name a folder")
     result = start(
         settings,
         workdir,
         "comparison:comparison",
-        methods=resolve(settings, None if methods is None else _names(methods)),
-        dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else _names(student_dims)),
+        methods=_methods(settings, methods, tuned_ or ()),
+        dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else words_of(student_dims)),
         seeds=seeds,
-        data=_different(settings, _names(data or [])),
+        data=_different(settings, words_of(data or [])),
         name=name,
     )
     folder = Path(result["folder"])
@@ -84,48 +90,12 @@ def compare(
     return DONE
 
 
-def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
-    """The objectives of each method, by the method's name; baselines have none and are left out.
+def _methods(settings: Any, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, Any]:
+    """Methods by name; those of files need no others beside them."""
+    from freqd.config import MethodConfig
 
-    An objective of ``distill.objectives`` keeps its weight and options, another one has weight 1. The order within a
-    method is that of the settings, so that it is trained exactly as a run would train it.
-
-    Args:
-        settings: the run's settings.
-        names: methods; None is the settings' own sum of objectives.
-
-    Raises:
-        InputError: a method does not exist.
-    """
-    from freqd.config import ObjectiveConfig
-    from freqd.distill import REGISTRY, check_objectives
-
-    own = {term.name: term for term in settings.distill.objectives}
-    exist = (
-        f"methods are: {', '.join((*BASELINES, *sorted(REGISTRY)))}, and sums of all but the first two, as freqd+rce"
-    )
-    if names is None:
-        names = ["+".join(own)] if own else []
-    elif not names:
-        raise InputError("--methods names no method", exist)
-    ranks = {term: rank for rank, term in enumerate(own)}
-    resolved: dict[str, Any] = {}
-    for method in names:
-        if method in BASELINES:
-            continue
-        terms = [term.strip() for term in method.split("+")]
-        for term in terms:
-            if term in BASELINES:
-                raise InputError(f"{term!r} cannot be part of the sum {method!r}", exist)
-            if term not in REGISTRY:
-                raise InputError(f"there is no method {term!r}", exist)
-        if len(set(terms)) < len(terms):
-            raise InputError(f"method {method!r} names an objective twice", "name each once; its weight is a setting")
-        terms.sort(key=lambda term: ranks.get(term, len(ranks)))
-        objectives = tuple(own.get(term) or ObjectiveConfig(name=term) for term in terms)
-        check_objectives(objectives, settings.teacher)
-        resolved["+".join(terms)] = objectives
-    return resolved
+    named = {} if words is None and files else resolve(settings, None if words is None else words_of(words))
+    return {**{name: MethodConfig(objectives=terms) for name, terms in named.items()}, **tuned(files)}
 
 
 def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
@@ -148,12 +118,6 @@ def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
     if not found:
         raise InputError("--student-dims names no size", "for example --student-dims 8,20")
     return tuple(sorted(found))
-
-
-def _names(words: Iterable[str]) -> list[str]:
-    """Names separated by commas or spaces, each once; a file whose name has a comma is taken whole."""
-    parts = [part for word in words for part in ([word] if Path(word).exists() else word.split(","))]
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def _different(settings: Any, names: Sequence[str]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.common import DONE, Config, Set, Workdir, console, read_settings, start
-from flows.commands.compare import resolve
+from flows.commands.common import DONE, Config, Set, Workdir, check_name, console, read_settings, start
+from flows.commands.methods import resolve
 from freqd.errors import InputError
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -42,8 +42,7 @@ def tune(
     if trials < 1:
         raise InputError(f"--trials must be at least 1, got {trials}", "20 or more are worth the time")
     seconds = parse_budget(budget)
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
+    check_name(name)
     ((label, objectives),) = _one_method(settings, method)
     result = start(
         settings,

@@ -12,10 +12,11 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.cli import app
-from flows.commands.compare import resolve, sizes
+from flows.commands.compare import sizes
+from flows.commands.methods import resolve, tuned, words_of
 from flows.comparison import comparison
 from flows.pipeline import pipeline
-from freqd.config import EvaluateConfig, RunConfig
+from freqd.config import EvaluateConfig, MethodConfig, RunConfig
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
 from freqd.settings import build, parse_assignment
@@ -35,7 +36,8 @@ def config(source: Path, *changes: str) -> RunConfig:
 
 def compare(source: Path, workdir: Path, **options: Any) -> dict[str, Any]:
     settings = config(source)
-    given: dict[str, Any] = {"methods": resolve(settings, METHODS), "dims": (2, 4), "seeds": 2, "name": "first"}
+    methods = {name: MethodConfig(objectives=terms) for name, terms in resolve(settings, METHODS).items()}
+    given: dict[str, Any] = {"methods": methods, "dims": (2, 4), "seeds": 2, "name": "first"}
     return comparison(config=settings, workdir=str(workdir), **{**given, **options})
 
 
@@ -192,6 +194,35 @@ def test_methods_keep_the_settings_weights_and_order() -> None:
     assert found["freqd+rce"] == settings.distill.objectives
     assert found["fitnet"][0].weight == 1.0
     assert list(resolve(settings, None)) == ["freqd+rce"]
+
+
+def test_brackets_change_weight_and_options_of_a_method_and_name_it() -> None:
+    words = words_of(["rce,freqd[weight=0.5,distance='cosine']+rce[filtered=false]", "rce"])
+    assert words == ["rce", "freqd[weight=0.5,distance='cosine']+rce[filtered=false]"]
+    found = resolve(build([]), words)
+    assert list(found) == words
+    freqd, rce = found[words[1]]
+    assert (freqd.weight, freqd.options, rce.options) == (0.5, {"distance": "cosine"}, {"filtered": False})
+    assert rce.weight == found["rce"][0].weight
+    assert found["rce"][0].options == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "named"), [("rce[filtered", "read"), ("rce[filtred=false]", "filtred"), ("rce[weight=-1]", "weight")]
+)
+def test_brackets_that_mean_nothing_are_refused(method: str, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        resolve(build([]), [method])
+
+
+def test_tuned_methods_keep_their_own_step_size(tmp_path: Path) -> None:
+    one = tmp_path / "one.toml"
+    one.write_text("[distill]\nlearning_rate = 0.02\nweight_decay = 0.001\n[[distill.objectives]]\nname = 'cd'\n")
+    method = tuned([one])["cd (tuned)"]
+    assert (method.learning_rate, method.weight_decay) == (0.02, 0.001)
+    assert [term.name for term in method.objectives] == ["cd"]
+    with pytest.raises(InputError, match="second file of 'cd"):
+        tuned([one, one])
 
 
 @pytest.mark.parametrize(
