@@ -1,7 +1,8 @@
 # freqd: two commands do everything on a fresh machine.
 #   make demo   sets up, runs the main job on the built-in data, prints where to look
 #   make test   sets up, runs the tests
-#   make bench  sets up, measures freqd against its peers and the machine's limits
+#   make bench  sets up, measures freqd against its peers and the machine's limits (make peers: RecBole among them)
+#   make wheels collects what an installation without a network needs
 #
 # torch is the CPU build. For another one: make setup TORCH="torch==2.13.0" (PyPI's build for your system).
 
@@ -12,11 +13,13 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WORKDIR ?= freqd-work
 JOBS ?= 2
 THREADS ?= 1
+WHEELS ?= wheels
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .peers
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint bench wheels clean
 
 setup: $(STAMP)
 
@@ -42,6 +45,36 @@ test-slow: setup
 bench: setup
 	$(BIN)/python -m benchmarks --threads $(THREADS)
 
+# 100 million interactions: a good half hour on one core, 3 GB of disk, about 16 GiB of memory.
+bench-scale: setup
+	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
+
+# Needs CUDA: make setup TORCH=... first.
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu --threads $(THREADS)
+
+# RecBole in its own environment, for the benchmark `recbole`; without it `make bench` leaves its rows out.
+peers: $(PEERS)/recbole/.installed
+
+$(PEERS)/recbole/.installed: benchmarks/peers/recbole.txt
+	@test -x $(PEERS)/recbole/bin/python || $(PYTHON) -m venv $(PEERS)/recbole
+	@echo "installing RecBole into $(PEERS)/recbole (a few minutes, once)"
+	@$(PEERS)/recbole/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" 2>/dev/null \
+		|| $(PEERS)/recbole/bin/python -m pip install --quiet --disable-pip-version-check --extra-index-url $(TORCH_INDEX) "$(TORCH)"
+	@$(PEERS)/recbole/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/recbole.txt
+	@touch $@
+
+# freqd and everything it needs, in the versions of constraints.txt, for this system and Python; see docs/operations.md.
+# torch as for setup. What an earlier build left would go into the wheel.
+wheels:
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@rm -rf build
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt -w $(WHEELS) "$(TORCH)" ".[index]" 2>/dev/null \
+		|| $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --extra-index-url $(TORCH_INDEX) \
+			-c constraints.txt -w $(WHEELS) "$(TORCH)" ".[index]"
+	@rm -rf build
+	@echo "$(WHEELS): $$(ls $(WHEELS) | wc -l) wheels, $$(du -sh $(WHEELS) | cut -f1)"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,4 +82,4 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(WORKDIR)
+	rm -rf $(VENV) $(PEERS) $(WORKDIR)

@@ -49,11 +49,11 @@ class Dataset:
     label: str
 
 
-def load(name: str, *, tiny: bool) -> Dataset:
+def load(name: str, *, tiny: bool, whole_train: bool = True) -> Dataset:
     """``name`` from the folder FREQD_DATA_DIR if it is there, else generated interactions of its shape and skew.
 
-    Gowalla comes without a validation part; the one that ``ingest`` cuts off is put back into train, so that the
-    sizes are those of the published split.
+    Gowalla comes without a validation part; the one that ``ingest`` cuts off is put back into train with ``whole_train``,
+    so that the sizes are those of the published split.
     """
     folder = os.environ.get("FREQD_DATA_DIR")
     if tiny or not folder or not (Path(folder) / name).is_dir():
@@ -62,8 +62,8 @@ def load(name: str, *, tiny: bool) -> Dataset:
         return Dataset(split, f"generated, {size} ({name}): {_sizes(split)}")
     with tempfile.TemporaryDirectory() as cache:
         split = ingest(DataConfig(source=(name,)), seed=0, data_dir=Path(folder), cache_dir=Path(cache))
-    if name == "gowalla":
-        split = replace(split, train=_joined(split.train, split.valid))
+    if name == "gowalla" and whole_train:
+        split = replace(split, train=joined(split.train, split.valid))
     return Dataset(split, f"{name}: {_sizes(split)}")
 
 
@@ -99,7 +99,8 @@ def features(split: Split, dim: int, *, threads: int, sweeps: int = 2) -> Featur
     return found
 
 
-def _joined(one: Interactions, other: Interactions) -> Interactions:
+def joined(one: Interactions, other: Interactions) -> Interactions:
+    """All pairs of two parts, without times."""
     user, item = np.concatenate([one.user, other.user]), np.concatenate([one.item, other.item])
     return Interactions(user, item, one.n_users, one.n_items)
 

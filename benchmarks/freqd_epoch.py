@@ -25,7 +25,7 @@ def run(options: Options, limits: Limits) -> Report:
     teacher = data.features(split, teacher_dim, threads=options.threads)
     graphs = build_graphs(split.train, GraphConfig())
     filters = SideFilters(user=Filter(form="linear", alpha=0.2), item=Filter(form="linear", alpha=0.2))
-    surroundings = context(split, teacher, graphs, filters, dim)
+    surroundings = context(split.train.matrix(), teacher, graphs, filters, dim)
     train = surroundings.train
 
     epochs = {"student alone": student_epochs(train, [], dim=dim)}

@@ -1,7 +1,7 @@
 """What all benchmarks share: settings, measuring, the machine's limits, and the table.
 
-Every figure is a ratio of two medians of the same process on the same cores. Works that are compared take turns, so
-that a slow minute of the machine meets all of them. CPU seconds stand beside wall seconds: where wall is much more
+Every figure is a ratio of two medians of the same run on the same cores. Works that are compared take turns, so that a
+slow minute of the machine meets all of them (not where a work is a whole process that takes minutes). CPU seconds stand beside wall seconds: where wall is much more
 than CPU divided by threads, somebody else was using the cores.
 """
 
@@ -30,7 +30,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 MIN_RUNS = 5
 Work = Callable[[], object]
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Measured:
-    """One work: wall and CPU seconds of each run, and its memory.
+    """One work: wall and CPU seconds of each run (none where it was not measured), and its memory.
 
     Attributes:
         peak_bytes: the most that any run took beyond what the process held when the run began; None where the
@@ -107,13 +113,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Report:
-    """What a benchmark found."""
+    """What a benchmark found; ``runs`` where it took fewer than it was asked for."""
 
     title: str
     data: str
     rows: tuple[Measured, ...]
     figures: tuple[Figure, ...]
     remarks: tuple[str, ...] = field(default=())
+    runs: int | None = None
+
+
+def unmeasured(name: str, why: str) -> Measured:
+    """A row without numbers, and what it takes to get them."""
+    return Measured(name, (), (), None, f"not measured: {why}")
 
 
 def ratio(text: str, work: Measured, other: Measured, target: str = "") -> Figure:
@@ -136,11 +148,11 @@ def measure(
         for name in order:
             if turn >= counts[name]:
                 continue
-            held = _reset_peak()
+            held = reset_peak()
             started, started_cpu = time.perf_counter(), time.process_time()
             kept = works[name]()
             seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
-            peak = None if held is None else _status("VmHWM") - held
+            peak = None if held is None else memory_peak() - held
             del kept
             if turn < 0:
                 continue
@@ -152,7 +164,7 @@ def measure(
     return {name: Measured(name, tuple(wall[name]), tuple(cpu[name]), max(peaks[name], default=None)) for name in works}
 
 
-def _reset_peak() -> int | None:
+def reset_peak() -> int | None:
     """Give freed memory back, set the kernel's high-water mark to the present, and return that; None if it cannot."""
     gc.collect()
     try:
@@ -161,6 +173,11 @@ def _reset_peak() -> int | None:
     except (OSError, AttributeError):
         return None
     return _status("VmRSS")
+
+
+def memory_peak() -> int:
+    """The most that this process has held since ``reset_peak``, in bytes."""
+    return _status("VmHWM")
 
 
 def _status(name: str) -> int:
@@ -238,7 +255,7 @@ def markdown(report: Report, limits: Limits, options: Options) -> str:
     lines = [
         f"## {report.title}",
         "",
-        f"Data: {report.data}. {options.threads} thread(s), {_runs(options)}; float32 GEMM "
+        f"Data: {report.data}. {options.threads} thread(s), {_runs(report, options)}; float32 GEMM "
         f"{limits.gemm_flops / 1e9:.1f} GFLOP/s, copy {limits.copy_bytes / 1e9:.1f} GB/s.",
         *report.remarks,
         "",
@@ -246,9 +263,13 @@ def markdown(report: Report, limits: Limits, options: Options) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in report.rows:
+        if not row.wall:
+            lines.append(f"| {row.name} | | | | | {row.note} |")
+            continue
         memory = "not told" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
         spread = f"{min(row.wall):.3g} - {max(row.wall):.3g}"
-        lines.append(f"| {row.name} | {row.seconds:.3g} | {spread} | {row.cpu_seconds:.3g} | {memory} | {row.note} |")
+        by_cpu = f"{row.cpu_seconds:.3g}" if row.cpu else ""
+        lines.append(f"| {row.name} | {row.seconds:.3g} | {spread} | {by_cpu} | {memory} | {row.note} |")
     lines += ["", "| figure | wall | CPU | target |", "|---|---|---|---|"]
     for figure in report.figures:
         by_cpu = "" if figure.cpu_value is None else f"{figure.cpu_value:.3g}"
@@ -256,13 +277,20 @@ def markdown(report: Report, limits: Limits, options: Options) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _runs(options: Options) -> str:
+def _runs(report: Report, options: Options) -> str:
+    if report.runs is not None:
+        return f"{report.runs} run(s) of this one, by its nature"
     return f"medians of {options.runs} runs" if options.runs >= MIN_RUNS else f"{options.runs} run(s) only: no result"
 
 
 def as_json(report: Report, limits: Limits, options: Options) -> dict[str, Any]:
     """All numbers of a report, and the machine that they come from."""
-    rows = [asdict(row) | {"seconds": row.seconds, "cpu_seconds": row.cpu_seconds} for row in report.rows]
+    rows = [
+        asdict(row)
+        | ({"seconds": row.seconds} if row.wall else {})
+        | ({"cpu_seconds": row.cpu_seconds} if row.cpu else {})
+        for row in report.rows
+    ]
     return {
         "title": report.title,
         "data": report.data,
@@ -271,7 +299,7 @@ def as_json(report: Report, limits: Limits, options: Options) -> dict[str, Any]:
         "figures": [asdict(figure) for figure in report.figures],
         "limits": asdict(limits),
         "threads": options.threads,
-        "runs": options.runs,
+        "runs": options.runs if report.runs is None else report.runs,
         "machine": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
@@ -302,11 +330,13 @@ def parser(description: str) -> argparse.ArgumentParser:
 def main(run: Callable[[Options, Limits], Report], arguments: Sequence[str] | None = None) -> None:
     """Entry point of one benchmark: pins the threads, measures the limits, prints the table, writes the JSON."""
     options = Options(**vars(parser(str(sys.modules[run.__module__].__doc__)).parse_args(arguments)))
-    if options.threads < 1 or options.runs < 1:
-        raise SystemExit("--threads and --runs must be at least 1")
-    _pin(options.threads)
+    pin(options)
     limits = measure_limits(options)
-    report = run(options, limits)
+    show(run(options, limits), limits, options)
+
+
+def show(report: Report, limits: Limits, options: Options) -> None:
+    """Print the table and write the JSON."""
     broken = [figure.text for figure in report.figures if not math.isfinite(figure.value)]
     if broken:
         raise SystemExit(f"not finite: {', '.join(broken)}")
@@ -320,8 +350,11 @@ def thread_environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def _pin(threads: int) -> None:
-    """Every library on ``threads`` threads; starts the process anew where a library has read its environment already."""
+def pin(options: Options) -> None:
+    """Every library on the wanted threads; starts the process anew where a library has read its environment already."""
+    threads = options.threads
+    if threads < 1 or options.runs < 1:
+        raise SystemExit("--threads and --runs must be at least 1")
     wanted = thread_environment(threads)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)

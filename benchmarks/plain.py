@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from freqd.distill.projectors import ProjectorKind, make_projector
 from freqd.features import FeatureTable
 from freqd.graph import Graphs
+from freqd.models.lightgcn import bipartite_norm_adj
 from freqd.models.sampling import Batch, Sampler
 from freqd.spectral.filters import SideFilters
 
@@ -153,3 +154,35 @@ def _best(users: Tensor, items: Tensor, train: sparse.csr_array, k: int) -> Tens
         scores[torch.from_numpy(seen.row.astype(np.int64)), torch.from_numpy(seen.col.astype(np.int64))] = -torch.inf
         found.append(scores.topk(k, dim=1).indices)
     return torch.cat(found)
+
+
+def lightgcn(
+    train: sparse.csr_array, pairs: sparse.csr_array, *, dim: int, layers: int, batch_size: int
+) -> Callable[[], None]:
+    """One pass over ``pairs`` of LightGCN on the graph of ``train``: propagation and autograd by torch."""
+    n_users = train.shape[0]
+    adjacency = bipartite_norm_adj(train).tocoo()
+    places = torch.from_numpy(np.stack([adjacency.row, adjacency.col]).astype(np.int64))
+    graph = torch.sparse_coo_tensor(
+        places, torch.from_numpy(adjacency.data), adjacency.shape, check_invariants=False
+    ).coalesce()
+    rows = nn.Parameter(0.1 * torch.randn(adjacency.shape[0], dim, generator=torch.Generator().manual_seed(0)))
+    optimizer = torch.optim.Adam([rows], lr=1e-3)
+    source, n_steps = batches(pairs, batch_size)
+
+    def epoch() -> None:
+        for _ in range(n_steps):
+            batch = next(source)
+            layer, total = rows, rows
+            for _ in range(layers):
+                layer = torch.sparse.mm(graph, layer)
+                total = total + layer
+            final = total / (layers + 1)
+            users, items = final[:n_users], final[n_users:]
+            difference = items[batch.positives] - items[batch.negatives]
+            loss = nn.functional.softplus(-(users[batch.users] * difference).sum(1)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch

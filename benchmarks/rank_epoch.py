@@ -21,7 +21,7 @@ def run(options: Options, limits: Limits) -> Report:
     teacher_dim, dim = (12, 4) if options.tiny else (400, 20)
     teacher = data.features(split, teacher_dim, threads=options.threads)
     graphs = build_graphs(split.train, GraphConfig())
-    surroundings = context(split, teacher, graphs, SideFilters(), dim)
+    surroundings = context(split.train.matrix(), teacher, graphs, SideFilters(), dim)
     train = surroundings.train
     objective = ObjectiveConfig(name="rce", options={"top": TOP, "student_top": STUDENT_TOP, "random": RANDOM})
 

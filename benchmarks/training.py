@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from scipy import sparse
 
 from benchmarks.harness import Epochs
-from freqd.data import Split
 from freqd.distill import DistillContext
 from freqd.features import FeatureTable
 from freqd.graph import Graphs
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, Term, fit
+from freqd.models.training import FitSettings, Recommender, Term, fit
 from freqd.spectral.filters import SideFilters
 
 BATCH = 2048
@@ -20,24 +20,49 @@ FOREVER = 1_000_000
 
 
 def student_epochs(
-    train: sparse.csr_array, terms: list[Term], *, dim: int, learning_rate: float = 1e-3, weight_decay: float = 0.0
+    train: sparse.csr_array,
+    terms: Sequence[Term],
+    *,
+    dim: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.0,
+    device: str = "cpu",
 ) -> Epochs:
     """Epochs of an MF student with the terms; it is never validated in between."""
+    return model_epochs(
+        lambda: MatrixFactorization(train.shape[0], train.shape[1], dim, seed=0),
+        train,
+        terms,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        device=device,
+    )
+
+
+def model_epochs(
+    model: Callable[[], Recommender],
+    pairs: sparse.csr_array,
+    terms: Sequence[Term],
+    *,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.0,
+    device: str = "cpu",
+) -> Epochs:
+    """Epochs over ``pairs``, which may be fewer than the model's graph has, of a model that is made by the first one."""
     settings = FitSettings(
         epochs=FOREVER,
         batch_size=BATCH,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         eval_every=FOREVER,
-        device="cpu",
+        device=device,
     )
 
     def training(lap: Callable[[], None]) -> object:
-        model = MatrixFactorization(*train.shape, dim, seed=0)
         return fit(
-            model,
+            model(),
             terms,
-            train,
+            pairs,
             validate=lambda features: 0.0,
             settings=settings,
             seed=0,
@@ -47,15 +72,36 @@ def student_epochs(
     return Epochs(training)
 
 
-def context(split: Split, teacher: FeatureTable, graphs: Graphs, filters: SideFilters, dim: int) -> DistillContext:
+def some_steps(train: sparse.csr_array, steps: int) -> tuple[sparse.csr_array, float]:
+    """Pairs for at most ``steps`` batches, drawn at random, and how many times as many ``train`` has.
+
+    A LightGCN's step costs the same whatever the batch holds, since it propagates all rows: some steps tell the epoch.
+    """
+    coo = train.tocoo()
+    kept = np.sort(np.random.default_rng(0).permutation(train.nnz)[: steps * BATCH])
+    part = sparse.csr_array((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=train.shape)
+    part.sort_indices()
+    return part, -(-train.nnz // BATCH) / -(-part.nnz // BATCH)
+
+
+def context(
+    train: sparse.csr_array,
+    teacher: FeatureTable,
+    graphs: Graphs,
+    filters: SideFilters,
+    dim: int,
+    *,
+    device: str = "cpu",
+) -> DistillContext:
     """Surroundings of a distillation from a random start, with the raw teacher as the ranking teacher."""
     return DistillContext(
         teacher=teacher,
         ranking_teacher=teacher,
         graphs=graphs,
         feature_filters=filters,
-        train=split.train.matrix(),
+        train=train,
         dim=dim,
         seed=0,
+        device=device,
         warm=False,
     )
