@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import html
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
+from urllib.parse import unquote
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
@@ -27,8 +28,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 import freqd
+from freqd.config import IndexConfig
 from freqd.errors import InputError
 from freqd.serve import Answer, Bundle
+from freqd.serve import approximate as cells
 
 MAX_K = 1000
 MAX_USERS = 1000
@@ -40,10 +43,10 @@ BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05,
 
 
 class Source(Protocol):
-    """Where models come from; ``flows.champion.Registered`` is one."""
+    """Where models come from: ``flows.champion.Registered``, or ``flows.of_run.OfRun``, which has no alias."""
 
     name: str
-    alias: str
+    alias: str | None
 
     def version(self) -> str:
         """The version to serve at this moment."""
@@ -89,6 +92,8 @@ class Metrics:
         self.loaded = Gauge("freqd_model_loaded_timestamp_seconds", "When the served version was loaded.", **common)
         self.broken = Gauge("freqd_model_rejected", "1 while the alias points at a broken version.", **common)
         self.registry_up = Gauge("freqd_registry_up", "1 if the registry answered when last asked.", **common)
+        self.recall = Gauge("freqd_index_recall", "Share of the exact top 20 that is found; 1: exact.", **common)
+        self.build = Gauge("freqd_index_build_seconds", "Seconds that the index took; 0: there is none.", **common)
         self.swaps = Counter("freqd_model_swaps", "Times that another version took over.", **common)
 
 
@@ -101,12 +106,16 @@ class Service:
         model: the one that answers; replaced as a whole.
         poll_seconds: between two looks at the alias.
         rejected: the version that the alias points at, if it is broken.
+        index: whether new models get an index.
+        say: told in one line what a new model answers with.
         registry_error: why the registry did not answer when last asked.
     """
 
     source: Source
     model: Model
     poll_seconds: float = 3.0
+    index: IndexConfig = field(default_factory=IndexConfig)
+    say: Callable[[str], None] = lambda text: None
     rejected: Rejected | None = None
     registry_error: str | None = None
     metrics: Metrics = field(default_factory=Metrics)
@@ -152,7 +161,7 @@ class Service:
     def _load(self, version: str) -> Bundle:
         """Load a version and touch everything that the first request would have to build."""
         bundle = self.source.load(version)
-        warm(bundle)
+        self.say(f"version {version}: {prepare(bundle, self.index)}")
         return bundle
 
     def _take(self, model: Model) -> None:
@@ -160,18 +169,33 @@ class Service:
         self.metrics.model.clear()
         self.metrics.model.labels(self.source.name, model.version).set(1)
         self.metrics.loaded.set_to_current_time()
+        index = model.bundle.index.approximate
+        self.metrics.recall.set(1.0 if index is None else index.recall)
+        self.metrics.build.set(0.0 if index is None else index.seconds)
 
     def _reject(self, rejected: Rejected | None) -> None:
         self.rejected = rejected
         self.metrics.broken.set(rejected is not None)
 
 
-def warm(bundle: Bundle) -> None:
-    """Answer one question of each kind, so that what is computed once is computed before the first request."""
+def prepare(bundle: Bundle, config: IndexConfig) -> str:
+    """Give a bundle its index if it is to have one, then answer one question of each kind.
+
+    So what is computed once is computed before the first request.
+
+    Returns:
+        What it answers with, for a person.
+    """
+    many = len(bundle.item_ids) >= config.min_items
+    if config.kind == "faiss" or (config.kind == "auto" and many and cells.installed()):
+        bundle.index.approximate = cells.build(bundle.features, config)
     item = str(bundle.item_ids[0])
     bundle.ask(str(bundle.user_ids[0]), k=1)
     bundle.ask(history=[item], k=1)
     bundle.similar(item, k=1)
+    if bundle.index.approximate is not None:
+        return str(bundle.index.approximate)
+    return 'exact; with `pip install "freqd[index]"` an index is built' if config.kind == "auto" and many else "exact"
 
 
 # -- what goes over the wire ----------------------------------------------------------------------------------------
@@ -233,16 +257,20 @@ class Health(msgspec.Struct, omit_defaults=True):
     """What is served, and what stands in the way of the newest version.
 
     ``status``: ``ok``, or ``degraded``: an older version answers because the newest is broken or the registry is away.
+    ``index``: ``exact``, or ``faiss``: then ``index_recall`` is the share of the exact top 20 that it finds.
     """
 
     status: str
     model: str
-    alias: str
+    alias: str | None
     version: str
     users: int
     items: int
     dim: int
     freqd: str
+    index: str
+    index_recall: float | None = None
+    index_build_seconds: float | None = None
     rejected_version: str | None = None
     rejected_reason: str | None = None
     registry_error: str | None = None
@@ -267,7 +295,7 @@ def build(service: Service) -> Litestar:
             user, answer.source, _scored(answer), service.source.name, model.version, answer.unknown_items
         )
 
-    @get("/recommend/{user:str}", summary="The best items of one user")
+    @get("/recommend/{user:path}", summary="The best items of one user")
     async def recommend(
         request: Request[Any, Any, Any],
         user: Annotated[str, Parameter(description="The user's own id.")],
@@ -276,6 +304,7 @@ def build(service: Service) -> Litestar:
     ) -> Recommendation:
         """A known user is answered from the model, anybody else with what is popular; `source` says which."""
         _only(request, ("k", "exclude_seen"))
+        user = _own_id(request)
         return recommendation(service.model, user, k=k, exclude_seen=exclude_seen)
 
     @post("/recommend", status_code=200, summary="The best items of many users, or of a new one by history")
@@ -309,7 +338,7 @@ def build(service: Service) -> Litestar:
         found = answers() if len(users) <= IN_LOOP_USERS else await asyncio.to_thread(answers)
         return Recommendations(service.source.name, model.version, found)
 
-    @get("/similar/{item:str}", summary="Items like one item")
+    @get("/similar/{item:path}", summary="Items like one item")
     async def similar(
         request: Request[Any, Any, Any],
         item: Annotated[str, Parameter(description="The item's own id.")],
@@ -317,6 +346,7 @@ def build(service: Service) -> Litestar:
     ) -> Similar:
         """By the cosine of their features. 404 for an item that the model does not know."""
         _only(request, ("k",))
+        item = _own_id(request)
         model = service.model
         if item not in model.bundle.item_rows:
             raise NotFoundException(f"the model does not know item {item!r}")
@@ -327,6 +357,7 @@ def build(service: Service) -> Litestar:
     async def health() -> Health:
         """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
         model, rejected = service.model, service.rejected
+        index = model.bundle.index.approximate
         degraded = rejected is not None or service.registry_error is not None
         return Health(
             status="degraded" if degraded else "ok",
@@ -337,6 +368,9 @@ def build(service: Service) -> Litestar:
             items=len(model.bundle.item_ids),
             dim=model.bundle.features.dim,
             freqd=freqd.__version__,
+            index="exact" if index is None else "faiss",
+            index_recall=None if index is None else round(index.recall, 4),
+            index_build_seconds=None if index is None else round(index.seconds, 2),
             rejected_version=None if rejected is None else rejected.version,
             rejected_reason=None if rejected is None else rejected.reason,
             registry_error=service.registry_error,
@@ -375,6 +409,12 @@ def build(service: Service) -> Litestar:
 
 def _texts(ids: list[Id] | None) -> list[str] | None:
     return None if ids is None else [str(value) for value in ids]
+
+
+def _own_id(request: Request[Any, Any, Any]) -> str:
+    """What follows the route's name in the path as it was sent: slashes are part of an id, also doubled ones."""
+    path = request.scope["raw_path"].decode("ascii").partition("?")[0]  # some servers leave the query in it
+    return unquote(path.split("/", 2)[2])
 
 
 def _only(request: Request[Any, Any, Any], names: tuple[str, ...]) -> None:

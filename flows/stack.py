@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from freqd.errors import FreqdError, InputError
 from freqd.store import write_atomic
-from tasks import servers
+from tasks import mlflow_store, servers
 from tasks.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.servers import Stack
 from tasks.workspace import Workspace
@@ -90,6 +90,8 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
         for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
             require_free(name, port)
         prepare_database()
+        if servers.database_url() is None:
+            mlflow_store.prepare(workspace)
         return _start(workspace, prefect_port, mlflow_port, say), True
 
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
 from prefect.exceptions import FlowPauseTimeout
@@ -25,10 +24,12 @@ from prefect.states import Running
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freqd.config import RegistryConfig
-from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Verdict
+from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Check, Verdict
 from freqd.store import ArtifactRef, Facts
 from tasks import registry, tracking
 from tasks.context import RunContext, flow_run_id
+from tasks.lease import give_back
+from tasks.page import Shown
 from tasks.progress import console
 from tasks.stage import Result, Tools, is_transient, run_stage
 
@@ -92,14 +93,14 @@ def approval(context: RunContext, registration: ArtifactRef, answer: Answer, pol
         verdict = settle(
             context, entry["name"], entry["version"], Verdict.model_validate(entry["gate"]), answer, policy
         )
-        create_table_artifact(
-            [check.model_dump() for check in verdict.checks],
+        gate = Shown(
             key="gate",
+            content=[check.model_dump() for check in verdict.checks],
             description=f"{entry['name']} version {entry['version']}: {verdict.verdict}. " + "; ".join(verdict.reasons),
         )
         headline = f"{entry['name']} version {entry['version']}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
         result = Facts({**entry, "gate": verdict.model_dump()})
-        return Result({"registration": result}, headline, {"promoted": int(verdict.promoted)})
+        return Result({"registration": result}, headline, {"promoted": int(verdict.promoted)}, shown=[gate])
 
     return run_stage(
         context,
@@ -163,9 +164,10 @@ def _reason(answer: Answer) -> str:
 def _ask(what: str, verdict: Verdict, hours: float) -> Answer | None:
     """Pause the flow run until somebody answers; None if nobody does in time."""
     deadline = time.monotonic() + 3600 * hours
-    rows = [f"- {check.name}: {check.value} (required {check.limit})" for check in verdict.checks]
+    rows = [_line(check) for check in verdict.checks]
     question = "\n".join([f"**{what} may become champion.** {'; '.join(verdict.reasons)}", "", *rows])
     console.print(f"{'approval':<18}  {what} waits for a yes on the Prefect page: {_address()}", soft_wrap=True)
+    give_back(flow_run_id())
     attempt, wrong = 0, ""
     while (left := deadline - time.monotonic()) > 0:
         attempt += 1
@@ -181,6 +183,11 @@ def _ask(what: str, verdict: Verdict, hours: float) -> Answer | None:
             continue
         return Answer(said=found.approve, who=found.who.strip(), why=found.why.strip())
     return None
+
+
+def _line(check: Check) -> str:
+    value = "not known" if check.value is None else f"{check.value:,.4g}"
+    return f"- {check.name}: {value}" + ("" if check.limit == "none" else f" (required {check.limit})")
 
 
 def _go_on() -> None:

@@ -77,5 +77,9 @@ def embed(workspace: Workspace) -> None:
         os.environ.setdefault(name, value)
     if servers:
         os.environ.update(no_proxy(os.environ))
+    if os.environ["MLFLOW_TRACKING_URI"] == workspace.mlflow_uri:
+        from tasks import mlflow_store
+
+        mlflow_store.prepare(workspace)
     if "PREFECT_API_URL" not in os.environ:  # Prefect starts a server for this run alone
         guard()

@@ -130,6 +130,17 @@ def test_compose_runs_the_same_commands_and_opens_nothing_but_the_proxy() -> Non
     assert {mode for _, _, mode in mounts} == {"ro"}
 
 
+@pytest.mark.parametrize(("old", "new", "sound"), [("", "", True), ("tmpfs:", "tmp_fs:", False)])
+def test_compose_follows_the_published_schema(tmp_path: Path, old: str, new: str, sound: bool) -> None:
+    """The schema of the Compose specification, which the checker brings along; a misspelt key shows that it looks."""
+    copy = tmp_path / "compose.yaml"
+    copy.write_text((HOST / "compose.yaml").read_text().replace(old, new))
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    command = [checker, "--builtin-schema", "vendor.compose-spec", copy]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (checked.returncode == 0) == sound, checked.stdout
+
+
 # -- nginx ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.commands.common import DONE, Workdir, console, find_run, workspace_of
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import InputError
 from freqd.pseudonym import pseudonym, shape
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one with the alias].")]
@@ -19,8 +19,7 @@ Alias = Annotated[str, Parameter(help="Which of its versions: the one with this 
 K = Annotated[int, Parameter(help="Items a user.", validator=Number(gte=1))]
 ModelName = Literal["student", "teacher", "scratch", "svd"]
 
-WHERE = {"student": "distill.student", "teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd"}
-"""Which artifact of a run is which model."""
+IndexKind = Literal["auto", "exact", "faiss"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -38,26 +37,44 @@ def serve(
         int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
     ] = 8080,
     poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
+    index: Annotated[
+        IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
+    ] = "auto",
+    index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000,
+    index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98,
+    from_: Annotated[
+        str | None,
+        Parameter(name="--from", help="Serve a model of this run, not a registered one; 'last': the latest."),
+    ] = None,
+    model: Annotated[ModelName, Parameter(help="Which of that run's models.")] = "student",
     workdir: Workdir = None,
 ) -> int:
     """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
 
-    A newly promoted version takes over without a dropped request; a broken one is reported and not served.
+    A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
+    --from and --model a run's teacher can be served beside its student, to see what compression buys.
     """
     listening = _listen(host, port)
     try:
-        registered = _registered(name, alias, workdir)
+        config = _index(index, index_from, index_recall)
+        source = _registered(name, alias, workdir) if from_ is None else _of_run(from_, model, name, alias, workdir)
         import uvicorn
 
-        from flows.server import Model, Service, build, warm
+        from flows.server import Model, Service, build, prepare
         from freqd.evaluate.ranking import blas_threads
 
-        version, bundle = registered.open()
+        version, bundle = source.open()
         blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
-        warm(bundle)
-        app = build(Service(registered, Model(version, bundle), poll))
+        answers = prepare(bundle, config)
+
+        def say(text: str) -> None:
+            console.print(text, markup=False, soft_wrap=True)
+
+        app = build(Service(source, Model(version, bundle), poll, config, say))
         address = f"http://{host}:{listening.getsockname()[1]}"
-        console.print(f"{registered.name} version {version} ({alias}): {address}", markup=False, soft_wrap=True)
+        what = f"{source.name} version {version} ({alias})" if from_ is None else f"{model} of run {source.name}"
+        say(f"{what}: {address}")
+        say(f"{len(bundle.item_ids):,} items, {bundle.features.dim} numbers each: {answers}")
         console.print(f"how to ask: {address}/   stop: Ctrl-C", markup=False, soft_wrap=True)
         config = uvicorn.Config(
             app,
@@ -160,6 +177,33 @@ def explain(
     return DONE
 
 
+def _index(kind: IndexKind, min_items: int, recall: float) -> Any:
+    """The settings of the index, and faiss if it was asked for."""
+    from pydantic import ValidationError
+
+    from freqd.config import IndexConfig
+    from freqd.serve.approximate import require_installed
+
+    try:
+        config = IndexConfig(kind=kind, min_items=min_items, recall=recall)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = {"min_items": "--index-from", "recall": "--index-recall"}[str(first["loc"][0])]
+        raise InputError(f"{option} {first['input']}: {first['msg']}", "see `freqd serve --help`") from error
+    if kind == "faiss":
+        require_installed()
+    return config
+
+
+def _of_run(run: str, model: ModelName, name: str | None, alias: str, workdir: Path | None) -> Any:
+    if name is not None or alias != "champion":
+        raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
+    workspace, folder = find_run(workdir, run)
+    from flows.of_run import OfRun
+
+    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model)
+
+
 def _registered(name: str | None, alias: str, workdir: Path | None) -> Any:
     from flows import champion
 
@@ -193,25 +237,17 @@ def _explain(
     workspace: Any, summary: dict[str, Any], run: str, model: ModelName, user: str, item: str, top: int
 ) -> dict[str, Any]:
     """The explanation as plain values, with own ids in the place of rows."""
+    from flows.of_run import WHERE, artifact
     from freqd.data.types import Split
     from freqd.features import TrainedModel
     from freqd.graph import Graphs
     from freqd.serve.explain import Side, explain, total
     from freqd.settings import build
     from freqd.spectral import Spectrum
-    from freqd.store import ArtifactRef
 
-    def artifact(label: str, kind: Any) -> Any:
-        try:
-            return workspace.store.open(ArtifactRef.model_validate(summary["artifacts"][label]), kind)
-        except (KeyError, DamagedArtifact) as error:
-            raise InputError(
-                f"run {run} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
-            ) from error
-
-    split = artifact("ingest.split", Split)
+    split = artifact(workspace, summary, "ingest.split", Split)
     config = build([summary["config"]])
-    rows = {}
+    rows: dict[str, Any] = {}
     for what, ids, asked in (("user", split.user_ids, user), ("item", split.item_ids, item)):
         rows[what] = ids.cast(str).index_of(asked)
         if rows[what] is None:
@@ -222,9 +258,9 @@ def _explain(
             )
     seen = split.train.matrix()
     found = explain(
-        artifact(WHERE[model], TrainedModel).features,
-        artifact("graph.graphs", Graphs),
-        artifact("spectrum.spectrum", Spectrum).edges,
+        artifact(workspace, summary, WHERE[model], TrainedModel).features,
+        artifact(workspace, summary, "graph.graphs", Graphs),
+        artifact(workspace, summary, "spectrum.spectrum", Spectrum).edges,
         config.spectral,
         rows["user"],
         rows["item"],

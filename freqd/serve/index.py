@@ -1,12 +1,13 @@
 """Answers of a trained recommender: the best items of known users, of new users by their history, and similar items.
 
-Everything is exact: one matrix-vector product over all items and a partial sort. Of equal scores the lower id is first.
+Everything is exact, one matrix-vector product over all items and a partial sort, unless the index was given cells of
+items for the lists of one user or one history. Of equal scores the lower id is first.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from scipy import sparse
 from freqd.data.types import IdArray
 from freqd.evaluate import top_k
 from freqd.features import FeatureTable, FloatMatrix
+
+if TYPE_CHECKING:
+    from freqd.serve.approximate import Approximate
 
 Ids = IdArray | npt.NDArray[np.int64] | list[int] | tuple[int, ...]
 Vector = npt.NDArray[np.float32]
@@ -25,6 +29,9 @@ FOLD_IN_REGULARIZATION = 1.0
 MIN_GROUPS = 1024
 """Groups of scores whose maxima are compared first; so many that a vector unit has its hands full."""
 
+MOST_FETCHED = 4096
+"""Items that are asked of the cells at most, those to be left out included; for more, all items are scored."""
+
 
 class Ranking(NamedTuple):
     """Items, best first, and their scores; shorter than asked for where there are not enough candidates."""
@@ -34,12 +41,16 @@ class Ranking(NamedTuple):
 
 
 class TopKIndex:
-    """Exact retrieval over a feature table.
+    """Retrieval over a feature table.
 
     Args:
         features: the recommender.
         seen: (n_users, n_items) CSR, what each user has met already and should not get again; None: nothing.
         popularity: (n_items,) how often each item was met, for the fallback; default: counted from ``seen``.
+
+    Attributes:
+        approximate: cells of the items; None: everything is exact. They answer ``recommend`` and ``recommend_vector``
+            unless there is a list of allowed items; batches, similar items and popular ones are exact all the same.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -65,6 +76,7 @@ class TopKIndex:
         if popularity.shape != (self.n_items,):
             raise ValueError(f"popularity has shape {popularity.shape}, there are {self.n_items} items")
         self.popularity = popularity
+        self.approximate: Approximate | None = None
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -242,12 +254,36 @@ class TopKIndex:
         return np.setdiff1d(allowed, denied)
 
     def _rank(self, vector: Vector, k: int, exclude: Ids | None, allow: Ids | None, deny: Ids | None) -> Ranking:
+        if self.approximate is not None and allow is None:
+            found = self._among_cells(self.approximate, vector, k, exclude, deny)
+            if found is not None:
+                return found
         candidates = self._candidates(allow, deny)
         if candidates is None or 4 * len(candidates) > self.n_items:
             return self._select(self.features.items @ vector, k, exclude, candidates)
         scores = np.full(self.n_items, -np.inf, np.float32)
         scores[candidates] = self.features.items[candidates] @ vector
         return self._select(scores, k, exclude, None)
+
+    def _among_cells(
+        self, cells: Approximate, vector: Vector, k: int, exclude: Ids | None, deny: Ids | None
+    ) -> Ranking | None:
+        """The k best in the cells; None if they would have to give too many, or gave too few.
+
+        As many more are fetched as are to be left out, so that none of these can take the place of another item.
+        """
+        lists = [self._checked([] if ids is None else ids, self.n_items, "item") for ids in (exclude, deny)]
+        left_out = np.union1d(*lists)
+        fetch = k + len(left_out)
+        if k < 1 or fetch > MOST_FETCHED:
+            return None
+        found = cells.best(vector, min(fetch, self.n_items))
+        found = found[~np.isin(found, left_out)]
+        if len(found) < min(k, self.n_items - len(left_out)):
+            return None
+        scores = self.features.items[found] @ vector
+        order = np.lexsort((found, -scores))[:k]
+        return Ranking(found[order], scores[order])
 
     def _select(self, scores: Vector, k: int, exclude: Ids | None, candidates: IdArray | None) -> Ranking:
         """The k greatest of ``scores``, which may be overwritten; −inf marks what is no candidate."""

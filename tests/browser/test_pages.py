@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Any
 
@@ -12,7 +13,7 @@ from freqd.config import RunConfig
 from freqd.settings import build
 from tasks.servers import Stack
 from tests.browser.conftest import Window
-from tests.shell import SMALL, User
+from tests.shell import SMALL, User, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +144,58 @@ def test_the_report_needs_nothing_but_itself(shop: User, window: Window) -> None
     window.keep("narrow", whole=True)
     assert window.errors == []
     assert window.missing == []
+
+
+def test_a_person_answers_on_the_page_of_a_paused_run(shop: User, window: Window) -> None:
+    page = window.page
+    run = shop.retrain(registry={"approval": "ask", "model_name": "asked"})["id"]
+    window.open(f"{stack(shop).prefect}/runs/flow-run/{run}")
+    window.shows("Paused")
+    page.get_by_role("button", name="Resume").first.click()
+    form = page.locator(".p-modal__card")
+    form.get_by_text("asked version 1 may become champion.").wait_for()
+    shown = form.inner_text()
+    for text in ("the first model of its name", "size in bytes: ", "median ms to score a user: "):
+        assert text in shown
+    assert not re.search(r"\d\.\d{8}|required none|\*\*", shown), shown
+    window.keep("question")
+    form.get_by_role("button", name="Submit").click()
+    for name in ("approve", "who", "why"):
+        form.get_by_text(f"'{name}' is a required property").wait_for()
+    window.keep("refused")
+    form.locator(".p-select-button__icon").click(force=True)  # the arrow; Prefect's lists do not open beside it
+    page.locator(".p-select-option").filter(has_text="yes").click()
+    for place, text in enumerate(("Ann", "the shop team has looked at it")):
+        form.locator("textarea").nth(place).fill(text)
+    form.locator("textarea").last.blur()
+    window.keep("answer")
+    with page.expect_response("**/resume") as said:
+        form.get_by_role("button", name="Submit").press("Enter")  # a mouse may miss it while the form is drawn anew
+    assert said.value.json()["status"] == "ACCEPT"
+    wait_for(lambda: shop.ask(f"/flow_runs/{run}", None)["state_type"] == "COMPLETED", 60)
+    window.keep("resumed")
+    (entry,) = [e for e in json.loads(shop("audit", "--json").stdout) if e["model"] == "asked"]
+    assert (entry["what"], entry["who"], entry["why"]) == ("promote", "Ann", "the shop team has looked at it")
+
+
+def test_the_automations_say_what_they_do_and_can_be_switched_off(shop: User, window: Window) -> None:
+    page = window.page
+    window.open(f"{stack(shop).prefect}/automations")
+    window.shows("freqd: retrain on drift", "the retraining starts with the settings of the check", "Run deployment:")
+    window.shows("freqd: close runs that fell silent", "for 5 minutes", "CRASHED")
+    window.keep("automations")
+    page.get_by_role("link", name="freqd: retrain on drift").click()
+    page.wait_for_function("document.querySelectorAll('.p-toggle').length === 1")  # the page of one automation
+    window.shows("A custom trigger", "retrain")
+    window.keep("automation")
+
+    def enabled() -> bool:
+        (found,) = [a for a in shop.ask("/automations/filter", {}) if a["name"] == "freqd: retrain on drift"]
+        return bool(found["enabled"])
+
+    assert enabled()
+    page.locator(".p-toggle__control").first.click()
+    wait_for(lambda: not enabled(), 20)
+    window.keep("switched-off")
+    page.locator(".p-toggle__control").first.click()
+    wait_for(enabled, 20)

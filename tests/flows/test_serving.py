@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import mlflow
@@ -26,9 +27,11 @@ from litestar.testing import AsyncTestClient, TestClient
 from mlflow import MlflowClient
 from scipy import sparse
 
+from flows import server
 from flows.champion import Registered
 from flows.commands import serving
 from flows.server import MAX_K, MAX_USERS, Model, Service, build
+from freqd.config import IndexConfig
 from freqd.errors import InputError
 from freqd.features import FeatureTable
 from freqd.serve import Bundle
@@ -191,6 +194,30 @@ def test_ids_may_be_written_as_numbers() -> None:
         assert answer["user"] == "3"
 
 
+ODD = ["a/b", "/a", "a/", "a//b", "../a", "a b", "a?b", "100%", "a%2Fb", "ä/ö", "health"]
+
+
+def test_ids_with_slashes_and_other_signs() -> None:
+    """Each of these is one id, whether its slashes are written out or as %2F."""
+    ids = pl.Series(ODD)
+    shape = (len(ODD), len(ODD))
+    content = Bundle(
+        FeatureTable(BUNDLE.features.users[: len(ODD)], BUNDLE.features.items[: len(ODD)]), ids, ids,
+        sparse.csr_array(shape, dtype=np.float32),
+    )  # fmt: skip
+    with TestClient(build(Service(Fixed(), Model("1", content)))) as web:
+        for name in ODD:
+            for safe in ("", "/") if ".." not in name else ("",):  # a client goes up by ".." before it asks
+                user = web.get(f"/recommend/{quote(name, safe=safe)}", params={"k": 3}).json()
+                assert (user["user"], user["source"]) == (name, "model")
+                item = web.get(f"/similar/{quote(name, safe=safe)}", params={"k": 3}).json()
+                assert (item["item"], len(item["items"])) == (name, 3)
+        for path in ("/recommend/", "/recommend/%2F", "/similar/"):
+            assert web.get(path).status_code in (404, 405)
+        text = web.get("/metrics").text
+        assert f'route="/recommend/{{user}}",status="200"}} {2.0 * len(ODD) - 1}' in text
+
+
 def test_similar_items(web: TestClient[Any]) -> None:
     answer = web.get("/similar/i7", params={"k": 3}).json()
     assert items(answer) == BUNDLE.similar("i7", k=3).items
@@ -255,6 +282,58 @@ def test_health(web: TestClient[Any]) -> None:
     assert health["status"] == "ok"
     assert (health["version"], health["users"], health["items"], health["dim"]) == ("1", USERS, ITEMS, 4)
     assert "rejected_version" not in health
+
+
+def test_an_index_is_built_from_so_many_items_on_and_said_to_be_one(service: Service) -> None:
+    said: list[str] = []
+    service.say = said.append
+    service.index = IndexConfig(min_items=ITEMS, recall=1.0)
+    source = service.source
+    assert isinstance(source, Fixed)
+    source.now, source.models["2"] = "2", bundle(1)
+    with TestClient(build(service)) as web:
+        assert web.get("/health").json()["index"] == "exact"
+        assert "freqd_index_recall 1.0" in web.get("/metrics").text
+        wait_for(lambda: web.get("/health").json()["version"] == "2")
+        health = web.get("/health").json()
+        assert (health["index"], health["index_recall"]) == ("faiss", 1.0)
+        assert health["index_build_seconds"] >= 0
+        assert items(web.get("/recommend/u5", params={"k": 9}).json()) == bundle(1).ask("u5", k=9).items
+        text = web.get("/metrics").text
+        assert not re.search(r"freqd_index_build_seconds 0\.0$", text, re.MULTILINE)
+    assert len(said) == 1
+    assert said[0].startswith("version 2: faiss, ")
+    assert "recall at 20 1.000" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "there", "expected"),
+    [
+        (IndexConfig(), True, "exact"),
+        (IndexConfig(kind="exact", min_items=ITEMS), True, "exact"),
+        (IndexConfig(min_items=ITEMS + 1), True, "exact"),
+        (IndexConfig(min_items=ITEMS), False, 'exact; with `pip install "freqd\\[index\\]"` an index is built'),
+        (IndexConfig(min_items=ITEMS), True, "faiss, .*"),
+        (IndexConfig(kind="faiss"), True, "faiss, .*"),
+    ],
+)
+def test_which_models_get_an_index(
+    config: IndexConfig, there: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.cells, "installed", lambda: there)
+    content = bundle()
+    assert re.fullmatch(expected, server.prepare(content, config))
+    assert (content.index.approximate is not None) == expected.startswith("faiss")
+
+
+def test_an_index_that_cannot_be_had_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.cells.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="faiss is not installed"):
+        serving.serve(port=0, index="faiss")
+    with pytest.raises(InputError, match=r"--index-recall 1\.5: .*less than or equal to 1"):
+        serving.serve(port=0, index_recall=1.5)
+    with pytest.raises(InputError, match="--index-from 0: "):
+        serving.serve(port=0, index_from=0)
 
 
 def test_metrics(web: TestClient[Any]) -> None:
