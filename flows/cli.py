@@ -9,6 +9,8 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 import freqd
+from flows.commands.backfill import backfill
+from flows.commands.cadence import cadence
 from flows.commands.common import DONE, WRONG_INPUT
 from flows.commands.compare import compare
 from flows.commands.data import data_app
@@ -28,7 +30,7 @@ app = App(
     help_format="plaintext",
 )
 COMMANDS: tuple[Callable[..., int] | App, ...] = (
-    *(run, stage, report, compare, tune, data_app, settings, doctor),
+    *(run, stage, report, backfill, cadence, compare, tune, data_app, settings, doctor),
     *(serve, recommend, export, explain),
     *(models_app, promote, rollback, audit, drift),
     *(up, status, logs, down, deploy, schedule_app),

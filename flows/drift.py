@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
+from flows.naming import typed_name
 from freqd.config import RunConfig
 from tasks import registry
 from tasks.drift import check
@@ -15,7 +16,7 @@ DEFAULTS = RunConfig()
 
 
 def _shown_name() -> str:
-    return f"drift of {runtime.flow_run.parameters.get('model') or 'the champion'}"
+    return typed_name() or f"drift of {runtime.flow_run.parameters.get('model') or 'the champion'}"
 
 
 @flow(name="freqd-drift", flow_run_name=_shown_name, validate_parameters=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from prefect.client.schemas import State
 
 from freqd import provenance
 from freqd.config import DataConfig, RunConfig
-from freqd.data.source import name_of
 from freqd.data.types import Split
 from freqd.store import ArtifactRef
 from tasks import tracking
@@ -39,11 +37,6 @@ class Prepared:
     def teacher(self) -> ArtifactRef:
         """The teacher itself."""
         return self.taught.refs["teacher"]
-
-
-def new_name(*data: DataConfig) -> str:
-    """Data sets and local time, as a folder's name."""
-    return f"{'-'.join(map(name_of, data))[:80]}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 @contextmanager

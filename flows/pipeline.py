@@ -7,7 +7,8 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas import State
 
-from flows.opening import new_name, open_run, prepare
+from flows.naming import as_folder, new_name, typed_name
+from flows.opening import open_run, prepare
 from freqd import provenance
 from freqd.budget import within_budget
 from freqd.config import DistillConfig, RunConfig
@@ -29,11 +30,11 @@ DEFAULTS = RunConfig()
 
 
 def _shown_name() -> str:
-    """The run's name if it was given one; else a scheduled run is named after its data."""
+    """The run's name if it was given one; else it is named after its data."""
     given: dict[str, Any] = runtime.flow_run.parameters
     config = given.get("config", DEFAULTS)
     settings = config if isinstance(config, RunConfig) else RunConfig.model_validate(config)
-    return str(given.get("run_name") or new_name(settings.data))
+    return as_folder(str(given.get("run_name") or typed_name() or new_name(settings.data)))
 
 
 @flow(name="freqd", flow_run_name=_shown_name, validate_parameters=True)
@@ -49,7 +50,7 @@ def pipeline(
     Args:
         config: all settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
-        run_name: name of the run; default the data set and the time.
+        run_name: name of the run; default the name typed on the Prefect page, else the data set and the time.
         force: stages that are computed even if their result is at hand.
         until: stop after this stage, without a report.
     """
@@ -93,7 +94,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
                 models["teacher"],
                 graphs,
                 found,
-                _patient(config, ready.start),
+                patient(config, ready.start),
                 config.spectral,
                 ready.start.before if ready.start else None,
                 return_state=True,
@@ -126,7 +127,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
     return report(context, asked, done, ready.start)
 
 
-def _patient(config: RunConfig, start: Start | None) -> DistillConfig:
+def patient(config: RunConfig, start: Start | None) -> DistillConfig:
     """How the student is trained: from an earlier one it has less to find, so it is looked at more often and stops sooner."""
     if start is None or start.before is None:
         return config.distill

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
 from freqd.config import EvaluateConfig, SpectralConfig
@@ -22,6 +21,7 @@ from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
 from freqd.store import ArtifactRef, Facts
 from tasks.context import RunContext
+from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 METRIC = "ndcg_at_10"
@@ -52,19 +52,20 @@ def evaluate(
         facts = compare(reports, config, rng)
         facts["models"] = {name: describe(model) for name, model in trained.items()}
         latency = {name: scoring_latency(model.features) for name, model in trained.items()}
-        both, found = store.open(graphs, Graphs), store.open(spectrum, Spectrum)
+        both, bands = store.open(graphs, Graphs), store.open(spectrum, Spectrum)
         students = {name: model for name, model in trained.items() if name != "teacher"}
-        facts["mastery"] = mastery(trained["teacher"], students, both, found, spectral)
+        facts["mastery"] = mastery(trained["teacher"], students, both, bands, spectral)
         rows = [
             {"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()
         ]
-        create_table_artifact(rows, key="evaluation", description=f"Test part, protocol {config.protocol}")
+        table = Shown(key="evaluation", content=rows, description=f"Test part, protocol {config.protocol}")
         metrics: dict[str, float | int | None] = {
             f"{name}_{metric}": value for name, report in reports.items() for metric, value in report.metrics.items()
         }
         metrics["gap_closed"] = facts["gap_closed"]["value"]
         numbers = ", ".join(f"{name} {report.metrics[METRIC]:.4f}" for name, report in reports.items())
-        return Result({**reports, "facts": Facts(facts, {"latency": latency})}, f"test NDCG@10: {numbers}", metrics)
+        found = Facts(facts, {"latency": latency})
+        return Result({**reports, "facts": found}, f"test NDCG@10: {numbers}", metrics, shown=[table])
 
     return run_stage(
         context,

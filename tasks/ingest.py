@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
 from freqd import data
@@ -13,6 +12,7 @@ from freqd.config import DataConfig
 from freqd.data.source import name_of
 from freqd.data.types import PARTS
 from tasks.context import RunContext
+from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 
@@ -27,9 +27,9 @@ def ingest(context: RunContext, config: DataConfig) -> State[Any]:
         split = data.ingest(config, seed=context.seed, registry=registry, progress=tools.progress, **places)
         info = split.info
         dropped = [row for row in info["dropped"] if row["rows"]]
-        create_table_artifact(
-            dropped or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
+        quality = Shown(
             key="data-quality",
+            content=dropped or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
             description=f"{info['name']}: {info['rows_read']:,} rows read; what was dropped and why",
         )
         parts = {name: len(split.part(name)) for name in PARTS}
@@ -40,7 +40,7 @@ def ingest(context: RunContext, config: DataConfig) -> State[Any]:
         metrics = {f"rows_{name}": rows for name, rows in parts.items()}
         metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info["rows_read"]}
         metrics["rows_dropped"] = sum(row["rows"] for row in dropped)
-        return Result({"split": split}, headline, metrics)
+        return Result({"split": split}, headline, metrics, shown=[quality])
 
     return run_stage(
         context,

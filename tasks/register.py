@@ -15,7 +15,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
 import freqd
@@ -34,6 +33,7 @@ from freqd.store import ArtifactRef, Facts, Store
 from tasks import recommender_model, registry, tracking
 from tasks.context import RunContext
 from tasks.evaluate import METRIC
+from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 UNKNOWN_ITEM_SCORE = -1e9
@@ -95,9 +95,10 @@ def register(
         for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
             tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
         headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
-        create_table_artifact([_shown(check) for check in verdict.checks], key="gate", description=headline)
+        gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
         result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
-        return Result({"registration": Facts(result)}, headline, {"promoted": int(verdict.promoted)})
+        promoted = {"promoted": int(verdict.promoted)}
+        return Result({"registration": Facts(result)}, headline, promoted, shown=[gate])
 
     def confirm(refs: Any) -> bool:
         entry = store.open(refs["registration"], Facts).values

@@ -56,7 +56,7 @@ def find_start(context: RunContext, config: RunConfig, split: ArtifactRef) -> St
         start = Start(asked=asked, before=run_named(workspace, asked))
     if start.before is not None:
         check_models(workspace.store, start.before, config)
-        start = _checked(workspace.store, start, split)
+        start = fitting(workspace.store, start, split, required=asked != CHAMPION and config.start.required)
     _tell(start)
     return start
 
@@ -90,19 +90,24 @@ def _of_tags(store: Store, model: str, version: str, tags: Mapping[str, str], pr
     return before_of(store, digests, run=tags.get(f"{prefix}run", ""), version=version)
 
 
-def _checked(store: Store, start: Start, split: ArtifactRef) -> Start:
-    """The start, if its models may go into a model of ``split``."""
+def fitting(store: Store, start: Start, split: ArtifactRef, *, required: bool) -> Start:
+    """The start, if its models may go into a model of ``split``; else one from nothing that says why.
+
+    Raises:
+        InputError: they may not, and they are required.
+    """
     assert start.before is not None
     if start.before.split.digest == split.digest:
         return start
     problem = unfit(store.open(start.before.split, Split), store.open(split, Split))
     if not problem:
         return start
-    if start.asked == CHAMPION:
-        return Start(asked=CHAMPION, why=f"the champion's run {start.before.run} cannot be started from: {problem}")
+    if not required:
+        which = "the champion's run" if start.asked == CHAMPION else "run"
+        return Start(asked=start.asked, why=f"{which} {start.before.run} cannot be started from: {problem}")
     raise InputError(
         f"run {start.before.run} cannot be started from: {problem}",
-        "start from a run on an earlier state of the same data, cut by time, or set start.run=none",
+        "start from a run on an earlier state of the same data, cut by time, or set start.run=none or start.required=false",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 
 import freqd
 from freqd import provenance
@@ -66,6 +66,8 @@ def report(
     for name in SHOWN_IN_PREFECT:
         if name in images:
             create_image_artifact(html.data_uri(images[name]), key=name.replace("_", "-"), description=summary["run"])
+    if address := tracking.page(context.mlflow_experiment_id, context.mlflow_run_id):
+        create_link_artifact(address, "MLflow run", key="mlflow-run", description=summary["run"])
     get_run_logger().info("report: %s", context.folder / "report.html")
     return summary
 

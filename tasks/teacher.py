@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 
 from freqd.config import StartConfig, TeacherConfig
@@ -16,6 +15,7 @@ from freqd.models.teacher import START, source_digest, train_teacher
 from freqd.store import ArtifactRef
 from tasks.before import Before
 from tasks.context import RunContext
+from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 
@@ -48,8 +48,7 @@ def teacher(
             progress=tools.progress,
         )
         trials = model.info.get("trials") or []
-        if trials:
-            create_table_artifact(trials, key="teacher-search", description="Teachers tried, judged on validation")
+        search = Shown(key="teacher-search", content=trials, description="Teachers tried, judged on validation")
         ndcg = model.info["valid_ndcg_at_10"]
         headline = f"{config.kind} with {model.features.dim} numbers: validation NDCG@10 {ndcg:.4f}"
         if carried is not None:
@@ -57,7 +56,7 @@ def teacher(
         elif len(trials) > 1:
             headline += f" (best of {len(trials)})"
         metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.features.n_parameters}
-        return Result({"teacher": model}, headline, metrics, model.history)
+        return Result({"teacher": model}, headline, metrics, model.history, [search] if trials else [])
 
     return run_stage(
         context,

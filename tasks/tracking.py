@@ -111,6 +111,15 @@ def log_data(run_id: str, *, name: str, digest: str, source: str, profile: str, 
     client().log_inputs(run_id, [DatasetInput(entry, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
 
+def page(experiment_id: str, run_id: str) -> str | None:
+    """Where a browser finds a run; None where MLflow is a file and not a server."""
+    address = client().tracking_uri
+    if not address.startswith(("http://", "https://")):
+        return None
+    open_address = re.sub(r"://[^/@\s]*@", "://", address).rstrip("/")  # without a password that it may hold
+    return f"{open_address}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def log_file(run_id: str, path: Path, folder: str | None = None) -> None:
     """Keep a file with a run."""
     client().log_artifact(run_id, str(path), folder)

@@ -19,7 +19,8 @@ class Workspace:
     """Everything that freqd writes lies below ``root``, an absolute path.
 
     Layout: ``store/`` artifacts and checkpoints, ``runs/NAME/`` summary, report and settings of each run,
-    ``comparisons/NAME/`` and ``tuned/NAME/`` those of `freqd compare` and `freqd tune`, ``drift/MODEL/`` drift checks,
+    ``comparisons/NAME/``, ``tuned/NAME/`` and ``cadences/NAME/`` those of `freqd compare`, `freqd tune` and `freqd cadence`,
+    ``drift/MODEL/`` drift checks,
     ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores,
     ``salt`` of the users' pseudonyms.
     """

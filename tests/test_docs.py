@@ -19,7 +19,7 @@ SMALL = [
     "--set", "teacher.factors=8", "--set", "teacher.regularization=10.0", "--set", "teacher.alpha=10.0", "--set", "teacher.iterations=2",
     "--set", "distill.dim=2", "--set", "distill.epochs=1", "--set", "distill.scratch_epochs=1", "--set", "distill.scratch_weight_decay=1e-3",
 ]  # fmt: skip
-PAGES = ["README.md", "docs/guide.md", "docs/comparing.md"]
+PAGES = ["README.md", "docs/guide.md", "docs/comparing.md", "docs/retraining.md"]
 
 
 def commands(page: str) -> list[list[str]]:
@@ -41,7 +41,7 @@ def test_the_commands_of_a_page_work(page: str, tmp_path: Path, planted: Callabl
     assert found, f"{page} shows no command"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     for words in found:
-        small = SMALL if words[1] in ("run", "compare", "tune") else []
+        small = SMALL if words[1] in ("run", "backfill", "cadence", "compare", "tune") else []
         done = subprocess.run(
             [Path(sys.executable).parent / "freqd", *words[1:], *small],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,

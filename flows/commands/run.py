@@ -16,6 +16,7 @@ from flows.commands.common import (
     Train,
     Valid,
     Workdir,
+    check_name,
     console,
     find_run,
     read_settings,
@@ -48,6 +49,7 @@ def run(
     A run that was killed goes on where it stopped when the same command is given again.
     """
     settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
+    check_name(name)
     result = start(settings, workdir, run_name=name)
     if summary is not None:
         from freqd.store import storage_error, write_atomic

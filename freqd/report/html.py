@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from freqd.report import cadence, spectrum_words, start_words, tables, words
 from freqd.report import numbers as fmt
-from freqd.report import spectrum_words, start_words, tables, words
 from freqd.report.access import Summary, dig, number, text, texts
 from freqd.report.captions import Caption, captions
 from freqd.report.figures import all_figures
@@ -146,8 +146,24 @@ def _ticks(value: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+def cadence_page(result: Summary, png: bytes) -> str:
+    """The page of `freqd cadence` as HTML text; ``png`` is its figure."""
+    return _template("cadence.html.j2").render(
+        title=f"freqd: {text(result, 'name')}",
+        created=text(result, "created")[:16].replace("T", " "),
+        version=text(result, "freqd"),
+        data_name=text(result, "data", "name"),
+        verdict=cadence.verdict(result),
+        advice=cadence.advice(result),
+        facts=cadence.facts(result),
+        figure=_figure(png, cadence.caption(result)),
+        tables=cadence.tables(result),
+        notes=cadence.notes(result),
+    )
+
+
+@lru_cache(maxsize=2)
+def _template(name: str = "template.html.j2") -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -158,4 +174,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["ticks"] = _ticks
-    return environment.get_template("template.html.j2")
+    return environment.get_template(name)

@@ -116,6 +116,26 @@ def test_prefect_shows_every_stage_and_its_artifacts(first: dict[str, Any]) -> N
     assert {"table", "markdown", "image"} <= kinds
 
 
+def shown(summary: dict[str, Any]) -> dict[str, Any]:
+    """What the page of the run's flow run shows, by key, the progress of stages aside."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[summary["prefect"]["flow_run_id"]]))
+    with get_client(sync_client=True) as client:
+        return {a.key: a for a in client.read_artifacts(artifact_filter=mine) if a.type != "progress"}
+
+
+def test_a_cached_run_shows_on_its_page_what_the_first_one_showed(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    before, again = shown(first), shown(rerun(source, workdir, run_name="page"))
+    assert set(again) == set(before) >= {"data-quality", "teacher-search", "spectrum", "evaluation", "gate", "result"}
+    for key in ("data-quality", "teacher-search", "spectrum", "evaluation", "gate"):
+        assert again[key].data == before[key].data
+        assert again[key].description == f"{before[key].description} (from the cache, made by run first)"
+
+
 def test_an_identical_run_is_all_cached_and_registers_nothing_new(
     first: dict[str, Any], source: Path, workdir: Path
 ) -> None:

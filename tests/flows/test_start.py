@@ -151,6 +151,12 @@ def test_a_champion_that_knows_the_answers_is_not_started_from(
     assert "has seen" in other["start"]["why"]
     with pytest.raises(InputError, match="has seen"):
         pipeline(config(source, "start.run=warm", "data.split=random"), workdir=str(workdir), run_name="refused")
+    waived = pipeline(
+        config(source, "start.run=warm", "start.required=false", "data.split=random", "registry.enabled=false"),
+        workdir=str(workdir), run_name="waived",
+    )  # fmt: skip
+    assert waived["start"]["run"] is None
+    assert "run warm cannot be started from: it has seen" in waived["start"]["why"]
 
 
 @pytest.mark.parametrize(

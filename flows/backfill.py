@@ -1,0 +1,101 @@
+"""The main job as of each date of a range, one run a date, earliest first."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from prefect import flow
+from pydantic import Field
+
+from flows.naming import as_folder
+from flows.pipeline import pipeline
+from freqd.config import RunConfig
+from freqd.data.source import name_of
+from freqd.errors import InputError
+from tasks.backfill import finished, present, record
+from tasks.before import NONE
+from tasks.progress import console
+from tasks.stage import user_error
+from tasks.workspace import Workspace
+
+DEFAULTS = RunConfig()
+
+
+@flow(name="freqd-backfill")
+def backfill(
+    first: date,
+    last: date,
+    every_days: Annotated[int, Field(ge=1)] = 7,
+    registered: bool = False,
+    config: RunConfig = DEFAULTS,
+    workdir: str | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Run the main job with ``data.as_of`` set to each date; returns what came of each.
+
+    No run sees an interaction that is later than its date. A date whose run has finished with these settings is passed
+    over, so a range that was stopped goes on where it was. If the settings start from another run, the first date does,
+    and each later one from the run of the date before it, as far as that fits.
+
+    Args:
+        first: the first date.
+        last: no date is later than this one.
+        every_days: days from one date to the next.
+        registered: whether the students are registered and go through the gate, one after the other.
+        config: all other settings.
+        workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
+        name: runs are called NAME-DATE; default the data set.
+
+    Raises:
+        InputError: the data as of a date cannot be used; runs of earlier dates stay.
+    """
+    workspace = Workspace.locate(workdir)
+    workspace.prepare()
+    label = as_folder(name or name_of(config.data))
+    days = dates(first, last, every_days)
+    records: list[dict[str, Any]] = []
+    before: str | None = None
+    for number, day in enumerate(days, start=1):
+        settings = settings_of(config, day, before, registered=registered)
+        before = f"{label}-{day}"
+        console.print(f"as of {day} ({number} of {len(days)})", markup=False)
+        summary = finished(workspace, before, settings)
+        passed_over = summary is not None
+        if summary is None:
+            try:
+                summary = pipeline(settings, workdir=str(workspace.root), run_name=before)
+            except Exception as error:
+                mine = user_error(error)
+                if mine is None:
+                    raise
+                raise InputError(f"as of {day}: {mine.problem}", mine.remedy) from error
+        records.append(record(summary, day, passed_over=passed_over))
+    result: dict[str, Any] = {"name": label, "workdir": str(workspace.root), "runs": records}
+    present(result)
+    return result
+
+
+def dates(first: date, last: date, every_days: int) -> tuple[date, ...]:
+    """``first`` and every so many days after it, none later than ``last``."""
+    return tuple(first + timedelta(days=n) for n in range(0, (last - first).days + 1, every_days))
+
+
+def settings_of(config: RunConfig, day: date, before: str | None, *, registered: bool) -> RunConfig:
+    """The settings of one date's run.
+
+    Args:
+        config: those of all dates.
+        day: the date.
+        before: name of the run of the date before it, None for the first.
+        registered: whether the student is registered.
+    """
+    start = config.start
+    if before is not None and start.run != NONE:
+        start = start.model_copy(update={"run": before, "required": False})
+    changes: dict[str, Any] = {
+        "data": config.data.model_copy(update={"as_of": day}),
+        "registry": config.registry.model_copy(update={"enabled": registered}),
+        "start": start,
+    }
+    return config.model_copy(update=changes)

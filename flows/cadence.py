@@ -1,0 +1,139 @@
+"""How fast a model ages: models made as of several dates, each judged on every later window."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas import State
+
+from flows.naming import new_name
+from flows.opening import open_run, prepare
+from flows.pipeline import patient
+from freqd.budget import within_budget
+from freqd.cadence import Window, check_settings
+from freqd.cadence.recommend import FULL, REDISTILLED, Kind
+from freqd.config import RunConfig
+from freqd.store import ArtifactRef
+from tasks import tracking
+from tasks.before import Before
+from tasks.cadence import Model, Verdict, judge, tabulate, timeline, windows_of
+from tasks.context import RunContext, StageOutcome
+from tasks.distill import distill
+from tasks.spectrum import spectrum
+from tasks.start import Start, fitting
+from tasks.workspace import Workspace
+
+DEFAULTS = RunConfig()
+
+
+@flow(name="cadence", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "cadence"))
+def cadence(config: RunConfig = DEFAULTS, workdir: str | None = None, name: str | None = None) -> dict[str, Any]:
+    """Before each window a full model and one re-distilled from the window before; all on what came later.
+
+    Every training is a run's own stage, so what a run or a backfill as of that day has computed is not computed again.
+
+    Args:
+        config: all settings; ``cadence`` cuts the windows.
+        workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
+        name: name of the result; default the data set and the time.
+
+    Raises:
+        InputError: the data have no times, are too short, or are to be split in another way.
+    """
+    check_settings(config)
+    workspace = Workspace.locate(workdir)
+    workspace.prepare()
+    params = tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"}))
+    tags = {"freqd.kind": "cadence"}
+    with open_run(workspace, name or f"cadence-{new_name(config.data)}", config, params=params, tags=tags) as context:
+        return _Cadence(context, within_budget(config)).measure()
+
+
+class _Cadence:
+    """One data set; what every stage cost is kept in the order of the stages."""
+
+    def __init__(self, context: RunContext, config: RunConfig) -> None:
+        self._context, self._config = context, config
+        self._stages: list[dict[str, Any]] = []
+
+    def measure(self) -> dict[str, Any]:
+        """The windows, then a window at a time: its models, and all full models so far on it."""
+        context, config = self._context, self._config
+        cut = self._run(timeline(context, config.data, config.cadence, return_state=True), "", None)
+        times, windows = cut.refs["timeline"], windows_of(context, cut.refs["windows"])
+        full: list[Model] = []
+        verdicts: list[Verdict] = []
+        before: Model | None = None
+        for number, window in enumerate(windows):
+            newest = self._train(number, window.as_of, None)
+            full.append(newest)
+            models = [*full]
+            if before is not None:
+                models.append(self._train(number, window.as_of, before))
+            verdicts += [self._judge(times, number, window, newest.split, model) for model in models]
+            before = models[-1]  # the chain of re-distillations, as in production
+        result: dict[str, Any] = tabulate(context, config, times, windows, tuple(verdicts), tuple(self._stages))
+        return result
+
+    def _train(self, number: int, as_of: date, before: Model | None) -> Model:
+        """The student as of a day, from nothing or from an earlier model."""
+        context, config = self._context, self._config
+        kind: Kind = FULL if before is None else REDISTILLED
+        seconds: dict[str, float] = {}
+
+        def run(state: State[Any]) -> StageOutcome:
+            outcome = self._run(state, kind, as_of)
+            seconds[outcome.name] = outcome.seconds
+            return outcome
+
+        def begin(split: ArtifactRef) -> Start | None:
+            if before is None:
+                return None
+            refs = {"split": before.split, "teacher": before.teacher, "student": before.student}
+            asked = Start(asked=kind, before=Before(run=f"{before.kind} as of {before.as_of}", **refs))
+            return fitting(context.workspace.store, asked, split, required=False)
+
+        data = config.data.model_copy(update={"as_of": as_of})
+        ready = prepare(context, config, data, run, begin)
+        found = run(spectrum(context, ready.split, ready.graphs, ready.teacher, config.spectral, return_state=True))
+        taught = run(
+            distill(
+                context,
+                ready.split,
+                ready.teacher,
+                ready.graphs,
+                found.refs["spectrum"],
+                patient(config, ready.start),
+                config.spectral,
+                ready.start.before if ready.start else None,
+                return_state=True,
+            )
+        )
+        return Model(
+            window=number,
+            as_of=as_of,
+            kind=kind,
+            split=ready.split,
+            teacher=ready.teacher,
+            student=taught.refs["student"],
+            seconds=seconds,
+            why=ready.start.why if ready.start else "",
+        )
+
+    def _judge(self, times: ArtifactRef, number: int, window: Window, newest: ArtifactRef, model: Model) -> Verdict:
+        state = judge(self._context, times, window, newest, model, self._config.evaluate, return_state=True)
+        outcome = self._run(state, model.kind, model.as_of, f" on {window.first}")
+        return Verdict(model=model, window=number, outcome=outcome)
+
+    def _run(self, state: State[Any], kind: str, as_of: date | None, where: str = "") -> StageOutcome:
+        outcome = state.result()
+        assert isinstance(outcome, StageOutcome)
+        if as_of is not None:
+            tracking.client().update_run(outcome.mlflow_run_id, name=f"{outcome.name} {kind} as of {as_of}{where}")
+            tracking.log(outcome.mlflow_run_id, tags={"as_of": str(as_of), "kind": kind})
+        entry = {"stage": outcome.name, "kind": kind, "as_of": None if as_of is None else str(as_of)}
+        costs = {"cached": outcome.cached, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}
+        self._stages.append({**entry, **costs, "digest": outcome.digest})
+        return outcome

@@ -1,0 +1,130 @@
+"""A model on a window that came after it, as it would be served then.
+
+What a model does not know counts against it as it would in production: a user who came after it gets what was most
+popular when it was made, and an item that came after it is never recommended. What nobody could have known when the
+window began counts against no model: users and items that the newest model, made right before the window, does not know
+are left out, as in the test part of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from freqd.cadence.timeline import Timeline, Window
+from freqd.config import EvaluateConfig
+from freqd.data.rows import Rows
+from freqd.data.types import PARTS, Interactions, Split
+from freqd.evaluate import Report, evaluate
+from freqd.features import FeatureTable
+from freqd.progress import Progress, silent
+
+UNKNOWN_SCORE = -1e9
+"""Of an item that the model does not know, so that it is never recommended."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model on a window.
+
+    Attributes:
+        report: of the users that the newest model knows; None if none of them did anything that can be judged.
+        counts: ``pairs`` new (user, item) pairs in the window; ``unknown_user_pairs`` and ``unknown_item_pairs`` those of
+            users and with items that the model does not know; ``users``, ``items`` how many different ones are in the
+            window, ``unknown_users``, ``unknown_items`` of them the model does not know; ``judged_users``,
+            ``judged_pairs`` what the report is over, ``judged_known_users`` those of them that the model knows.
+    """
+
+    report: Report | None
+    counts: dict[str, int]
+
+
+def judge_window(
+    timeline: Timeline,
+    window: Window,
+    newest: Split,
+    own: Split,
+    features: FeatureTable,
+    config: EvaluateConfig,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Judged:
+    """Rank for the users of the window as a model made earlier would, with what they had by then masked.
+
+    Protocol ``standard``: full ranking, mean over the users with a target. Masked is what a user had when the window
+    began, whether or not the model had seen it, so that all models of a window are asked the same.
+
+    Args:
+        timeline: all interactions.
+        window: whose pairs are the targets.
+        newest: the split of the model made right before the window; the report's users are its rows.
+        own: the split that the judged model was made of.
+        features: the judged model.
+        config: cut-offs.
+        threads: as in ``evaluate``.
+        progress: as in ``evaluate``.
+    """
+    begin, end = window.seconds
+    found, time = timeline.interactions, timeline.time
+    user = Rows.of(newest.user_ids, timeline.user_ids).source[found.user]
+    item = Rows.of(newest.item_ids, timeline.item_ids).source[found.item]
+    could_be_known = (user >= 0) & (item >= 0)
+    within = (time >= begin) & (time < end)
+    known_user = Rows.of(own.user_ids, timeline.user_ids).known
+    known_item = Rows.of(own.item_ids, timeline.item_ids).known
+    asked = within & could_be_known
+
+    users, items = found.user[within], found.item[within]
+    counts = {
+        "pairs": int(within.sum()),
+        "unknown_user_pairs": int((~known_user[users]).sum()),
+        "unknown_item_pairs": int((~known_item[items]).sum()),
+        "users": len(np.unique(users)),
+        "items": len(np.unique(items)),
+        "unknown_users": int((~known_user[np.unique(users)]).sum()),
+        "unknown_items": int((~known_item[np.unique(items)]).sum()),
+        "judged_users": len(np.unique(found.user[asked])),
+        "judged_known_users": len(np.unique(found.user[asked & known_user[found.user]])),
+        "judged_pairs": int(asked.sum()),
+    }
+    if not asked.any():
+        return Judged(None, counts)
+
+    def part(rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Interactions:
+        both = (user[rows].astype(np.int32), item[rows].astype(np.int32))
+        return Interactions(*both, newest.n_users, newest.n_items, time[rows])
+
+    nothing = np.zeros(len(time), np.bool_)
+    split = Split(part(could_be_known & (time < begin)), part(nothing), part(asked), newest.user_ids, newest.item_ids)
+    users_then, items_then = Rows.of(own.user_ids, newest.user_ids), Rows.of(own.item_ids, newest.item_ids)
+    placed = place(features, popularity(own), users_then, items_then)
+    standard = config.model_copy(update={"protocol": "standard"})
+    return Judged(evaluate(placed, split, standard, threads=threads, progress=progress), counts)
+
+
+def popularity(split: Split) -> npt.NDArray[np.float32]:
+    """(n_items, 1): how many users had each item, all parts together, as a served model counts it."""
+    met = np.concatenate([split.part(name).item for name in PARTS])
+    return np.bincount(met, minlength=split.n_items).astype(np.float32)[:, None]
+
+
+def place(features: FeatureTable, popular: npt.NDArray[np.float32], users: Rows, items: Rows) -> FeatureTable:
+    """A model's features (n_before, d) in the rows of another split, (n, d + 2).
+
+    One more column gives users that the model does not know, and only them, an item's popularity as its score; the last one
+    gives every item that it does not know ``UNKNOWN_SCORE``.
+
+    Args:
+        features: the model.
+        popular: (n_items before, 1) what unknown users get.
+        users, items: from the model's rows to the others.
+    """
+    stranger = (~users.known).astype(np.float32)[:, None]
+    unknown = np.where(items.known, 0.0, UNKNOWN_SCORE).astype(np.float32)[:, None]
+    return FeatureTable(
+        np.hstack([users.move(features.users), stranger, np.ones_like(stranger)]),
+        np.hstack([items.move(features.items), items.move(popular), unknown]),
+    )

@@ -1,0 +1,310 @@
+"""How fast a model ages and how often to retrain, for readers: words, tables, CSV and a figure."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from freqd.report import numbers as fmt
+from freqd.report import text
+from freqd.report.access import Summary, dig, number, rows
+from freqd.report.access import text as text_of
+from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
+from freqd.report.captions import Caption
+from freqd.report.palette import INK, STUDENT, SVD, TEACHER
+from freqd.report.tables import Table
+from freqd.report.words import Verdict
+
+KINDS = {"full": "full run", "re-distilled": "re-distillation"}
+UNKNOWN = {
+    "unknown_users": "unknown users",
+    "unknown_items": "unknown items",
+}
+FIELDS = (
+    "as_of", "kind", "first", "last", "age", "ndcg_at_10", "recall_at_10", "judged_users", "judged_known_users", "judged_pairs", "users", "items",
+    "pairs", "unknown_users", "unknown_items", "unknown_user_pairs", "unknown_item_pairs", "seconds",
+)  # fmt: skip
+"""Columns of the CSV file."""
+
+
+def verdict(result: Summary) -> Verdict:
+    """The recommendation in two breaths."""
+    every, decayed = number(result, "advice", "every_days"), number(result, "advice", "decayed_at")
+    way = {"full": "a full run", "re-distilled": "re-distillation"}[text_of(result, "advice", "kind")]
+    if every is None:
+        return Verdict(
+            "How fast it ages cannot be told",
+            "No user of a later window was known by then, so there was nothing to judge.",
+            "neutral",
+        )
+    if decayed is None:
+        return Verdict(
+            "No decay measurable",
+            f"A model {fmt.count(every - _period(result))} days old, the oldest that could be judged, loses nothing beyond chance against a "
+            f"fresh one. These data give no reason to retrain more often than every {fmt.count(every)} days; by {way}.",
+            "good",
+        )
+    often = "at least " if decayed == 1 else ""
+    return Verdict(
+        f"Retrain {often}every {fmt.count(every)} days",
+        f"At an age of {fmt.count(every)} days a model loses {fmt.metric(_loss(result, decayed))} NDCG@10 against a fresh one, which is beyond "
+        f"chance; younger ones do not. Retrain by {way}."
+        if decayed > 1
+        else f"Already {fmt.count(every)} days old, the youngest that was judged, a model loses {fmt.metric(_loss(result, decayed))} NDCG@10 against "
+        f"a fresh one, which is beyond chance. Retrain by {way}.",
+        "mixed",
+    )
+
+
+def advice(result: Summary) -> list[str]:
+    """The recommendation and what it rests on, in sentences."""
+    said = verdict(result)
+    lines = [f"{said.title}. {said.sentence}"]
+    level = fmt.percent(number(result, "confidence"))
+    undetected = number(result, "advice", "undetected")
+    if undetected is not None:
+        lines.append(
+            f"That is no proof that nothing decays: a loss of up to {fmt.metric(undetected)} NDCG@10 is within the {level} intervals."
+        )
+    lines.append(_ways(result))
+    youngest, oldest = rows(result, "ages")[0], rows(result, "ages")[-1]
+    lines.append(
+        f"To a model {text_of(oldest, 'days')} days old {fmt.percent(number(oldest, 'unknown_users'))} of a window's users and "
+        f"{fmt.percent(number(oldest, 'unknown_items'))} of its items are unknown; to a fresh one "
+        f"{fmt.percent(number(youngest, 'unknown_users'))} and {fmt.percent(number(youngest, 'unknown_items'))}. What a fresh model does not "
+        "know either is in no loss here."
+    )
+    return [line for line in lines if line]
+
+
+def _ways(result: Summary) -> str:
+    """Full run against re-distillation."""
+    loss, again = dig(result, "redistilled", "loss"), number(result, "seconds", "re-distilled")
+    full, why = number(result, "seconds", "full"), text_of(result, "advice", "why")
+    if loss is None or again is None or full is None:
+        return "Re-distillation could not be judged."
+    found = (
+        f"A full run takes {fmt.duration(full)}, re-distillation {fmt.duration(again)}; the full model is "
+        f"{fmt.signed(number(loss, 'mean'))} NDCG@10 ({fmt.signed(number(loss, 'low'))} to {fmt.signed(number(loss, 'high'))}) "
+        "against the re-distilled one on the window right after"
+    )
+    end = {
+        "": "so re-distillation will do",
+        "worse": "so re-distillation loses beyond chance, and a full run is worth its time",
+        "costlier": "so re-distillation saves nothing",
+    }[why]
+    return f"{found}, {end}."
+
+
+def tables(result: Summary) -> list[Table]:
+    """Loss by age; intervals of retraining with their costs; the models."""
+    return [by_age(result), by_interval(result), models(result)]
+
+
+def by_age(result: Summary) -> Table:
+    """One row an age."""
+    level = fmt.percent(number(result, "confidence"))
+    lines = []
+    for row in rows(result, "ages"):
+        loss, fresh = dig(row, "loss"), number(row, "fresh")
+        lost = number(loss, "mean")
+        lines.append(
+            [
+                text_of(row, "days"),
+                text_of(row, "windows"),
+                fmt.count(number(row, "users")),
+                fmt.metric(fresh),
+                fmt.metric(number(row, "aged")),
+                fmt.signed(lost),
+                fmt.MISSING
+                if loss is None
+                else f"{fmt.signed(number(loss, 'low'))} to {fmt.signed(number(loss, 'high'))}",
+                fmt.percent(lost / fresh if lost is not None and fresh else None, 1),
+                fmt.count(number(row, "of_known", "users")),
+                fmt.signed(number(row, "of_known", "loss", "mean")),
+                *(fmt.percent(number(row, name), 1) for name in UNKNOWN),
+            ]
+        )
+    header = [
+        "age in days", "windows", "users", "NDCG@10, fresh", "NDCG@10, aged", "loss", f"{level} interval", "loss, share",
+        "users it knows", "their loss", *UNKNOWN.values(),
+    ]  # fmt: skip
+    return Table("Quality by age", header, lines, frozenset(range(len(header))))
+
+
+def by_interval(result: Summary) -> Table:
+    """One row an interval between two retrainings; the recommended one is strong."""
+    every = number(result, "advice", "every_days")
+    ages = rows(result, "ages")
+    lines = [
+        [
+            text_of(row, "every_days"),
+            fmt.signed(number(row, "mean_loss")),
+            *(fmt.duration(number(row, "seconds_a_year", kind)) for kind in KINDS),
+        ]
+        for row in ages
+    ]
+    header = ["retrained every, days", "mean loss", *(f"a year of {way}s" for way in KINDS.values())]
+    strong = next((i for i, row in enumerate(ages) if number(row, "every_days") == every), None)
+    return Table("What retraining that often costs", header, lines, frozenset(range(4)), strong=strong)
+
+
+def models(result: Summary) -> Table:
+    """One row a model: data, start, cost, and its quality on the window right after."""
+    after = {
+        (text_of(row, "as_of"), text_of(row, "kind")): row
+        for row in rows(result, "judged")
+        if number(row, "age") == 0.0
+    }
+    lines = []
+    for row in rows(result, "models"):
+        on = after.get((text_of(row, "as_of"), text_of(row, "kind")), {})
+        lines.append(
+            [
+                text_of(row, "as_of"),
+                KINDS[text_of(row, "kind")],
+                fmt.count(number(row, "users")),
+                fmt.count(number(row, "items")),
+                text_of(row, "teacher_start") or "nothing",
+                text_of(row, "student_start") or "SVD of the teacher",
+                fmt.duration(number(row, "seconds", "all")),
+                fmt.metric(number(on, "ndcg_at_10")),
+                fmt.count(number(on, "judged_users")),
+            ]
+        )
+    header = ["as of", "made by", "users", "items", "teacher from", "student from", "seconds", "NDCG@10, next window", "users judged"]  # fmt: skip
+    return Table("The models", header, lines, frozenset({2, 3, 6, 7, 8}))
+
+
+def facts(result: Summary) -> str:
+    """Data and windows in a sentence."""
+    counts = ", ".join(
+        f"{fmt.count(number(result, 'data', what))} {what}" for what in ("users", "items", "interactions")
+    )
+    windows = rows(result, "windows")
+    return (
+        f"{text_of(result, 'data', 'name')}: {counts}, {text_of(result, 'data', 'first')} to {text_of(result, 'data', 'last')}; "
+        f"{len(windows)} windows of {fmt.count(_period(result))} days from {text_of(windows[0], 'first')} on."
+    )
+
+
+def notes(result: Summary) -> list[str]:
+    """What the numbers mean."""
+    margin, level = number(result, "margin"), fmt.percent(number(result, "confidence"))
+    return [
+        "A model is made as of the day before a window, exactly as a run as of that day makes it, and judged on that window and all "
+        "later ones as it would be served then: full ranking, what a user had when the window began masked, the most popular items for a user "
+        "it does not know, never an item it does not know. Fresh is the full model made right before the same window. The mean is over the "
+        "users that the fresh model knows and that met something new it could know; the columns after that are of those among them whom the "
+        "aged model knows too: what is lost there is lost because tastes and items moved on, the rest because it does not know its users.",
+        f"The rule is the gate's: a model has decayed at an age at which a fresh one would be promoted in its place, that is, where the "
+        f"lower end of the {level} interval of the loss is above registry.margin ({fmt.plain(margin)}). The recommended interval is the "
+        "first such age. Ages are tested one by one, without a correction for their number.",
+        "Every user counts once, by the mean over the windows; the interval is a bootstrap over users. An age is seen in as many windows as "
+        "the table says, and different ages in different windows, so compare aged with fresh rather than ages with each other.",
+        "Unknown users and items are of all that occur in the window; who has too few interactions to be in a run is unknown to it.",
+        "Seconds are those of data, graphs, teacher, spectrum and distillation on this machine when they were computed, without evaluation "
+        "and baselines. Re-distillations follow one another, each from the one before.",
+    ]
+
+
+def plain(result: Summary) -> str:
+    """Tables for a terminal, with the recommendation below."""
+    parts = [facts(result), *(f"{table.caption}\n\n{text.plain(table)}" for table in tables(result)), *advice(result)]
+    whole = "\n\n".join(parts).replace(fmt.NBSP, " ")
+    return "".join(c for c in whole if c == "\n" or c.isprintable())
+
+
+def markdown(result: Summary, *, images: bool = True) -> str:
+    """Everything as GitHub-flavoured Markdown, with the figure beside the file if ``images``."""
+    parts = [f"# {text.escape(text_of(result, 'name'))}", *(text.escape(line) for line in advice(result))]
+    parts.append(text.escape(facts(result)))
+    if images:
+        parts.append("![Quality against age, and costs](cadence.png)")
+    for table in tables(result):
+        parts += [f"## {text.escape(table.caption)}", text.pipes(table)]
+    return "\n\n".join([*parts, "## How to read it", *(text.escape(note) for note in notes(result))]) + "\n"
+
+
+def csv(result: Summary) -> str:
+    """One line a model and window in full precision, with what the model took."""
+    spent = {
+        (text_of(row, "as_of"), text_of(row, "kind")): number(row, "seconds", "all") for row in rows(result, "models")
+    }
+    out = io.StringIO()
+    writer = csv_format.DictWriter(out, FIELDS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows(result, "judged"):
+        writer.writerow({**row, "seconds": spent[text_of(row, "as_of"), text_of(row, "kind")]})
+    return out.getvalue()
+
+
+def caption(result: Summary) -> Caption:
+    """The line below the figure, and its numbers for who cannot see it."""
+    told = ", ".join(
+        f"{text_of(row, 'days')} days: {fmt.metric(number(row, 'aged'))} against {fmt.metric(number(row, 'fresh'))}"
+        for row in rows(result, "ages")
+        if dig(row, "loss") is not None
+    )
+    costs = ", ".join(f"{way} {fmt.duration(number(result, 'seconds', kind))}" for kind, way in KINDS.items())
+    level = fmt.percent(number(result, "confidence"))
+    return Caption(
+        f"Left: whiskers are the {level} interval of the loss; where one ends below the fresh model, the loss is beyond chance. "
+        "Middle: of a window's interactions, those of users and with items that a model of that age does not know.",
+        f"NDCG@10 of aged against fresh models, {told or 'none'}. Cost of a retraining: {costs}.",
+    )
+
+
+def figure(result: Summary) -> bytes:
+    """Quality against age, what is unknown by age, and the cost of both ways, as PNG bytes."""
+    drawn = sheet(3.1, width=1.9 * WIDTH)
+    drawn.subplots_adjust(left=0.075, right=0.985, top=0.88, bottom=0.17, wspace=0.32)
+    quality, unknown, costs = drawn.subplots(1, 3, width_ratios=(1.25, 1.0, 0.8))
+    ages = rows(result, "ages")
+    known = [row for row in ages if dig(row, "loss") is not None]
+    days = [number(row, "days") or 0.0 for row in known]
+    fresh, aged = ([number(row, name) or 0.0 for row in known] for name in ("fresh", "aged"))
+    quality.plot(days, fresh, TEACHER.marker, color=TEACHER.colour, linestyle=(0, (4, 2)), markersize=5, label="fresh")
+    quality.plot(days, aged, STUDENT.marker, color=STUDENT.colour, linestyle="-", markersize=6, label="aged")
+    for day, best, row in zip(days, fresh, known, strict=True):
+        ends = [best - (number(row, "loss", end) or 0.0) for end in ("low", "high")]
+        quality.plot([day, day], ends, color=STUDENT.colour, linewidth=2.2, alpha=0.45, solid_capstyle="round")
+    dress(quality, title="Quality against age", x="Age in days", y="NDCG@10")
+    legend(quality, loc="best")
+
+    for name, role, label in (("unknown_user_pairs", TEACHER, "users"), ("unknown_item_pairs", SVD, "items")):
+        shares = [number(row, name) for row in ages]
+        unknown.plot(
+            [number(row, "days") or 0.0 for row in ages],
+            [float("nan") if share is None else 100 * share for share in shares],
+            marker=role.marker, color=role.colour, linewidth=1.6, markersize=5, label=label,
+        )  # fmt: skip
+    unknown.set_ylim(bottom=0.0)
+    unknown.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    dress(unknown, title="Interactions of unknown", x="Age in days")
+    legend(unknown, loc="best")
+
+    spent = [number(result, "seconds", kind) for kind in KINDS]
+    top = max((value for value in spent if value is not None), default=1.0) or 1.0
+    for place, (value, role) in enumerate(zip(spent, (TEACHER, STUDENT), strict=True)):
+        costs.bar(place, value or 0.0, width=0.6, color=role.colour, zorder=2)
+        costs.text(
+            place, (value or 0.0) + 0.02 * top, fmt.duration(value), ha="center", va="bottom", fontsize=SMALL, color=INK
+        )
+    costs.set_ylim(0.0, 1.15 * top)
+    costs.set_xlim(-0.6, 1.6)
+    dress(costs, title="A retraining takes", y="Seconds")
+    costs.set_xticks(range(len(KINDS)), list(KINDS.values()))
+    costs.tick_params(axis="x", labelsize=FONT, labelcolor=INK)
+    return png(drawn)
+
+
+def _period(result: Summary) -> float:
+    return number(result, "period_days") or 0.0
+
+
+def _loss(result: Summary, age: float) -> float | None:
+    found: list[Mapping[str, Any]] = [row for row in rows(result, "ages") if number(row, "age") == age]
+    return number(found[0], "loss", "mean") if found else None
