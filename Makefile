@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .peers
 
-.PHONY: setup demo test test-slow lint bench wheels clean
+.PHONY: setup demo test test-slow lint bench bench-scale bench-gpu peers wheels clean
 
 setup: $(STAMP)
 

@@ -1,8 +1,8 @@
 """What all benchmarks share: settings, measuring, the machine's limits, and the table.
 
 Every figure is a ratio of two medians of the same run on the same cores. Works that are compared take turns, so that a
-slow minute of the machine meets all of them (not where a work is a whole process that takes minutes). CPU seconds stand beside wall seconds: where wall is much more
-than CPU divided by threads, somebody else was using the cores.
+slow minute of the machine meets all of them (not where a work is a whole process that takes minutes). CPU seconds stand
+beside wall seconds: where wall is much more than CPU divided by threads, somebody else was using the cores.
 """
 
 from __future__ import annotations

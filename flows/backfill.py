@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from prefect import flow
+from prefect import flow, runtime
 from pydantic import Field
 
-from flows.naming import as_folder
+from flows.naming import WITHOUT_TIME, as_folder
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.data.source import name_of
@@ -22,7 +22,7 @@ from tasks.workspace import Workspace
 DEFAULTS = RunConfig()
 
 
-@flow(name="freqd-backfill")
+@flow(name="freqd-backfill", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "backfill"))
 def backfill(
     first: date,
     last: date,
@@ -52,7 +52,7 @@ def backfill(
     """
     workspace = Workspace.locate(workdir)
     workspace.prepare()
-    label = as_folder(name or name_of(config.data))
+    label = as_folder(name or name_of(config.data), WITHOUT_TIME)
     days = dates(first, last, every_days)
     records: list[dict[str, Any]] = []
     before: str | None = None

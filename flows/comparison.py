@@ -15,7 +15,7 @@ from freqd.data.source import name_of
 from freqd.store import ArtifactRef
 from tasks import tracking
 from tasks.baselines import scratch, svd
-from tasks.compare import Contender, Subject, enter, judge, mastery, tabulate
+from tasks.compare import ALONE, Contender, Subject, enter, judge, mastery, tabulate
 from tasks.context import RunContext, StageOutcome
 from tasks.distill import distill
 from tasks.spectrum import spectrum
@@ -34,6 +34,7 @@ def comparison(
     config: RunConfig = DEFAULTS,
     workdir: str | None = None,
     name: str | None = None,
+    against: str = ALONE,
 ) -> dict[str, Any]:
     """Train each data set's teacher once and the students of all methods, sizes and seeds; returns the comparison.
 
@@ -48,6 +49,7 @@ def comparison(
         config: all other settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
         name: name of the comparison; default its data sets and the time.
+        against: the method that the others are tested against, one of ``methods``, scratch or svd.
     """
     workspace = Workspace.locate(workdir)
     workspace.prepare()
@@ -61,7 +63,7 @@ def comparison(
         stages: list[dict[str, Any]] = []
         which = tuple(range(config.seed, config.seed + seeds))
         subjects = tuple(_DataSet(context, config, source, stages).compare(methods, dims, which) for source in sources)
-        result: dict[str, Any] = tabulate(context, config, subjects, tuple(stages), which)
+        result: dict[str, Any] = tabulate(context, config, subjects, tuple(stages), which, against)
         return result
 
 

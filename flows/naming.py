@@ -19,12 +19,14 @@ from freqd.data.source import name_of
 
 WORDS: Any = lists
 LONGEST = 120
-"""Characters of a name; it is a folder's name too."""
+"""Bytes of a name; it is a folder's name too."""
+WITHOUT_TIME = 80
+"""Bytes of a name to which a date or a time is added."""
 
 
 def new_name(*data: DataConfig) -> str:
     """Data sets and local time, as a folder's name."""
-    return f"{'-'.join(map(name_of, data))[:80]}-{datetime.now():%Y%m%d-%H%M%S}"
+    return f"{as_folder('-'.join(map(name_of, data)), WITHOUT_TIME)}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def typed_name() -> str:
@@ -40,9 +42,12 @@ def is_generated(name: str) -> bool:
     return first in adjectives and second in nouns
 
 
-def as_folder(name: str) -> str:
-    """The name, with a hyphen for what a folder's name cannot have: separators, control characters, a dot in front."""
-    safe = re.sub(r"[/\\\x00-\x1f\x7f]", "-", name.strip())[:LONGEST]
+def as_folder(name: str, longest: int = LONGEST) -> str:
+    """The name, with a hyphen for what a folder's name cannot have: separators, control characters, a dot in front.
+
+    What is beyond ``longest`` bytes is cut off.
+    """
+    safe = re.sub(r"[/\\\x00-\x1f\x7f]", "-", name.strip()).encode()[:longest].decode(errors="ignore")
     return re.sub(r"^\.", "-", safe).strip() or "run"
 
 

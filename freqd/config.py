@@ -336,12 +336,12 @@ class StartConfig(Settings):
         min_length=1,
         description="none; champion: the run that the registered champion came from, from nothing if there is none yet; "
         "or the name of a run. An ALS teacher and the student go on from there; new users and items are filled in. "
-        "`freqd compare` and `freqd tune` always start from nothing.",
+        "`freqd compare`, `tune` and `cadence` take no notice of it.",
     )
     required: bool = Field(
         True,
-        description="Whether a run that was named must fit the data; if not, and it does not, the run starts from nothing "
-        "and says why, as it does with a champion that does not fit.",
+        description="true: a run that was named is refused where it does not fit the data; false: the new run then starts "
+        "from nothing and says why, as it does with a champion that does not fit.",
     )
     sweeps: int = Field(
         8,

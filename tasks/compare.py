@@ -41,8 +41,8 @@ from tasks.stage import Result, Tools, is_transient, run_stage
 PerUser = np.ndarray[Any, Any]
 
 SHOWN = (METRIC, "recall_at_10")
-REFERENCE = "scratch"
-"""What every method is tested against, and where the gap begins."""
+ALONE = "scratch"
+"""Where the gap begins, and what every method is tested against unless another one is named."""
 
 
 class Contender(BaseModel):
@@ -156,6 +156,7 @@ def tabulate(
     subjects: tuple[Subject, ...],
     stages: tuple[dict[str, Any], ...],
     seeds: tuple[int, ...],
+    against: str = ALONE,
 ) -> dict[str, Any]:
     """Compare the methods on every data set, write tables and figures, and hand both to MLflow and Prefect."""
     store = context.workspace.store
@@ -169,7 +170,8 @@ def tabulate(
         "confidence": config.evaluate.confidence,
         "bootstrap_samples": config.evaluate.bootstrap_samples,
         "seeds": list(seeds),
-        "data": [_subject(store, subject, config) for subject in subjects],
+        "against": against,
+        "data": [_subject(store, subject, config, against) for subject in subjects],
         "stages": list(stages),
         "mlflow": {
             "run_id": context.mlflow_run_id,
@@ -227,7 +229,7 @@ def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _subject(store: Store, subject: Subject, config: RunConfig) -> dict[str, Any]:
+def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> dict[str, Any]:
     split = store.open(subject.split, Split)
     spectrum = store.open(subject.spectrum, Spectrum)
     learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
@@ -250,7 +252,7 @@ def _subject(store: Store, subject: Subject, config: RunConfig) -> dict[str, Any
                 "dim": dim,
                 "rows": [
                     {**row, "mastery": learnt[f"{row['method']} {dim}"]}
-                    for row in _rows(store, [s for s in subject.students if s.dim == dim], teacher, config)
+                    for row in _rows(store, [s for s in subject.students if s.dim == dim], teacher, config, against)
                 ],
             }
             for dim in sizes
@@ -258,7 +260,9 @@ def _subject(store: Store, subject: Subject, config: RunConfig) -> dict[str, Any
     }
 
 
-def _rows(store: Store, students: Sequence[Contender], teacher: Report, config: RunConfig) -> list[dict[str, Any]]:
+def _rows(
+    store: Store, students: Sequence[Contender], teacher: Report, config: RunConfig, against: str
+) -> list[dict[str, Any]]:
     methods: dict[str, list[Contender]] = {}
     for student in students:
         methods.setdefault(student.method, []).append(student)
@@ -268,7 +272,7 @@ def _rows(store: Store, students: Sequence[Contender], teacher: Report, config: 
         )
         for method, runs in methods.items()
     }
-    compared = compare_methods(values, teacher.per_user[METRIC], config.evaluate, seed=config.seed)
+    compared = compare_methods(values, teacher.per_user[METRIC], config.evaluate, seed=config.seed, against=against)
     return [
         {**_measured(store, method, runs, config.evaluate.confidence), **compared[method]}
         for method, runs in methods.items()
@@ -276,32 +280,33 @@ def _rows(store: Store, students: Sequence[Contender], teacher: Report, config: 
 
 
 def compare_methods(
-    values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int
+    values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int, against: str = ALONE
 ) -> dict[str, dict[str, Any]]:
-    """Each method against the student trained alone: gap closed, and the paired test corrected for their number.
+    """How much of the gap each method closes, and its paired test against one of them, corrected for their number.
 
     Args:
         values: by method, among them ``scratch``: (n_users,) NDCG@10, means over the seeds.
         teacher: (n_users,) of the same users.
         config: resamples and level of the intervals.
         seed: of the resamples, the same ones for every method.
+        against: the method that the others are tested against.
     """
-    alone = values[REFERENCE]
     options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence}
     differences = {
-        method: asdict(paired_bootstrap(mine, alone, **options, rng=np.random.default_rng(seed)))
+        method: asdict(paired_bootstrap(mine, values[against], **options, rng=np.random.default_rng(seed)))
         for method, mine in values.items()
-        if method != REFERENCE
+        if method != against
     }
     corrected = holm({method: difference["p_value"] for method, difference in differences.items()})
-    compared: dict[str, dict[str, Any]] = {REFERENCE: {"gap_closed": None, "minus_scratch": None}}
-    for method, difference in differences.items():
-        closed = gap_closed(values[method], alone, teacher, **options, rng=np.random.default_rng(seed))
-        compared[method] = {
-            "gap_closed": asdict(closed),
-            "minus_scratch": {**difference, "p_holm": corrected[method]},
-        }
-    return {method: compared[method] for method in values}
+    tests = {method: {**difference, "p_holm": corrected[method]} for method, difference in differences.items()}
+
+    def gap(method: str) -> dict[str, Any] | None:
+        if method == ALONE:
+            return None
+        rng = np.random.default_rng(seed)
+        return asdict(gap_closed(values[method], values[ALONE], teacher, **options, rng=rng))
+
+    return {method: {"gap_closed": gap(method), "minus_against": tests.get(method)} for method in values}
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> dict[str, Any]:

@@ -38,9 +38,12 @@ def prepare(workspace: Workspace) -> None:
 
 
 def _empty(database: Path) -> bool:
-    """Whether there is neither a run nor a model; a file that cannot be read counts as not empty."""
+    """Whether there is neither a run nor a model; a file that cannot be read counts as not empty.
+
+    Opened for writing, so that SQLite takes back what a killed process left half written: it refuses to read it before.
+    """
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             held = tables & {"runs", "registered_models"}
             return not any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in held)

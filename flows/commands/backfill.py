@@ -21,7 +21,7 @@ def backfill(
     *,
     every: Annotated[str, Parameter(help="From one date to the next: 7d or 1w, for example.")] = "7d",
     register: Annotated[
-        bool, Parameter(help="Register the students, and put each through the gate [they are not registered].")
+        bool, Parameter(negative="", help="Register the students, and put each through the gate.")
     ] = False,
     config: Config = None,
     preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,

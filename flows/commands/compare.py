@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from flows.commands.common import DONE, Config, Set, Workdir, check_name, console, read_settings, start
-from flows.commands.methods import resolve, tuned, words_of
+from flows.commands.methods import BASELINES, resolve, tuned, words_of
 from freqd.errors import InputError
 
 
@@ -41,6 +41,9 @@ def compare(
     teacher: Annotated[
         str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
     ] = None,
+    against: Annotated[
+        str, Parameter(help="The method that the others are tested against; it is one of them.")
+    ] = "scratch",
     seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3,
     config: Config = None,
     preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
@@ -61,11 +64,17 @@ def compare(
     check_name(name)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "name a folder")
+    chosen = _methods(settings, methods, tuned_ or ())
+    if against not in (*BASELINES, *chosen):
+        raise InputError(
+            f"--against {against!r} is not among the methods", f"name one of {', '.join((*BASELINES, *chosen))}"
+        )
     result = start(
         settings,
         workdir,
         "comparison:comparison",
-        methods=_methods(settings, methods, tuned_ or ()),
+        methods=chosen,
+        against=against,
         dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else words_of(student_dims)),
         seeds=seeds,
         data=_different(settings, words_of(data or [])),

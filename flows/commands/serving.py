@@ -46,7 +46,7 @@ def serve(
         str | None,
         Parameter(name="--from", help="Serve a model of this run, not a registered one; 'last': the latest."),
     ] = None,
-    model: Annotated[ModelName, Parameter(help="Which of that run's models.")] = "student",
+    model: Annotated[ModelName | None, Parameter(help="With --from: which of the run's models [student].")] = None,
     workdir: Workdir = None,
 ) -> int:
     """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
@@ -56,8 +56,8 @@ def serve(
     """
     listening = _listen(host, port)
     try:
-        config = _index(index, index_from, index_recall)
-        source = _registered(name, alias, workdir) if from_ is None else _of_run(from_, model, name, alias, workdir)
+        index_config = _index(index, index_from, index_recall)
+        source = _source(from_, model, name, alias, workdir)
         import uvicorn
 
         from flows.server import Model, Service, build, prepare
@@ -65,17 +65,17 @@ def serve(
 
         version, bundle = source.open()
         blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
-        answers = prepare(bundle, config)
+        answers = prepare(bundle, index_config)
 
         def say(text: str) -> None:
             console.print(text, markup=False, soft_wrap=True)
 
-        app = build(Service(source, Model(version, bundle), poll, config, say))
+        app = build(Service(source, Model(version, bundle), poll, index_config, say))
         address = f"http://{host}:{listening.getsockname()[1]}"
-        what = f"{source.name} version {version} ({alias})" if from_ is None else f"{model} of run {source.name}"
+        what = f"{source.name} version {version} ({alias})" if from_ is None else f"{version} of run {source.name}"
         say(f"{what}: {address}")
         say(f"{len(bundle.item_ids):,} items, {bundle.features.dim} numbers each: {answers}")
-        console.print(f"how to ask: {address}/   stop: Ctrl-C", markup=False, soft_wrap=True)
+        say(f"how to ask: {address}/   stop: Ctrl-C")
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -195,13 +195,18 @@ def _index(kind: IndexKind, min_items: int, recall: float) -> Any:
     return config
 
 
-def _of_run(run: str, model: ModelName, name: str | None, alias: str, workdir: Path | None) -> Any:
+def _source(run: str | None, model: ModelName | None, name: str | None, alias: str, workdir: Path | None) -> Any:
+    """What is served: a registered model, or one of a run."""
+    if run is None:
+        if model is not None:
+            raise InputError(f"--model {model} is a model of a run, and no run is named", "name it with --from")
+        return _registered(name, alias, workdir)
     if name is not None or alias != "champion":
         raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
     workspace, folder = find_run(workdir, run)
     from flows.of_run import OfRun
 
-    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model)
+    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model or "student")
 
 
 def _registered(name: str | None, alias: str, workdir: Path | None) -> Any:

@@ -27,7 +27,7 @@ from freqd.features import FeatureTable, FloatMatrix, TrainedModel
 from freqd.models.checkpoint import Best, Checkpoint
 from freqd.models.device import resolve
 from freqd.models.optimizer import DenseAdam, Optimizer
-from freqd.models.pairs import View, bpr_loss, l2_loss
+from freqd.models.pairs import View
 from freqd.models.sampling import Batch, Sampler
 from freqd.progress import Progress, silent
 from freqd.store import text_digest
@@ -42,9 +42,7 @@ __all__ = [
     "Validate",
     "View",
     "Watch",
-    "bpr_loss",
     "fit",
-    "l2_loss",
 ]
 
 Validate = Callable[[FeatureTable], float]

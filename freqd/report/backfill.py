@@ -41,7 +41,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         text_of(row, "started_from") or "nothing",
         fmt.duration(number(row, "seconds")),
         text_of(row, "gate") or fmt.MISSING,
-        "was there" if dig(row, "passed_over") else "",
+        "already done" if dig(row, "passed_over") else "",
     ]
 
 

@@ -22,6 +22,13 @@ UNKNOWN = {
     "unknown_users": "unknown users",
     "unknown_items": "unknown items",
 }
+TEACHER_FROM = {
+    "": "nothing",
+    "continued": "the one before",
+    "continued after a search": "the one before, after a search",
+    "searched": "a search, which beat the one before",
+}
+STUDENT_FROM = {"": "SVD of the teacher", "svd": "SVD of the teacher", "previous": "the one before"}
 FIELDS = (
     "as_of", "kind", "first", "last", "age", "ndcg_at_10", "recall_at_10", "judged_users", "judged_known_users", "judged_pairs", "users", "items",
     "pairs", "unknown_users", "unknown_items", "unknown_user_pairs", "unknown_item_pairs", "seconds",
@@ -69,6 +76,11 @@ def advice(result: Summary) -> list[str]:
             f"That is no proof that nothing decays: a loss of up to {fmt.metric(undetected)} NDCG@10 is within the {level} intervals."
         )
     lines.append(_ways(result))
+    lines += [
+        f"As of {text_of(row, 'as_of')} re-distillation started from nothing: {why}."
+        for row in rows(result, "models")
+        if (why := text_of(row, "why"))
+    ]
     youngest, oldest = rows(result, "ages")[0], rows(result, "ages")[-1]
     lines.append(
         f"To a model {text_of(oldest, 'days')} days old {fmt.percent(number(oldest, 'unknown_users'))} of a window's users and "
@@ -167,8 +179,8 @@ def models(result: Summary) -> Table:
                 KINDS[text_of(row, "kind")],
                 fmt.count(number(row, "users")),
                 fmt.count(number(row, "items")),
-                text_of(row, "teacher_start") or "nothing",
-                text_of(row, "student_start") or "SVD of the teacher",
+                TEACHER_FROM.get(teacher := text_of(row, "teacher_start"), teacher),
+                STUDENT_FROM.get(student := text_of(row, "student_start"), student),
                 fmt.duration(number(row, "seconds", "all")),
                 fmt.metric(number(on, "ndcg_at_10")),
                 fmt.count(number(on, "judged_users")),

@@ -35,7 +35,7 @@ ENDS = {"": "mean", "_low": "low", "_high": "high"}
 FIELDS = (
     "data", "dim", "method", "runs",
     *(f"{name}{end}" for name, _ in METRICS for end in ENDS),
-    *(f"gap_closed{end}" for end in ENDS), *(f"minus_scratch{end}" for end in ENDS),
+    *(f"gap_closed{end}" for end in ENDS), *(f"minus_against{end}" for end in ENDS),
     "p_value", "p_holm", "seconds", "parameters", "bytes", "median_ms",
 )  # fmt: skip
 """Columns of the CSV file; a number that is not known is empty."""
@@ -53,7 +53,7 @@ def tables(result: Summary) -> list[tuple[str, str, Table]]:
     level = fmt.percent(number(result, "confidence"))
     header = [
         "method", "seeds", *(words for _, label in METRICS for words in (label, f"{level} interval")),
-        "gap closed", "minus alone", "p (Holm)", "seconds", "parameters",
+        "gap closed", f"minus {_against(result)}", "p (Holm)", "seconds", "parameters",
     ]  # fmt: skip
     for entry in rows(result, "data"):
         for table in rows(entry, "tables"):
@@ -66,9 +66,13 @@ def tables(result: Summary) -> list[tuple[str, str, Table]]:
     return found
 
 
+def _against(result: Summary) -> str:
+    return text_of(result, "against") or "scratch"
+
+
 def _cells(row: Mapping[str, Any]) -> list[str]:
     method, seeds = text_of(row, "method"), len(series(row, "seeds"))
-    p_value = number(row, "minus_scratch", "p_holm")
+    p_value = number(row, "minus_against", "p_holm")
     return [
         f"teacher ({text_of(row, 'dim')})" if method == "teacher" else method,
         str(seeds) if seeds else fmt.MISSING,
@@ -78,7 +82,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
             for words in (fmt.metric(number(row, "metrics", name, "mean")), _interval(dig(row, "metrics", name)))
         ),
         fmt.percent(number(row, "gap_closed", "value")),
-        fmt.signed(number(row, "minus_scratch", "mean")),
+        fmt.signed(number(row, "minus_against", "mean")),
         fmt.MISSING if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
         fmt.duration(number(row, "seconds")),
         fmt.count(number(row, "parameters")),
@@ -123,8 +127,8 @@ def notes(result: Summary) -> list[str]:
         f"{judged} Means over the seeds {', '.join(seeds)} with Student's t interval; data, teacher and spectrum are the same for all."
         if len(seeds) > 1
         else f"{judged} One seed, so the intervals over seeds are not known: raise --seeds.",
-        "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10. Minus alone is NDCG@10 minus that of scratch, the "
-        f"student trained alone; p is two-sided, from a paired bootstrap over users ({resamples} resamples, values averaged over "
+        "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10; scratch is the student trained alone. "
+        f"Minus {_against(result)} is NDCG@10 minus that of {_against(result)}; p is two-sided, from a paired bootstrap over users ({resamples} resamples, values averaged over "
         "the seeds), corrected by Holm for the number of methods in the table.",
         "The teacher was trained once and the SVD student has no random choice, so neither has an interval over seeds. Seconds are "
         "those of one training; those of scratch include the choice of its settings.",
@@ -156,8 +160,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     for end, part in ENDS.items():
         flat |= {f"{name}{end}": dig(row, "metrics", name, part) for name, _ in METRICS}
         flat[f"gap_closed{end}"] = dig(row, "gap_closed", "value" if part == "mean" else part)
-        flat[f"minus_scratch{end}"] = dig(row, "minus_scratch", part)
-    return flat | {name: dig(row, "minus_scratch", name) for name in ("p_value", "p_holm")}
+        flat[f"minus_against{end}"] = dig(row, "minus_against", part)
+    return flat | {name: dig(row, "minus_against", name) for name in ("p_value", "p_holm")}
 
 
 def figures(result: Summary) -> dict[str, bytes]:

@@ -50,7 +50,8 @@ def analyse(
     removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``choose_feature_filter``; a
     fixed filter is taken for both, measured once and reported, never overruled.
 
-    Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as many more if the users take a filter), so that ``validate`` may well use a sample of the users; the spectral work is
+    Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as
+    many more if the users take a filter), so that ``validate`` may well use a sample of the users; the spectral work is
     O(degree · (nnz + bands · n) · D) a side, or O(n³) where exact. Memory: 512 MiB of bands at a time, or one band
     where that is more.
 

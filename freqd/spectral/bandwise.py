@@ -57,6 +57,9 @@ EXPONENTS = (0.25, 0.5, 1.0)
 BOUND = 2.0
 """Steps take no weight beyond this, or below one over it."""
 
+MIN_USERS = 4
+"""Two in each half."""
+
 GRID = 401
 """Points on [0, 2] at which a polynomial is fitted."""
 
@@ -184,12 +187,16 @@ class Fitted:
 def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, rng: np.random.Generator) -> Fitted:
     """Fit the weights to all users; the gain is that of weights fitted to one half and measured on the other.
 
+    With fewer than four users there is nothing to tell gain from chance by: equal weights, no gain.
+
     Args:
         listed: the users' lists, scored band by band.
         spectrum: of the side; its importances give starts, its energies the order of the bands.
         base_ndcg: of the raw teacher, with which the importances were measured.
         rng: draws the halves.
     """
+    if len(listed.n_targets) < MIN_USERS:
+        return Fitted(np.ones(len(spectrum.energies)), 0.0, 0.0)
     starts = [importance_weights(spectrum, base_ndcg, exponent) for exponent in EXPONENTS]
     order = [int(b) for b in np.argsort(-spectrum.energies, kind="stable") if spectrum.energies[b] >= MIN_ENERGY]
     equal = np.ones(len(spectrum.energies))
@@ -199,7 +206,7 @@ def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, r
         weights, there = _climb(listed.rows(own), starts, order), listed.rows(other)
         gains.append(there.ndcg(weights) - there.ndcg(equal))
     gain = np.concatenate(gains)
-    error = float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else 0.0
+    error = float(gain.std(ddof=1) / len(gain) ** 0.5)
     return Fitted(_climb(listed, starts, order), float(gain.mean()), error)
 
 
@@ -212,7 +219,7 @@ def _climb(listed: ListedBands, starts: Sequence[FloatArray], order: Sequence[in
         nonlocal best, value
         reached = listed.ndcg(candidate)
         gain = reached - value
-        if gain.mean() <= (gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else 0.0):
+        if not gain.mean() > gain.std(ddof=1) / len(gain) ** 0.5:
             return False
         best, value = candidate, reached
         return True

@@ -103,42 +103,15 @@ class Filter(BaseModel):
         return result
 
     def matrix(self, norm_adj: sparse.csr_array) -> sparse.csr_array:
-        """h(L) itself as a sparse float32 CSR matrix, for filters of degree 2 at the most.
-
-        Degree 2 stores every pair that has a common neighbour, O(Σ degree²) of them, which the hubs of a kNN graph
-        make large: for the rows of a batch use ``rows``.
+        """h(L) itself as a sparse float32 CSR matrix, for filters of degree 1 at the most.
 
         Raises:
-            ValueError: the degree is above 2, for which h(L) is no longer sparse.
+            ValueError: the degree is above 1: every two neighbours of a node would be an entry, and hubs have many.
         """
-        return self.rows(norm_adj, None)
-
-    def rows(self, norm_adj: sparse.csr_array, rows: npt.NDArray[np.integer] | None) -> sparse.csr_array:
-        """The given rows of h(L), (len(rows), n) float32 CSR, without forming the others; None: all rows.
-
-        Raises:
-            ValueError: the degree is above 2, for which h(L) is no longer sparse.
-        """
-        if self.degree > 2:
-            raise ValueError(f"h(L) of degree {self.degree} is not sparse: apply it instead")
-        n = norm_adj.shape[0]
-        identity = sparse.eye_array(n, dtype=np.float32, format="csr")
-        taken = identity if rows is None else identity[rows]
-        if self.is_identity:
-            return taken
-        if self.form == "chebyshev":
-            c0, c1, c2 = (*self.coefficients, 0.0, 0.0)[:3]
-            # T_1(L − I) = −Â and T_2(L − I) = 2Â² − I.
-            step = taken @ norm_adj
-            result = np.float32(c0 - c2) * taken - np.float32(c1) * step
-            if self.degree == 2:
-                result = result + np.float32(2.0 * c2) * (step @ norm_adj)
-        else:
-            factor = np.float32(1.0 - self.alpha) * identity + np.float32(self.alpha) * norm_adj
-            result = taken @ factor
-            if self.form == "quadratic":
-                result = result @ factor
-        result = sparse.csr_array(result)
+        if self.degree > 1 or self.form == "chebyshev":
+            raise ValueError(f"h(L) of {self.label()} is not kept as a matrix: apply it instead")
+        identity = sparse.eye_array(norm_adj.shape[0], dtype=np.float32, format="csr")
+        result = sparse.csr_array(np.float32(1.0 - self.alpha) * identity + np.float32(self.alpha) * norm_adj)
         result.sort_indices()
         return result
 

@@ -18,6 +18,7 @@ from flows.backfill import backfill, dates, settings_of
 from flows.cli import app
 from flows.commands import backfill as command
 from flows.commands.backfill import parse_days
+from flows.naming import as_folder
 from freqd.config import RunConfig
 from freqd.errors import InputError
 from freqd.report.backfill import plain
@@ -152,6 +153,20 @@ def test_dates_by_hand() -> None:
     assert dates(date(2024, 2, 27), date(2024, 3, 2), 2) == (date(2024, 2, 27), date(2024, 2, 29), date(2024, 3, 2))
     assert dates(date(2024, 1, 1), date(2024, 1, 1), 7) == (date(2024, 1, 1),)
     assert dates(date(2024, 1, 1), date(2024, 1, 7), 7) == (date(2024, 1, 1),)
+
+
+def test_a_long_name_keeps_its_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named: list[str] = []
+
+    def stopped(settings: RunConfig, workdir: str, run_name: str) -> None:
+        named.append(run_name)
+        raise InputError("stopped here", "nothing")
+
+    monkeypatch.setattr(module, "pipeline", stopped)
+    with pytest.raises(InputError, match="stopped here"):
+        module.backfill.fn(FIRST, LAST, name="ü" * 200, workdir=str(tmp_path / "work"))
+    assert named == ["ü" * 40 + "-2020-11-20"]
+    assert as_folder(named[0]) == named[0], "a run's name is not cut off any further"
 
 
 def test_only_who_asks_for_it_starts_from_the_date_before() -> None:

@@ -52,10 +52,6 @@ def first(source: Path, workdir: Path, prefect_server: None) -> dict[str, Any]:
     return cadence(config(source), workdir=str(workdir), name="first")
 
 
-def split_of(workdir: Path, digest: str) -> Path:
-    return workdir / "store" / "artifacts" / "split" / digest
-
-
 def test_a_model_a_window_in_both_ways_and_each_on_all_later_windows(first: dict[str, Any]) -> None:
     starts = [window["first"] for window in first["windows"]]
     assert len(starts) == 3

@@ -90,8 +90,8 @@ def test_gap_and_test_follow_from_the_means(first: dict[str, Any]) -> None:
         assert table["rows"][0]["gap_closed"] is None
         for row in table["rows"][1:]:
             mean = row["metrics"]["ndcg_at_10"]["mean"]
-            assert row["minus_scratch"]["mean"] == pytest.approx(mean - alone, abs=1e-6)
-            assert row["minus_scratch"]["p_holm"] >= row["minus_scratch"]["p_value"]
+            assert row["minus_against"]["mean"] == pytest.approx(mean - alone, abs=1e-6)
+            assert row["minus_against"]["p_holm"] >= row["minus_against"]["p_value"]
             assert row["gap_closed"]["value"] == pytest.approx((mean - alone) / (teacher - alone), abs=1e-4)
 
 
@@ -179,12 +179,25 @@ def test_holm_counts_the_methods_and_not_scratch() -> None:
     values = {"scratch": alone, "equal": alone + rng.normal(0, 0.05, 300), "better": alone + rng.normal(0.1, 0.05, 300)}
     found = compare_methods(values, alone + 0.1, EvaluateConfig(bootstrap_samples=500), seed=0)
     assert list(found) == ["scratch", "equal", "better"]
-    assert found["scratch"] == {"gap_closed": None, "minus_scratch": None}
-    better = found["better"]["minus_scratch"]
+    assert found["scratch"] == {"gap_closed": None, "minus_against": None}
+    better = found["better"]["minus_against"]
     assert better["p_holm"] == pytest.approx(2 * better["p_value"])
     assert better["p_holm"] < 0.05
     assert found["better"]["gap_closed"]["value"] == pytest.approx(1.0, abs=0.1)
-    assert found["equal"]["minus_scratch"]["p_holm"] > 0.05
+    assert found["equal"]["minus_against"]["p_holm"] > 0.05
+
+
+def test_methods_can_be_tested_against_any_of_them() -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.random(400)
+    values = {"scratch": alone, "better": alone + rng.normal(0.05, 0.1, 400)}
+    values["equal"] = values["better"] + rng.normal(0.0, 0.1, 400)
+    found = compare_methods(values, alone + 0.1, EvaluateConfig(bootstrap_samples=500), seed=0, against="better")
+    assert found["better"]["minus_against"] is None
+    assert found["better"]["gap_closed"]["value"] == pytest.approx(np.mean(values["better"] - alone) / 0.1)
+    assert found["scratch"]["gap_closed"] is None
+    assert found["scratch"]["minus_against"]["mean"] == pytest.approx(np.mean(alone - values["better"]))
+    assert found["scratch"]["minus_against"]["p_holm"] < 0.01 < found["equal"]["minus_against"]["p_holm"]
 
 
 def test_methods_keep_the_settings_weights_and_order() -> None:
@@ -248,6 +261,7 @@ def test_wrong_sizes_are_refused(dims: list[str]) -> None:
         (["--data", "grocry", "--methods", "rce"], "grocery"),
         (["--data", "grocery", "--methods", "rce,magic"], "magic"),
         (["--data", "grocery", "--seeds", "0"], "seeds"),
+        (["--data", "grocery", "--methods", "rce", "--against", "cd"], "against"),
         (["--data", "grocery", "--name", "../mine"], "name"),
     ],
 )

@@ -33,6 +33,7 @@ def test_what_a_person_types_is_no_such_name(name: str) -> None:
         (" \n ", "run"),
         (".hidden", "-hidden"),
         ("x" * 300, "x" * 120),
+        ("x" + "äöü" * 100, "x" + "äöü" * 19 + "äö"),
     ],
 )
 def test_a_name_is_made_fit_for_a_folder(name: str, folder: str, tmp_path: Path) -> None:

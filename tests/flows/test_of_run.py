@@ -104,3 +104,5 @@ def test_a_run_and_a_registered_model_are_not_both_served(work: Path) -> None:
         serving.serve(from_="monday", name="shop", port=0, workdir=work)
     with pytest.raises(InputError, match="there is no run 'tuesday'"):
         serving.serve(from_="tuesday", port=0, workdir=work)
+    with pytest.raises(InputError, match="--model teacher is a model of a run, and no run is named"):
+        serving.serve(model="teacher", port=0, workdir=work)

@@ -5,8 +5,8 @@ from scipy import sparse
 
 from freqd.features import FeatureTable
 from freqd.models.mf import MatrixFactorization
+from freqd.models.pairs import bpr_loss, l2_loss
 from freqd.models.sampling import Batch, Sampler
-from freqd.models.training import bpr_loss, l2_loss
 
 CPU = torch.device("cpu")
 

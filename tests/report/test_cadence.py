@@ -107,6 +107,21 @@ def test_tables_have_the_numbers_as_given(result: dict[str, Any]) -> None:
     assert models.rows[0][-2:] == ["0.2123", "90"]
 
 
+def test_where_a_model_started_is_said_in_words(result: dict[str, Any]) -> None:
+    again = {**result["models"][0], "kind": "re-distilled"}
+    carried = {**again, "teacher_start": "continued", "student_start": "previous"}
+    refused = {
+        **again,
+        "as_of": "2026-02-10",
+        "why": "run full as of 2026-01-31 cannot be started from: it has seen more",
+    }
+    result["models"] += [carried, refused]
+    assert [cells[4:6] for cells in cadence.models(result).rows] == [
+        ["nothing", "SVD of the teacher"], ["the one before", "the one before"], ["nothing", "SVD of the teacher"],
+    ]  # fmt: skip
+    assert f"As of 2026-02-10 re-distillation started from nothing: {refused['why']}." in cadence.advice(result)
+
+
 def test_csv_has_one_line_a_model_and_window(result: dict[str, Any]) -> None:
     (line,) = csv.DictReader(io.StringIO(cadence.csv(result)))
     assert line["ndcg_at_10"] == "0.2123"

@@ -23,7 +23,7 @@ def row(method: str, dim: int, ndcg: float, half: float | None, *, gap: float | 
         "method": method, "runs": 1 if half is None else 3, "seeds": [] if half is None else [0, 1, 2], "dim": dim,
         "metrics": {"ndcg_at_10": measured(ndcg, half), "recall_at_10": measured(1.5 * ndcg, half)},
         "gap_closed": {"value": gap, "low": None, "high": None, "confidence": 0.95, "reason": ""} if tested else None,
-        "minus_scratch": {"mean": 0.01, "low": -0.005, "high": 0.025, "p_value": 0.0004, "p_holm": 0.0008} if tested else None,
+        "minus_against": {"mean": 0.01, "low": -0.005, "high": 0.025, "p_value": 0.0004, "p_holm": 0.0008} if tested else None,
         "seconds": 12.25, "parameters": dim * 300, "bytes": dim * 1200, "median_ms": 0.01 * dim,
         "mastery": {"user": [0.9, 0.5 - 1 / dim, -0.1], "item": [0.8, 0.4, 0.2]},
     }  # fmt: skip
@@ -103,7 +103,7 @@ def test_csv_is_exact_and_empty_where_unknown(result: dict[str, Any]) -> None:
     assert float(best["gap_closed"]) == 0.914
     assert float(best["p_holm"]) == 0.0008
     assert lines[2]["ndcg_at_10_low"] == ""
-    assert lines[1]["gap_closed"] == lines[1]["minus_scratch"] == ""
+    assert lines[1]["gap_closed"] == lines[1]["minus_against"] == ""
 
 
 def test_a_reason_without_a_gap_is_told_once(result: dict[str, Any]) -> None:

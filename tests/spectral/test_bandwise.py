@@ -123,6 +123,14 @@ def test_where_targets_are_random_no_gain_holds(seed):
     assert ((fitted.weights >= 1 / BOUND) & (fitted.weights <= BOUND)).all()
 
 
+@pytest.mark.parametrize("users", [1, 2, 3])
+def test_too_few_users_are_fitted_to_nothing(users):
+    few = Validation(VALIDATION.train, VALIDATION.valid, VALIDATION.users[:users])
+    fitted = fit_weights(listed(teacher(1.0), validation=few), EVEN, BASE, np.random.default_rng(0))
+    np.testing.assert_array_equal(fitted.weights, 1.0)
+    assert fitted.gain == 0.0
+
+
 def test_the_analysis_takes_such_a_filter_where_it_ranks_best_and_can_be_told_not_to():
     table = teacher(2.0, band=2)
 

@@ -48,16 +48,16 @@ def by_definition(name: str):
 
 
 @pytest.mark.parametrize("chosen", FILTERS, ids=lambda f: f.label())
-def test_apply_matrix_and_rows_equal_the_eigendecomposition(chosen):
+def test_apply_and_matrix_equal_the_eigendecomposition(chosen):
     dense = dense_function(SPECTRUM, by_definition(chosen.label()))
     np.testing.assert_allclose(chosen.apply(NORM_ADJ, SIGNAL), dense @ SIGNAL, rtol=1e-5, atol=2e-6)
-    np.testing.assert_allclose(chosen.matrix(NORM_ADJ).toarray(), dense, rtol=1e-5, atol=1e-6)
-    rows = np.array([3, 88, 3, 0])
-    np.testing.assert_allclose(chosen.rows(NORM_ADJ, rows).toarray(), dense[rows], rtol=1e-5, atol=1e-6)
+    if chosen.form in ("identity", "linear"):
+        matrix = chosen.matrix(NORM_ADJ)
+        np.testing.assert_allclose(matrix.toarray(), dense, rtol=1e-5, atol=1e-6)
+        assert matrix.dtype == np.float32
     grid = np.linspace(0, 2, 41)
     np.testing.assert_allclose(chosen.response(grid), by_definition(chosen.label())(grid), rtol=1e-12, atol=1e-15)
     assert chosen.apply(NORM_ADJ, SIGNAL).dtype == np.float32
-    assert chosen.matrix(NORM_ADJ).dtype == np.float32
 
 
 def test_series_of_high_degree_is_applied_but_has_no_sparse_matrix():

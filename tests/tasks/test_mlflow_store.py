@@ -67,6 +67,24 @@ def test_a_half_made_file_is_replaced_and_kept(workspace: Workspace) -> None:
     assert len(kept.read_bytes()) == len(left)
 
 
+def test_a_table_that_was_being_written_is_taken_back_first(workspace: Workspace) -> None:
+    """The journal of a killed process: SQLite refuses to read the file before it has been applied."""
+    database = half_made(workspace)
+    journal = database.with_name("mlflow.db-journal")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the end
+        connection.execute("CREATE TABLE other (text)")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO other VALUES (?)", [("x" * 3000,)] * 200)
+        left = {path: path.read_bytes() for path in (database, journal)}
+    for path, content in left.items():
+        path.write_bytes(content)
+    mlflow_store.prepare(workspace)
+    assert works(workspace)
+    assert len(list(workspace.mlflow_home.glob("mlflow.db.half-made-*"))) == 1
+    assert not journal.exists()
+
+
 @pytest.mark.parametrize("table", ["runs", "registered_models"])
 def test_what_holds_something_is_left_alone(workspace: Workspace, table: str) -> None:
     database = half_made(workspace)
