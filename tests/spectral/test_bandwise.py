@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqd.config import GraphConfig, SpectralConfig
@@ -65,6 +65,7 @@ def test_importance_is_the_mean_of_both_measurements_and_never_negative():
     np.testing.assert_allclose(importance(bands, 0.1), [(0.04 + 0.1 - 0.06) / 2, 0.0])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4), st.lists(st.floats(0.001, 0.05), min_size=4, max_size=4))
 def test_with_exponent_one_the_energy_goes_where_the_worth_is(energies, worth):
     bands = spectrum(energies, worth)
@@ -79,6 +80,7 @@ def test_bands_without_energy_and_teachers_without_worth_are_left_alone():
     np.testing.assert_array_equal(importance_weights(spectrum([1] * 4, [0.0] * 4), BASE, 1.0), 1.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.5, 2.0), min_size=4, max_size=4))
 def test_the_filter_has_the_weights_at_the_middles_and_equal_weights_are_a_constant(weights):
     chosen = weighted_filter(weights, EDGES, DEGREE)
