@@ -91,8 +91,9 @@ def _filters(axes: Axes, summary: Summary, side: Side, bounds: list[float]) -> N
     for name, style, power in drawn:
         twin.plot(frequency, power, color=FILTER, linewidth=2.0, linestyle=style, zorder=5)
         axes.plot([], [], color=FILTER, linewidth=2.0, linestyle=style, label=names[name])
-    twin.set_ylim(0.0, max(1.0, *(float(power.max()) for _, _, power in drawn)) * 1.45)
-    twin.set_yticks([0.0, 0.5, 1.0])
+    top = max(1.0, *(float(power.max()) for _, _, power in drawn))
+    twin.set_ylim(0.0, top * 1.45)
+    twin.set_yticks([0.0, 0.5, 1.0] if top < 1.5 else range(0, int(top) + 1, 1 + int(top) // 4))
     twin.tick_params(labelsize=SMALL, colors=FILTER, length=0, pad=4)
     twin.set_ylabel("Filter's weight", fontsize=SMALL, color=FILTER)
     for spine in twin.spines.values():

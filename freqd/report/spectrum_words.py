@@ -109,7 +109,7 @@ def filter_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Rows (what it is for, the users' filter, the items' filter) of the filters that distillation used."""
     uses: tuple[tuple[Use, str], ...] = (
         ("feature", "Feature loss: how much each frequency weighs"),
-        ("ranking", "Ranking loss: what the teacher's scores are smoothed with"),
+        ("ranking", "Ranking loss: how the teacher is filtered before its ranking is imitated"),
     )
     out = [(what, filter_label(summary, use, "user"), filter_label(summary, use, "item")) for use, what in uses]
     return [row for row in out if row[1] or row[2]]

@@ -229,14 +229,15 @@ def filter_trials(summary: Summary) -> Table:
         body.append(
             [
                 text(trial, "side"),
-                text(trial, "form"),
+                "one weight a band" if weights else text(trial, "form"),
                 " ".join(f"{weight:.2f}" for weight in weights) or fmt.plain(number(trial, "alpha")),
+                text(trial, "other"),
                 fmt.metric(value),
                 fmt.percent(gain, 1),
             ]
         )
-    header = ["Side", "Form", "α, or weights from low to high frequency", "NDCG@10, validation", "Gain"]
-    return Table("Filters that were tried", header, body, frozenset({2, 3, 4}), strong=_best([row[3] for row in body]))
+    header = ["Side", "Form", "α, or weights from low λ to high", "The other side's", "NDCG@10, validation", "Gain"]
+    return Table("Filters that were tried", header, body, frozenset({2, 4, 5}), strong=_best([row[4] for row in body]))
 
 
 def _best(cells: list[str]) -> int | None:
