@@ -14,8 +14,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.client.schemas import State
 from pydantic import BaseModel, ConfigDict
 
-import freqd
-from freqd import data, provenance
+from freqd import data
 from freqd.cadence import Aging, Sample, Timeline, Window, aging, judge_window, plan, recommend
 from freqd.cadence.recommend import FULL, REDISTILLED, Kind
 from freqd.config import CadenceConfig, DataConfig, EvaluateConfig, RunConfig
@@ -27,9 +26,9 @@ from freqd.report import cadence as shown
 from freqd.report import html
 from freqd.store import ArtifactRef, Facts, Store
 from tasks import tracking
-from tasks.compare import replace_folder
-from tasks.context import RunContext, StageOutcome, flow_run_id
+from tasks.context import RunContext, StageOutcome
 from tasks.evaluate import METRIC
+from tasks.results import books, replace_folder
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 DAYS_A_YEAR = 365.25
@@ -156,20 +155,9 @@ def tabulate(
     """How models age, what each kind of retraining costs, and what follows; tables, figure and page of it."""
     folder = context.workspace.root / "cadences" / context.run_name
     result: dict[str, Any] = {
-        "freqd": freqd.__version__,
-        "name": context.run_name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "folder": str(folder),
+        **books(context, config, folder),
         **conclude(context.workspace.store, config, times, windows, verdicts),
         "stages": list(stages),
-        "mlflow": {
-            "run_id": context.mlflow_run_id,
-            "experiment_id": context.mlflow_experiment_id,
-            "tracking_uri": tracking.client().tracking_uri,
-        },
-        "prefect": {"flow_run_id": flow_run_id()},
-        "config": config.model_dump(mode="json"),
-        "environment": provenance.environment(),
     }
     image = shown.figure(result)
     files: dict[str, str | bytes] = {

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +14,6 @@ from prefect.client.schemas import State
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-import freqd
-from freqd import provenance
 from freqd.config import EvaluateConfig, RunConfig, SpectralConfig
 from freqd.data.types import PARTS, Split
 from freqd.evaluate import Report
@@ -31,11 +25,12 @@ from freqd.graph.types import Graphs
 from freqd.report import comparison as shown
 from freqd.report import html
 from freqd.spectral import Spectrum
-from freqd.store import ArtifactRef, Facts, Store, storage_error
+from freqd.store import ArtifactRef, Facts, Store
 from tasks import tracking
-from tasks.context import RunContext, StageOutcome, flow_run_id
+from tasks.context import RunContext, StageOutcome
 from tasks.evaluate import METRIC, describe
 from tasks.evaluate import mastery as band_mastery
+from tasks.results import books, replace_folder
 from tasks.stage import Result, Tools, is_transient, run_stage
 
 PerUser = np.ndarray[Any, Any]
@@ -162,10 +157,7 @@ def tabulate(
     store = context.workspace.store
     folder = context.workspace.root / "comparisons" / context.run_name
     result: dict[str, Any] = {
-        "freqd": freqd.__version__,
-        "name": context.run_name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "folder": str(folder),
+        **books(context, config, folder),
         "protocol": config.evaluate.protocol,
         "confidence": config.evaluate.confidence,
         "bootstrap_samples": config.evaluate.bootstrap_samples,
@@ -173,14 +165,6 @@ def tabulate(
         "against": against,
         "data": [_subject(store, subject, config, against) for subject in subjects],
         "stages": list(stages),
-        "mlflow": {
-            "run_id": context.mlflow_run_id,
-            "experiment_id": context.mlflow_experiment_id,
-            "tracking_uri": tracking.client().tracking_uri,
-        },
-        "prefect": {"flow_run_id": flow_run_id()},
-        "config": config.model_dump(mode="json"),
-        "environment": provenance.environment(),
     }
     images = shown.figures(result)
     files: dict[str, str | bytes] = {
@@ -206,27 +190,6 @@ def tabulate(
     for name, image in images.items():
         create_image_artifact(html.data_uri(image), key=name, description=context.run_name)
     return result
-
-
-def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write a folder of files that is complete the moment it is seen; an earlier one of that name gives way.
-
-    Raises:
-        InputError: the disk is full or the place cannot be written.
-    """
-    fresh, stale = (folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp" for _ in range(2))
-    try:
-        fresh.mkdir(parents=True)
-        for name, content in files.items():
-            (fresh / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        if folder.exists():
-            folder.rename(stale)
-        fresh.rename(folder)
-    except OSError as error:
-        raise storage_error(error, folder.parent) from error
-    finally:
-        for leftover in (fresh, stale):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> dict[str, Any]:

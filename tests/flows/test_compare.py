@@ -20,7 +20,8 @@ from freqd.config import EvaluateConfig, MethodConfig, RunConfig
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
 from freqd.settings import build, parse_assignment
-from tasks.compare import compare_methods, over_seeds, replace_folder
+from tasks.compare import compare_methods, over_seeds
+from tasks.results import replace_folder
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
