@@ -58,8 +58,12 @@ def run_freqd(split: Split, settings: list[str], folder: Path) -> tuple[Finished
         pl.DataFrame({"user": pairs.user, "item": pairs.item}).write_parquet(folder / f"{part}.parquet")
     files = [f"--{part}={folder / part}.parquet" for part in ("train", "test")]
     command = [str(Path(sys.executable).with_name("freqd")), "run", *files, "--set", *settings]
+    # its books are below its own folder, whatever servers or stores the environment names
+    own = ("MLFLOW_", "PREFECT_", "FREQD_DATABASE_URL")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     done = run_process(
-        [*command, "--workdir", str(folder / "work"), "--summary", str(folder / "summary.json")], environment=os.environ
+        [*command, "--workdir", str(folder / "work"), "--summary", str(folder / "summary.json")],
+        environment=environment,
     )
     return done, json.loads((folder / "summary.json").read_text())
 

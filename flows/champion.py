@@ -53,14 +53,20 @@ class Registered:
         """
         models = {str(m.name): sorted(m.aliases) for m in MlflowClient().search_registered_models()}
         having = [model for model, aliases in models.items() if alias in aliases]
+        if not models:
+            raise InputError("no model is registered", "run `freqd run` first, or name the --workdir it used")
         if name is None and len(having) == 1:
             return cls(having[0], alias)
         if name is None:
-            problem = f"no registered model has the alias {alias!r}" if not having else "more than one model is there"
-            listed = ", ".join(f"{m} ({', '.join(a) or 'no alias'})" for m, a in models.items()) or "none"
+            problem = (
+                f"no registered model has the alias {alias!r}"
+                if not having
+                else f"more than one model has the alias {alias!r}"
+            )
+            listed = ", ".join(f"{m} ({', '.join(a) or 'no alias'})" for m, a in models.items())
             raise InputError(problem, f"name one with --name and --alias; models are: {listed}")
         if name not in models:
-            raise InputError(f"there is no registered model {name!r}", f"models are: {', '.join(models) or 'none'}")
+            raise InputError(f"there is no registered model {name!r}", f"models are: {', '.join(models)}")
         if name not in having:
             raise InputError(
                 f"model {name!r} has no version with the alias {alias!r}",

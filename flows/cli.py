@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from inspect import signature
 
-from cyclopts import App, CycloptsError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from rich.console import Console
 
 import freqd
@@ -39,6 +46,32 @@ for command in COMMANDS:
     app.command(command)
 
 
+def _explain(error: CycloptsError) -> InputError:
+    """A line that does not fit the command, in the user's words, with the place where the command is described."""
+    line = " ".join(["freqd", *(error.command_chain or ())])
+    remedy = f"see `{line} --help`"
+    argument = error.argument
+    name = argument.name if argument is not None else ""
+    if argument is not None and argument.parameter.help and not isinstance(error, UnknownOptionError):
+        name = name if name in map(str, error.root_input_tokens or ()) else _label(name)
+        remedy = f"{name}: {argument.parameter.help} See `{line} --help`"
+    if isinstance(error, MissingArgumentError):
+        given = error.keyword is not None or bool(argument is not None and argument.tokens)
+        return InputError(f"{error.keyword or name} needs a value" if given else f"`{line}` needs {name}", remedy)
+    if isinstance(error, UnusedCliTokensError):
+        words = ", ".join(repr(word) for word in error.unused_tokens or ())
+        if error.target is not None and "data" in signature(error.target).parameters:
+            remedy = f"data are named with --data; {remedy}"
+        return InputError(f"`{line}` does not know what to do with {words}", remedy)
+    return InputError(str(error), remedy)
+
+
+def _label(name: str) -> str:
+    """Arguments that stand by their place have names in capitals, without hyphens."""
+    bare = name.lstrip("-")
+    return bare if bare.isupper() else name
+
+
 def main() -> None:
     """Entry point: exit code 0 done, 2 the user's input is wrong, 1 anything else."""
     from tasks.environment import silence
@@ -48,7 +81,7 @@ def main() -> None:
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"freqd: {error}", markup=False, soft_wrap=True)
+        errors.print(f"freqd: {_explain(error)}", markup=False, soft_wrap=True)
         sys.exit(WRONG_INPUT)
     except InputError as error:
         errors.print(f"freqd: {error}", markup=False, soft_wrap=True)

@@ -35,7 +35,7 @@ from flows.automation import close_silent_runs, retrain_on_drift
 from flows.drift import drift
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
-from freqd.data.catalog import CATALOG
+from freqd.data import anchored
 from freqd.errors import InputError
 from tasks.workspace import Workspace
 
@@ -157,7 +157,7 @@ def schedule(
             f"--cron {cron!r} in time zone {timezone!r}: {reason}",
             'for example --cron "0 3 * * 1" --timezone Europe/Berlin (minute, hour, day, month, weekday)',
         ) from error
-    own = {"workdir": str(workspace.root), "config": anywhere(config).model_dump(mode="json"), **parameters}
+    own = {"workdir": str(workspace.root), "config": anchored(config, Path.cwd()).model_dump(mode="json"), **parameters}
     with get_client(sync_client=True) as client:
         for deployment, entry in _named(client, name):
             client.delete_deployment_schedule(deployment, entry.id)
@@ -166,19 +166,6 @@ def schedule(
         client.create_deployment_schedules(identity, [new])
         _plan_at_once(client, identity)
     return next_times(cron, timezone, 3)
-
-
-def anywhere(config: RunConfig) -> RunConfig:
-    """The settings with absolute paths: a scheduled run starts in another folder than the user was in."""
-
-    def full(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
-
-    source = tuple(name if name in CATALOG else str(full(name)) for name in config.data.source)
-    parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test")}
-    data = config.data.model_copy(update={"source": source, **parts})
-    teacher = config.teacher.model_copy(update={"features": full(config.teacher.features)})
-    return config.model_copy(update={"data": data, "teacher": teacher})
 
 
 def schedules() -> list[dict[str, Any]]:

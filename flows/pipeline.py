@@ -131,9 +131,13 @@ def patient(config: RunConfig, start: Start | None) -> DistillConfig:
     """How the student is trained: from an earlier one it has less to find, so it is looked at more often and stops sooner."""
     if start is None or start.before is None:
         return config.distill
-    names = ("eval_every", "patience")
-    return config.distill.model_copy(
-        update={name: min(getattr(config.distill, name), getattr(config.start, name)) for name in names}
+    distill, less = config.distill, config.start
+    return distill.model_copy(
+        update={
+            "epochs": less.epochs if distill.epochs == "auto" else min(distill.epochs, less.epochs),
+            "eval_every": min(distill.eval_every, less.eval_every),
+            "patience": min(distill.patience, less.patience),
+        }
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Scalar = bool | int | float | str
@@ -122,7 +122,7 @@ class TeacherConfig(Settings):
         description="ALS: confidence of an interaction is 1 + alpha; several are searched.",
     )
     iterations: int = Field(12, ge=1, le=500, description="ALS: sweeps over users and items at the most.")
-    search_seconds: float = Field(120.0, gt=0.0, description="Time budget of the search over the values above.")
+    search_seconds: float = Field(300.0, gt=0.0, description="Time budget of the search over the values above.")
     layers: int = Field(3, ge=1, le=8, description="LightGCN: propagation layers.")
     epochs: int = Field(300, ge=1, le=100_000, description="bpr, lightgcn: epochs at the most.")
     batch_size: int = Field(2048, ge=16, le=1_000_000, description="bpr, lightgcn: interactions a step.")
@@ -207,6 +207,9 @@ class MethodConfig(Settings):
     weight_decay: float | None = Field(None, ge=0.0, le=1.0, description="Instead of distill.weight_decay.")
 
 
+AutoEpochs = Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)]
+
+
 class DistillConfig(Settings):
     """The student and how it learns from the teacher."""
 
@@ -225,23 +228,38 @@ class DistillConfig(Settings):
     baselines: bool = Field(
         True, description="Also train the student alone and compute the SVD student, for comparison."
     )
-    epochs: int = Field(40, ge=1, le=100_000, description="Epochs at the most.")
+    epochs: AutoEpochs = Field(
+        "auto",
+        description="Epochs of the distilled student at the most; auto: as many as make 8,000 steps, but 20 to 60. The step "
+        "size falls over these epochs, so fewer of them end sooner, not less finished.",
+    )
     batch_size: int = Field(2048, ge=16, le=1_000_000, description="Interactions a step.")
-    learning_rate: float = Field(5e-3, gt=0.0, le=1.0, description="Adam's step size of the distilled student.")
+    learning_rate: float = Field(
+        1e-2, gt=0.0, le=1.0, description="Adam's step size of the distilled student, at the start."
+    )
+    decay: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of a training of the student, at its end, over which the step size falls to 0; 0 keeps it.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="L2 strength of the distilled student.")
     scratch_learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
-        (1e-3,),
+        (2e-3,),
         min_length=1,
         description="Step sizes tried for the student trained alone; the best on validation counts.",
     )
     scratch_weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
         (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the student trained alone."
     )
-    scratch_epochs: int = Field(300, ge=1, le=100_000, description="Epochs at the most for the student trained alone.")
+    scratch_epochs: AutoEpochs = Field(
+        "auto",
+        description="Epochs at the most for the student trained alone; auto: as many as make 40,000 steps, but 100 to 300.",
+    )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
     max_seconds: float = Field(
-        100.0,
+        300.0,
         gt=0.0,
         le=1e7,
         description="Time budget of the distillation, and as much for all trainings of the student alone together; "
@@ -277,8 +295,30 @@ class RegistryConfig(Settings):
     )
     max_bytes: int | None = Field(None, ge=1, description="Guardrail: size of the model's features.")
     max_latency_ms: float | None = Field(None, gt=0.0, description="Guardrail: median milliseconds to score one user.")
-    min_coverage_ratio: float = Field(
-        0.8, ge=0.0, description="Guardrail: item coverage@10 at least this share of the champion's."
+    min_coverage_ratio: float | None = Field(
+        0.8,
+        ge=0.0,
+        description="Guardrail: item coverage@10 at least this share of the champion's; none switches it off, as every "
+        "guardrail.",
+    )
+    max_popularity_ratio: float | None = Field(
+        1.2,
+        gt=0.0,
+        description="Guardrail: mean popularity of the items recommended (their train interactions, first 10) at most this "
+        "multiple of the champion's for the same test users. 1.2 lets pass what one good model differs from another by, "
+        "at most +13 % on grocery, and stops a list of best-sellers.",
+    )
+    min_group_ratio: float | None = Field(
+        0.8,
+        ge=0.0,
+        description="Guardrail: NDCG@10 of every group of users by activity at least this share of the champion's in the same "
+        "group. 0.8 as for the coverage: a group's mean varies more by chance than the mean of all, which has to be better.",
+    )
+    min_group_users: int = Field(
+        100,
+        ge=1,
+        description="A group with fewer test users decides nothing: of four groups of 30, the worst loses a fifth by chance in "
+        "every third or fourth comparison.",
     )
     min_gap_closed: float | None = Field(
         None, description="Guardrail for a first champion: share of the gap scratch -> teacher that the student closes."
@@ -290,6 +330,15 @@ class RegistryConfig(Settings):
     approval_hours: float = Field(
         24.0, gt=0.0, le=720.0, description="How long an approval is waited for; without an answer nothing is promoted."
     )
+
+    @field_validator(
+        "max_bytes", "max_latency_ms", "min_coverage_ratio", "max_popularity_ratio", "min_group_ratio", "min_gap_closed",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _switched_off(cls, limit: Any) -> Any:
+        """A guardrail is switched off by the word none, since TOML has no null."""
+        return None if limit == "none" else limit
 
 
 class DriftConfig(Settings):
@@ -355,6 +404,9 @@ class StartConfig(Settings):
         le=1.0,
         description="Share by which its validation NDCG@10 may be below what it was in its own run; beyond that the "
         "teacher is searched for as in a run from nothing, and the better one is taken.",
+    )
+    epochs: int = Field(
+        12, ge=1, le=100_000, description="Epochs of the student at the most, if fewer than distill.epochs."
     )
     eval_every: int = Field(
         2, ge=1, description="Epochs of the student between two validations, if fewer than distill.eval_every."

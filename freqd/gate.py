@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from freqd.config import EvaluateConfig, RegistryConfig
+from freqd.evaluate.groups import Group
 from freqd.evaluate.significance import paired_bootstrap
 
 PROMOTED, NOT_PROMOTED, WAITING = "promoted", "not promoted", "waiting for approval"
 """The words of a verdict."""
+METRIC = "ndcg_at_10"
+"""What the groups of users are compared by."""
+ROUNDING = 1e-9
+"""Share of a relative limit that is forgiven: 0.8 · 0.1 is a little more than 0.08 in floating point."""
+OFF, NO_CHAMPION = "switched off", "not applicable: there is no champion to compare with"
 
 
 class Candidate(BaseModel):
-    """What the gate needs to know of a model."""
+    """What the gate needs to know of a model.
+
+    Attributes:
+        version: of the registered model.
+        ndcg: NDCG@10, mean over the test users.
+        coverage: share of the items that are among the first 10 of a test user.
+        popularity: mean train interactions of the items among the first 10.
+        groups: the test users by activity, as ``freqd.evaluate.groups.by_activity`` has them.
+        n_bytes: size of the features.
+        latency_ms: median to score a user.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     version: str
     ndcg: float
     coverage: float
+    popularity: float
+    groups: tuple[Group, ...]
     n_bytes: int
     latency_ms: float
 
 
 class Check(BaseModel):
-    """One condition of the gate."""
+    """One condition of the gate.
+
+    Attributes:
+        name: what is looked at.
+        value: of the challenger; None if it is not known.
+        limit: what is required, ``none`` if nothing is.
+        passed: whether the value keeps to it.
+        detail: what the value is held against, or why nothing is required.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +63,7 @@ class Check(BaseModel):
     value: float | None
     limit: str
     passed: bool
+    detail: str = ""
 
 
 class Verdict(BaseModel):
@@ -66,6 +93,9 @@ def judge(
     The challenger is better if the lower end of the paired bootstrap interval of its NDCG@10 minus the champion's,
     over the same test users, exceeds ``policy.margin``. Every guardrail must hold as well.
 
+    Coverage, popularity and the groups of users are held against the champion's for the same test users, as a share of
+    it. Without a champion there is nothing to hold them against: they pass, and their ``detail`` says so.
+
     Args:
         challenger: the new model.
         champion: the present one, or None for a first model, which only has to pass the guardrails.
@@ -74,6 +104,9 @@ def judge(
         policy: margin and guardrails.
         evaluation: level and resamples of the interval.
         rng: source of the resamples.
+
+    Raises:
+        ValueError: the groups of the two are not of the same users.
     """
     checks = [_limit("size in bytes", challenger.n_bytes, policy.max_bytes)]
     checks.append(_limit("median ms to score a user", challenger.latency_ms, policy.max_latency_ms))
@@ -104,24 +137,21 @@ def judge(
                 passed=better,
             )
         )
-        floor = policy.min_coverage_ratio * champion.coverage
-        checks.append(
-            Check(
-                name="item coverage@10",
-                value=challenger.coverage,
-                limit=f">= {floor:.4f}",
-                passed=challenger.coverage >= floor,
-            )
-        )
+    coverage, popularity, groups = (champion.coverage, champion.popularity, champion.groups) if champion else [None] * 3
+    checks.append(_relative("item coverage@10", challenger.coverage, coverage, ">=", policy.min_coverage_ratio))
+    checks.append(
+        _relative("mean item popularity@10", challenger.popularity, popularity, "<=", policy.max_popularity_ratio)
+    )
+    checks.append(_worst_group(challenger.groups, groups, policy))
     failed = [c for c in checks if not c.passed]
-    reasons = [f"{c.name} is {_number(c.value)}, required {c.limit}" for c in failed]
+    reasons = [_reason(check) for check in failed]
     if failed:
         verdict = NOT_PROMOTED
         if difference is not None and difference["high"] < 0:
             reasons.append("the champion is better beyond chance")
     elif champion is None:
         verdict = PROMOTED
-        reasons = ["the first model of its name, and every guardrail holds"]
+        reasons = ["the first model of its name: no champion to compare with, and every other guardrail holds"]
     else:
         verdict = PROMOTED
         assert difference is not None
@@ -145,5 +175,67 @@ def _limit(name: str, value: float, limit: float | None) -> Check:
     )
 
 
+def _relative(
+    name: str, value: float, theirs: float | None, sign: Literal[">=", "<="], ratio: float | None, where: str = ""
+) -> Check:
+    """A multiple of the champion's that has to be reached or must not be exceeded."""
+    if ratio is None:
+        return _passes(name, value, OFF)
+    if theirs is None:
+        return _passes(name, value, NO_CHAMPION)
+    limit = ratio * theirs
+    passed = value >= limit * (1 - ROUNDING) if sign == ">=" else value <= limit * (1 + ROUNDING)
+    detail = _against(value, theirs) + where
+    return Check(name=name, value=value, limit=f"{sign} {_number(limit)}", passed=passed, detail=detail)
+
+
+def _passes(name: str, value: float | None, why: str) -> Check:
+    """A check that asks for nothing."""
+    return Check(name=name, value=value, limit="none", passed=True, detail=why)
+
+
+def _worst_group(groups: tuple[Group, ...], theirs: tuple[Group, ...] | None, policy: RegistryConfig) -> Check:
+    """The group of users that loses most against the champion, of those that are large enough to tell."""
+    name = "NDCG@10 of the worst user group"
+    if policy.min_group_ratio is None:
+        return _passes(name, None, OFF)
+    if theirs is None:
+        return _passes(name, None, NO_CHAMPION)
+    if [(g["group"], g["users"]) for g in groups] != [(g["group"], g["users"]) for g in theirs]:
+        raise ValueError("challenger and champion were judged on different users: their groups cannot be compared")
+    pairs = [
+        (mine, other) for mine, other in zip(groups, theirs, strict=True) if mine["users"] >= policy.min_group_users
+    ]
+    small = [f"{g['group']} ({g['users']})" for g in groups if g["users"] < policy.min_group_users]
+    fewer = f"fewer than {policy.min_group_users} test users"
+    if not pairs:
+        return _passes(name, None, f"not applicable: every group has {fewer}: {', '.join(small)}")
+    mine, other = min(pairs, key=lambda pair: pair[0][METRIC] / pair[1][METRIC] if pair[1][METRIC] else float("inf"))
+    where = f", in the group of {mine['group']} ({mine['users']} test users)"
+    check = _relative(name, mine[METRIC], other[METRIC], ">=", policy.min_group_ratio, where)
+    if small:
+        check = check.model_copy(
+            update={"detail": f"{check.detail}, without the groups of {fewer}: {', '.join(small)}"}
+        )
+    return check
+
+
+def _against(value: float, theirs: float) -> str:
+    if not theirs:
+        return "the champion's is 0"
+    change = 100 * (value / theirs - 1)
+    return f"{abs(change):.1f} % {'below' if change < 0 else 'above'} the champion's {_number(theirs)}"
+
+
+def _reason(check: Check) -> str:
+    """Why a check failed, in a sentence."""
+    return f"{check.name} is {_number(check.value)}, required {check.limit}" + (
+        f": {check.detail}" if check.detail else ""
+    )
+
+
 def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4g}"
+    """Four digits, and all of those before the point."""
+    if value is None:
+        return "not known"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"

@@ -99,9 +99,11 @@ def build(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
 def explain(error: ValidationError) -> InputError:
     """A validation error in the user's words."""
     known = [row[0] for row in describe(RunConfig)]
+    wrong: dict[tuple[str, str], list[str]] = {}  # what may be one of several types is refused once by each
     lines = []
     for entry in error.errors():
-        dotted = ".".join(str(part) for part in entry["loc"])
+        # The names of the types of a union, literal['auto'] or constrained-int, are no part of the setting's name.
+        dotted = ".".join(str(part) for part in entry["loc"] if not set("[-") & set(str(part)))
         if entry["type"] == "extra_forbidden":
             near = difflib.get_close_matches(dotted, known, 1, 0.5)
             hint = f", did you mean {near[0]!r}?" if near else ""
@@ -109,7 +111,8 @@ def explain(error: ValidationError) -> InputError:
         else:
             message = entry["msg"].removeprefix("Value error, ")
             value = "" if isinstance(entry["input"], dict) else f" (got {entry['input']!r})"
-            lines.append(f"setting {dotted or 'of the run'}: {message}{value}")
+            wrong.setdefault((dotted or "of the run", value), []).append(message)
+    lines += [f"setting {name}: {' or '.join(messages)}{value}" for (name, value), messages in wrong.items()]
     return InputError("; ".join(lines), "all settings are in docs/settings.md and in `freqd settings`")
 
 

@@ -187,7 +187,8 @@ def _ask(what: str, verdict: Verdict, hours: float) -> Answer | None:
 
 def _line(check: Check) -> str:
     value = "not known" if check.value is None else f"{check.value:,.4g}"
-    return f"- {check.name}: {value}" + ("" if check.limit == "none" else f" (required {check.limit})")
+    required = "" if check.limit == "none" else f" (required {check.limit})"
+    return f"- {check.name}: {value}{required}" + (f"; {check.detail}" if check.detail else "")
 
 
 def _go_on() -> None:

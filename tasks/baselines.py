@@ -17,7 +17,7 @@ from tasks.stage import Result, Tools, is_transient, run_stage
 
 SCRATCH_SETTINGS = {
     "backbone", "layers", "dim", "init_std", "batch_size", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs",
-    "eval_every", "patience", "max_seconds",
+    "decay", "eval_every", "patience", "max_seconds",
 }  # fmt: skip
 
 

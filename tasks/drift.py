@@ -47,19 +47,22 @@ COLUMNS = ("measure", "value", "limit", "verdict", "meaning")
 def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
     """The settings of the run that made the champion, without its ``as_of``: newer data is what is asked for.
 
+    Its relative paths are those of the folder in which it was started.
+
     Raises:
         InputError: there is no champion, or its run is not in this working directory.
     """
     run = _champion(model).tags.get("freqd.run", "")
     path = workspace.runs / run / "summary.json"
     try:
-        values: dict[str, Any] = json.loads(path.read_text())["config"]
+        summary: dict[str, Any] = json.loads(path.read_text())
+        own, folder = settings.build([summary["config"], {"data": {"as_of": None}}]), Path(summary.get("folder", "."))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"the settings of the champion of {model} are not to be had: {path} is missing or damaged",
             "name the settings file with --config",
         ) from error
-    return settings.merge(values, {"data": {"as_of": None}})
+    return dict(data.anchored(own, folder).model_dump(mode="json"))
 
 
 @task(name="drift")
@@ -76,11 +79,7 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         InputError: there is no champion, or the data cannot be used.
     """
     version = _champion(model)
-    try:
-        bundle = registry.load(model, str(version.version))
-    except registry.BrokenModel as error:
-        remedy = "give the alias 'champion' to a version that is whole: `freqd promote VERSION --why ...`"
-        raise InputError(str(error), remedy) from error
+    bundle = registry.load_champion(model, str(version.version))
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
     limit_threads(config.threads or provenance.cores())
     observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)

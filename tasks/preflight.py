@@ -6,7 +6,8 @@ import os
 
 from freqd.config import RunConfig
 from freqd.data import check
-from freqd.data.source import own_bytes
+from freqd.data.ingest import no_times
+from freqd.data.source import own_bytes, timeless
 from freqd.distill import check_objectives
 from freqd.errors import InputError
 from freqd.models.brought import check_features
@@ -28,13 +29,15 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
 
     Raises:
         InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist,
-            an approval is asked for where nobody could give it, the run to start from is not there or does not fit.
+            an approval is asked for where nobody could give it, data without times are wanted as of a day, the run to start from is not there or does not fit.
     """
     check_objectives(config.distill.objectives, config.teacher)
     if config.registry.enabled and config.registry.approval == "ask":
         require_page(workspace)
     check_start(config, workspace, run_name)
-    size = own_bytes(config.data)
+    size, without_times = own_bytes(config.data), timeless(config.data)
+    if config.data.as_of is not None and without_times is not None:
+        raise no_times(without_times, config.data.as_of)
     if config.teacher.features is not None:
         check_features(config.teacher.features)
     if 0 < size <= WHOLE_CHECK_BYTES:

@@ -19,9 +19,9 @@ from prefect.client.schemas import State
 
 import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
-from freqd.data.rows import unknown_answers
+from freqd.data.rows import Rows, unknown_answers
 from freqd.data.types import Split
-from freqd.errors import DamagedArtifact
+from freqd.errors import DamagedArtifact, InputError
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.features import FeatureTable, TrainedModel
@@ -36,7 +36,6 @@ from tasks.evaluate import METRIC
 from tasks.page import Shown
 from tasks.stage import Result, Tools, is_transient, run_stage
 
-UNKNOWN_ITEM_SCORE = -1e9
 DECISIONS = 5
 """Attempts to judge against a champion that does not change meanwhile."""
 EXAMPLE_USER = "somebody"
@@ -71,15 +70,14 @@ def register(
         known = found.values
         tools.progress(0.1, "writing the model")
         version = _log_version(
-            context, Bundle.of(features, parts), own.metrics, model_name, {**lineage, **_numbers(own, known)}
+            context, Bundle.of(features, parts), own, model_name, {**lineage, **_numbers(own, known)}
         )
         tools.progress(0.7, "asking the gate")
         challenger = Candidate(
             version=str(version.version),
-            ndcg=own.metrics[METRIC],
-            coverage=own.metrics["coverage_at_10"],
             n_bytes=features.n_bytes,
             latency_ms=found.measured["latency"]["student"]["median_ms"],
+            **_quality(own),
         )
         tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
         verdict = _gate(
@@ -126,7 +124,7 @@ def register(
 
 def _shown(check: Check) -> dict[str, Any]:
     """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
-    row = {**check.model_dump(), "limit": escape(check.limit)}
+    row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
     if isinstance(check.value, float) and not check.value.is_integer():
         row["value"] = float(f"{check.value:.4g}")
     return row
@@ -180,8 +178,23 @@ def _numbers(own: Report, known: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def _quality(report: Report) -> dict[str, Any]:
+    """What the gate compares, of a model on the test part."""
+    return {
+        "ndcg": report.metrics[METRIC],
+        "coverage": report.metrics["coverage_at_10"],
+        "popularity": report.metrics["mean_popularity_at_10"],
+        "groups": tuple(report.groups["activity"]),
+    }
+
+
+def _by_group(report: Report) -> dict[str, float]:
+    """NDCG@10 of the groups of users by activity, for MLflow and `freqd models compare`; 1 is the least active."""
+    return {f"{METRIC}_activity_{n}": group[METRIC] for n, group in enumerate(report.groups["activity"], start=1)}
+
+
 def _log_version(
-    context: RunContext, bundle: Bundle, metrics: dict[str, float], model_name: str, tags: dict[str, str]
+    context: RunContext, bundle: Bundle, own: Report, model_name: str, tags: dict[str, str]
 ) -> ModelVersion:
     """Log the bundle as a model of the parent run and register it; the new version."""
     example = pd.DataFrame({"user": [EXAMPLE_USER]})
@@ -204,9 +217,10 @@ def _log_version(
             params={"dim": bundle.features.dim, "bytes": bundle.features.n_bytes},
             tags={k: v for k, v in tags.items() if v},
         )
+        metrics = {**own.metrics, **_by_group(own)}
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
         version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
-    what = f"NDCG@10 {metrics[METRIC]:.4f} with {bundle.features.dim} numbers a user and an item"
+    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with {bundle.features.dim} numbers a user and an item"
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
@@ -228,23 +242,25 @@ def _decide(
     closed = known["gap_closed"]["value"]
     if present is None:
         return judge(challenger, None, None, closed, config, evaluation, rng)
+    bundle = registry.load_champion(model_name, str(present.version))
     fair = _fair(context.workspace.store, present, parts)
-    if fair is not parts:
-        own, parts = judge_ranking(student, fair, evaluation), fair
-        numbers = {"ndcg": own.metrics[METRIC], "coverage": own.metrics["coverage_at_10"]}
-        challenger = challenger.model_copy(update=numbers)
-    bundle = registry.load(model_name, str(present.version))
-    features, known_users = align(bundle, parts)
-    theirs = judge_ranking(features, parts, evaluation)
-    same = known_users[own.users]
+    same = Rows.of(bundle.user_ids, parts.user_ids).known
+    if not same[own.users].any():
+        raise InputError(
+            f"version {present.version}, the champion of {model_name}, knows none of the test users",
+            "give the data a model of their own by registry.model_name",
+        )
+    if fair is not parts or not same[own.users].all():
+        own = judge_ranking(student, fair, evaluation, among=same)
+        challenger = challenger.model_copy(update=_quality(own))
+    theirs = judge_ranking(bundle.placed(parts.user_ids, parts.item_ids), fair, evaluation, among=same)
     champion = Candidate(
         version=str(present.version),
-        ndcg=theirs.metrics[METRIC],
-        coverage=theirs.metrics["coverage_at_10"],
         n_bytes=bundle.features.n_bytes,
         latency_ms=challenger.latency_ms,
+        **_quality(theirs),
     )
-    pair = (own.per_user[METRIC][same], theirs.per_user[METRIC][same])
+    pair = (own.per_user[METRIC], theirs.per_user[METRIC])
     return judge(challenger, champion, pair, closed, config, evaluation, rng)
 
 
@@ -255,22 +271,3 @@ def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
     except DamagedArtifact:
         get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
         return parts
-
-
-def align(bundle: Bundle, parts: Split) -> tuple[FeatureTable, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """A registered model's features in the row order of ``parts``, and which users it knows.
-
-    Items that the model does not know can never be recommended: one more column gives them a very low score.
-    """
-
-    def rows(own: Any, wanted: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-        place = {str(name): row for row, name in enumerate(own)}
-        return np.fromiter((place.get(str(name), -1) for name in wanted), np.int64, len(wanted))
-
-    user, item = rows(bundle.user_ids, parts.user_ids), rows(bundle.item_ids, parts.item_ids)
-    users = np.ones((len(user), bundle.features.dim + 1), np.float32)
-    users[:, :-1] = bundle.features.users[user] * (user >= 0)[:, None]
-    items = np.zeros((len(item), bundle.features.dim + 1), np.float32)
-    items[:, :-1] = bundle.features.items[item] * (item >= 0)[:, None]
-    items[item < 0, -1] = UNKNOWN_ITEM_SCORE
-    return FeatureTable(users, items), user >= 0

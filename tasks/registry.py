@@ -136,6 +136,21 @@ def load(model: str, version: str) -> Bundle:
     return bundle
 
 
+def load_champion(model: str, version: str) -> Bundle:
+    """The version that has the alias ``champion``, to be held against something new.
+
+    Raises:
+        InputError: it cannot answer.
+    """
+    try:
+        return load(model, version)
+    except BrokenModel as error:
+        raise InputError(
+            f"the champion is broken: {error}",
+            f"give the alias {CHAMPION!r} to a version that is whole: `freqd models list`, `freqd promote VERSION --why ...`",
+        ) from error
+
+
 def split_of(store: Store, version: ModelVersion) -> Split:
     """The data that a version was made of, from its run's artifacts.
 

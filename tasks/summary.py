@@ -106,6 +106,7 @@ def collect(
         "run": context.run_name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "workdir": context.workdir,
+        "folder": str(Path.cwd()),
         "data": {
             **split.info,
             "users": split.n_users,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,20 @@ import polars as pl
 import pytest
 
 _home = Path(tempfile.mkdtemp(prefix="freqd-tests-"))
+
+
+def _tidy(home: Path, owner: int) -> None:
+    """Remove the home of this process; a server that is just being stopped may write into it a moment longer."""
+    for _ in range(20):
+        if os.getpid() != owner or not home.exists():
+            return
+        shutil.rmtree(home, ignore_errors=True)
+        time.sleep(0.1)
+
+
+# before anything else is imported: what is registered first is called last, after Prefect has stopped its servers
+atexit.register(_tidy, _home, os.getpid())
+
 os.environ["PREFECT_HOME"] = str(_home / "prefect")
 os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(_home / "prefect" / "results")
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"

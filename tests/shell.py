@@ -56,7 +56,10 @@ class User:
         self.ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
         own = ("PREFECT_", "MLFLOW_", "FREQD_W", "FREQD_DATABASE_URL")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        self.environment = {**kept, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **changes}
+        temporary = folder / "tmp"  # what a killed process leaves there goes with the folder
+        temporary.mkdir(exist_ok=True)
+        own_place = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+        self.environment = {**kept, **own_place, **changes}
 
     def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         command = [FREQD, *map(str, words), "--workdir", str(self.workspace.root)]

@@ -60,6 +60,8 @@ def test_one_value_counts_as_a_list_of_one() -> None:
         ({"teacher": {"kind": "features"}}, "go together"),
         ({"teacher": {"kind": "svd++"}}, "teacher.kind.*'als'.*got 'svd\\+\\+'"),
         ({"device": "gpu"}, "device"),
+        ({"distill": {"epochs": 0}}, "setting distill.epochs: Input should be 'auto' or .* 1 \\(got 0\\)"),
+        ({"distill": {"objectives": [{"name": "rce", "weight": -1}]}}, "distill.objectives.0.weight"),
     ],
 )
 def test_wrong_settings_are_named(layer: dict[str, object], expected: str) -> None:

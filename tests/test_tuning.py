@@ -54,7 +54,7 @@ def test_ranges_follow_from_the_declared_bounds(invented: dict[str, Dimension]) 
 
 def test_step_size_and_l2_are_always_varied(invented: dict[str, Dimension]) -> None:
     rate, decay = invented["distill.learning_rate"], invented["distill.weight_decay"]
-    assert (rate.own, rate.low, rate.high, rate.log) == (5e-3, 5e-4, pytest.approx(5e-2), True)
+    assert (rate.own, rate.low, rate.high, rate.log) == (1e-2, pytest.approx(1e-3), pytest.approx(0.1), True)
     assert decay.setting(decay.own) == 0.0
     assert decay.setting(9e-7) == 0.0
     assert decay.setting(1.23456e-5) == 1.235e-5

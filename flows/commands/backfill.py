@@ -54,6 +54,8 @@ def backfill(
         )
     check_name(name)
     options = {"first": first, "last": last, "every_days": days, "registered": register, "name": name}
+    # so that the first date's data are looked at before anything is started
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"as_of": first})})
     result = start(registering(settings, register), workdir, "backfill:backfill", **options)
     from freqd.report.backfill import plain
 

@@ -54,7 +54,8 @@ def drift(
     use_registry(workspace)
     embed(workspace)
     settings = _settings(workspace, config, set_, name)
-    from flows.deployment import WATCH, anywhere
+    from flows.deployment import WATCH
+    from freqd.data.source import anchored
 
     files = [str(path.absolute()) for path in new or ()]
     if cron is not None:
@@ -65,7 +66,7 @@ def drift(
         label, zone = f"drift-{config.stem if config else name or 'champion'}", timezone or deployment.local_timezone()
         show_times(label, deployment.schedule(label, cron, zone, settings, workspace, WATCH, model=name, new=files))
         return DONE
-    found = start(anywhere(settings), workdir, "drift:drift", model=name, new=tuple(files))
+    found = start(anchored(settings, Path.cwd()), workdir, "drift:drift", model=name, new=tuple(files))
     if as_json:
         print(json.dumps(found, indent=1))
     else:

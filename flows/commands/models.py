@@ -150,7 +150,9 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
     if as_json:
         print(json.dumps(entries, indent=1))
     elif not entries:
-        console.print("the audit trail is empty" if name is None else f"the audit trail has nothing of {name}")
+        others = sorted({str(entry["model"]) for entry in trail.entries(None)})
+        of = f"the audit trail has nothing of {name}; it has entries of: {', '.join(others)}"
+        console.print(of if others else "the audit trail is empty", markup=False, soft_wrap=True)
     else:
         _show_entries(entries)
     wrong = trail.check()

@@ -132,11 +132,13 @@ def export(
     workdir: Workdir = None,
 ) -> int:
     """Write a registered model's features with their ids, for other systems."""
-    registered = _registered(name, alias, workdir)
     from freqd.serve import export_features
+    from freqd.serve.export import form_of
 
+    form = form_of(out)
+    registered = _registered(name, alias, workdir)
     version, bundle = registered.open()
-    export_features(bundle.features, bundle.user_ids, bundle.item_ids, out)
+    export_features(bundle.features, bundle.user_ids, bundle.item_ids, out, form)
     text = (
         f"{len(bundle.user_ids):,} users and {len(bundle.item_ids):,} items, {bundle.features.dim} numbers each, "
         f"of {registered.name} version {version}: {out}"
@@ -253,14 +255,20 @@ def _explain(
     split = artifact(workspace, summary, "ingest.split", Split)
     config = build([summary["config"]])
     rows: dict[str, Any] = {}
-    for what, ids, asked in (("user", split.user_ids, user), ("item", split.item_ids, item)):
+    sides = (("user", split.user_ids, user, split.item_ids), ("item", split.item_ids, item, split.user_ids))
+    for what, ids, asked, others in sides:
         rows[what] = ids.cast(str).index_of(asked)
         if rows[what] is None:
-            told = shape if what == "user" else str
-            raise InputError(
-                f"run {run} has no {what} {told(asked)!r}",
-                f"its {what}s are like: {', '.join(told(value) for value in ids.cast(str)[:3])}",
+            told, known = (shape if what == "user" else str), ids.cast(str)
+            like = ", ".join(dict.fromkeys(told(value) for value in known[:3]))
+            turned = asked in others.cast(str)
+            named = (
+                f"item {asked!r}"
+                if what == "item" and not turned
+                else f"{what} with this id, built like {shape(asked)!r}"
             )
+            order = "; USER comes first, then ITEM" if turned else ""
+            raise InputError(f"run {run} has no {named}", f"its {what}s' ids are like: {like}{order}")
     seen = split.train.matrix()
     found = explain(
         artifact(workspace, summary, WHERE[model], TrainedModel).features,

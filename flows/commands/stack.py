@@ -20,7 +20,7 @@ ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.
 
 schedule_app = App(
     name="schedule",
-    help="Retrain by the clock: add, list, pause, resume and remove schedules, those of drift checks too.",
+    help="Retrain by the clock; list, pause, resume and remove schedules, those of drift checks too.",
 )
 
 

@@ -11,18 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from freqd.cadence.timeline import Timeline, Window
 from freqd.config import EvaluateConfig
 from freqd.data.rows import Rows
-from freqd.data.types import PARTS, Interactions, Split
+from freqd.data.types import Interactions, Split
 from freqd.evaluate import Report, evaluate
 from freqd.features import FeatureTable
 from freqd.progress import Progress, silent
-
-UNKNOWN_SCORE = -1e9
-"""Of an item that the model does not know, so that it is never recommended."""
+from freqd.serve.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -99,32 +96,6 @@ def judge_window(
 
     nothing = np.zeros(len(time), np.bool_)
     split = Split(part(could_be_known & (time < begin)), part(nothing), part(asked), newest.user_ids, newest.item_ids)
-    users_then, items_then = Rows.of(own.user_ids, newest.user_ids), Rows.of(own.item_ids, newest.item_ids)
-    placed = place(features, popularity(own), users_then, items_then)
+    placed = Bundle.of(features, own).placed(newest.user_ids, newest.item_ids)
     standard = config.model_copy(update={"protocol": "standard"})
     return Judged(evaluate(placed, split, standard, threads=threads, progress=progress), counts)
-
-
-def popularity(split: Split) -> npt.NDArray[np.float32]:
-    """(n_items, 1): how many users had each item, all parts together, as a served model counts it."""
-    met = np.concatenate([split.part(name).item for name in PARTS])
-    return np.bincount(met, minlength=split.n_items).astype(np.float32)[:, None]
-
-
-def place(features: FeatureTable, popular: npt.NDArray[np.float32], users: Rows, items: Rows) -> FeatureTable:
-    """A model's features (n_before, d) in the rows of another split, (n, d + 2).
-
-    One more column gives users that the model does not know, and only them, an item's popularity as its score; the last one
-    gives every item that it does not know ``UNKNOWN_SCORE``.
-
-    Args:
-        features: the model.
-        popular: (n_items before, 1) what unknown users get.
-        users, items: from the model's rows to the others.
-    """
-    stranger = (~users.known).astype(np.float32)[:, None]
-    unknown = np.where(items.known, 0.0, UNKNOWN_SCORE).astype(np.float32)[:, None]
-    return FeatureTable(
-        np.hstack([users.move(features.users), stranger, np.ones_like(stranger)]),
-        np.hstack([items.move(features.items), items.move(popular), unknown]),
-    )

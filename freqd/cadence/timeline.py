@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from freqd.config import CadenceConfig, RunConfig
+from freqd.data.source import timeless
 from freqd.data.types import Interactions, Observed
 from freqd.errors import InputError
 
@@ -51,10 +52,7 @@ class Timeline:
             InputError: it has no times.
         """
         if observed.interactions.time is None:
-            raise InputError(
-                f"{observed.name} has no time column, so how a model ages cannot be seen",
-                f"name the column with data.columns.time, or other data: {WITH_TIME}",
-            )
+            raise _no_times(observed.name)
         return cls(observed.interactions, observed.user_ids, observed.item_ids, observed.name)
 
     @property
@@ -108,7 +106,7 @@ def check_settings(config: RunConfig) -> None:
     """See that the settings let a model be made as of a date and judged on what came later.
 
     Raises:
-        InputError: the data are to be split in another way, or the teacher is brought.
+        InputError: the data are to be split in another way or are known to have no times, or the teacher is brought.
     """
     if config.data.train is not None or config.data.split in ("random", "given"):
         how = "data.train and data.test" if config.data.train is not None else f"data.split={config.data.split}"
@@ -116,11 +114,21 @@ def check_settings(config: RunConfig) -> None:
             f"{how}: how a model ages shows only where it learns from the past and is judged on what came later",
             f"give one source with a time column and data.split=time; {WITH_TIME}",
         )
+    without_times = timeless(config.data)
+    if without_times is not None:
+        raise _no_times(without_times)
     if config.teacher.kind == "features":
         raise InputError(
             "teacher.kind=features: brought features were made once, so they do not age and know what came later",
             "name a teacher that is trained here: als, bpr or lightgcn",
         )
+
+
+def _no_times(name: str) -> InputError:
+    return InputError(
+        f"{name} has no time column, so how a model ages cannot be seen",
+        f"name the column with data.columns.time, or other data: {WITH_TIME}",
+    )
 
 
 def plan(timeline: Timeline, config: CadenceConfig) -> tuple[Window, ...]:

@@ -3,6 +3,7 @@
 from freqd.data.ids import IdRegistry
 from freqd.data.ingest import check, ingest, observe, source_digest
 from freqd.data.quality import QualityReport
+from freqd.data.source import anchored
 from freqd.data.types import PARTS, IdArray, Interactions, Observed, Part, Split
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Part",
     "QualityReport",
     "Split",
+    "anchored",
     "check",
     "ingest",
     "observe",

@@ -16,7 +16,7 @@ Rules, in this order:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,6 +177,14 @@ def _how(config: DataConfig, source: Source) -> How | None:
     return config.split
 
 
+def no_times(place: str, day: date) -> InputError:
+    """Of data of which nobody can tell what was there by a day."""
+    return InputError(
+        f"what was there as of {day} (data.as_of) cannot be told: {place} has no time column",
+        "name it with data.columns.time; data without times can only be run as they are: `freqd run` without data.as_of",
+    )
+
+
 def _resolve_how(how: How | None, config: DataConfig, source: Source, rows: Rows) -> How:
     columns = rows.columns
     place = ", ".join(source.labels)
@@ -184,7 +192,7 @@ def _resolve_how(how: How | None, config: DataConfig, source: Source, rows: Rows
     if columns.time is None and how == "time":
         raise InputError(f"data.split=time, but {place} has no time column", f"{listed}, or set data.split=random")
     if columns.time is None and config.as_of is not None:
-        raise InputError(f"data.as_of is set, but {place} has no time column", f"{listed}, or leave as_of out")
+        raise no_times(place, config.as_of)
     if columns.weight is None and config.min_weight is not None:
         raise InputError(
             f"data.min_weight is set, but {place} has no weight column",
@@ -252,7 +260,11 @@ def _good_rows(
     if config.as_of is not None:
         end = datetime.combine(config.as_of, datetime.min.time(), UTC) + timedelta(days=1)
         late = (frame["time"] >= int(end.timestamp())).fill_null(False)
-        drop(late.to_numpy(), f"after {config.as_of} (data.as_of)", "set a later data.as_of")
+        drop(
+            late.to_numpy(),
+            f"after {config.as_of} (data.as_of)",
+            "set a later data.as_of, in a backfill a later first date",
+        )
     if "heavy" in frame.columns:
         reason = f"weight in column '{columns.weight}' missing or below {config.min_weight:g} (data.min_weight)"
         drop((~frame["heavy"]).to_numpy(), reason, "set a lower data.min_weight")

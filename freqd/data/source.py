@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from freqd.config import ColumnConfig, DataConfig
+from freqd.config import ColumnConfig, DataConfig, RunConfig
 from freqd.data import catalog, sql
 from freqd.data.files import DataFile, find_files, one_format
 from freqd.errors import InputError
@@ -119,6 +119,29 @@ def name_of(config: DataConfig) -> str:
     if config.sql is not None:
         return "sql"
     return _stem(config.train or config.source[0])
+
+
+def anchored(config: RunConfig, folder: Path) -> RunConfig:
+    """The settings with absolute paths, relative ones being those of ``folder``: a run may start in another one."""
+
+    def full(path: str | None) -> str | None:
+        return None if path is None else str((folder / Path(path).expanduser()).absolute())
+
+    source = tuple(name if name in catalog.CATALOG else str(full(name)) for name in config.data.source)
+    parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    data = config.data.model_copy(update={"source": source, **parts})
+    teacher = config.teacher.model_copy(update={"features": full(config.teacher.features)})
+    return config.model_copy(update={"data": data, "teacher": teacher})
+
+
+def timeless(config: DataConfig) -> str | None:
+    """The source's name if settings and catalogue already say that it has no times. Nothing is read."""
+    if config.columns.time == "none":
+        return name_of(config)
+    named = catalog.CATALOG.get(config.source[0]) if config.sql is None and config.train is None else None
+    if named is None or named.time or config.columns.time is not None or Path(named.name).is_file():
+        return None
+    return named.name
 
 
 def own_bytes(config: DataConfig) -> int:

@@ -10,9 +10,11 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from freqd.distill.linear_look import unmatched
 from freqd.distill.neighbourhood import Gather, RowFilter
 from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
 from freqd.features import FloatMatrix
+from freqd.models.mf import RowReader
 from freqd.spectral.filters import Filter
 
 Distance = Literal["squared", "cosine"]
@@ -34,6 +36,7 @@ class SideDistillation:
         projector: linear, mlp or mixture.
         experts: of the mixture.
         keep_prob: edge dropout on the student's slice.
+        neighbours: bound on the neighbours that a row of the slice reads; None for no bound.
         seed: of the projector's first weights.
         device: torch device.
     """
@@ -49,6 +52,7 @@ class SideDistillation:
         projector: ProjectorKind,
         experts: int = 5,
         keep_prob: float = 1.0,
+        neighbours: int | None = None,
         seed: int,
         device: str,
     ) -> None:
@@ -56,7 +60,7 @@ class SideDistillation:
         self.norm_adj = norm_adj
         self.distance = distance
         self.device = torch.device(device)
-        self.row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob, device=device)
+        self.row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob, neighbours=neighbours, device=device)
         filtered = teacher if self.row_filter.degree == 0 else filter.apply(norm_adj, teacher)
         self.target = torch.from_numpy(np.ascontiguousarray(filtered, np.float32)).to(self.device)
         self.energies = self.target.square().sum(1)
@@ -81,17 +85,18 @@ class SideDistillation:
             gather: the student's rows by their numbers.
             rows: (r,) distinct.
             shares: (r,) weight of each row.
-            rng: of the edge dropout.
+            rng: of the neighbours drawn and of the edge dropout.
         """
+        target, energies = self.target.index_select(0, rows), self.energies.index_select(0, rows)
+        plain = self.distance == "squared" and self.row_filter.degree <= 1
+        if plain and isinstance(gather, RowReader) and isinstance(self.projector, LinearProjector):
+            part = self.row_filter.slice(rows.numpy(), rng)
+            return unmatched(gather.table, part, target, energies, shares, self.projector.weight)
         filtered = self.row_filter.rows(gather, rows, rng)
-        target, energies = self.target[rows], self.energies[rows]
         if self.distance == "squared":
-            if isinstance(self.projector, LinearProjector):
-                distances = self.projector.squared_distances(filtered, target, energies)
-            else:
-                distances = (target - self.projector(filtered)).square().sum(1)
-            unmatched: Tensor = (shares * distances).sum() / (shares * energies).sum().clamp_min(1e-30)
-            return unmatched
+            distances = (target - self.projector(filtered)).square().sum(1)
+            share: Tensor = (shares * distances).sum() / (shares * energies).sum().clamp_min(1e-30)
+            return share
         projected = self.projector(filtered)
         lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
         unlike = 1.0 - (target * projected).sum(1) / lengths
@@ -99,22 +104,20 @@ class SideDistillation:
         return total
 
 
-def occurring(*groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct rows of several groups, and the mean over groups of each row's share 1/(distinct rows of its group).
 
     For users there is one group; for items two, so that the sum of losses is (positive + negative)/2.
 
     Args:
         groups: each (b,) int64.
-        n: rows of the side.
 
     Returns:
         rows (r,) int64 ascending, shares (r,) float32 that sum to 1.
     """
-    shares = torch.zeros(n, device=groups[0].device)
-    for group in groups:
-        mark = torch.zeros(n, device=group.device)
-        mark[group] = 1.0
-        shares += mark / (mark.sum() * len(groups))
-    rows = torch.nonzero(shares).squeeze(1)
-    return rows, shares[rows]
+    distinct = [torch.unique(group) for group in groups]
+    each = torch.cat([torch.full_like(rows, 1.0 / (len(rows) * len(groups)), dtype=torch.float32) for rows in distinct])
+    if len(groups) == 1:
+        return distinct[0], each
+    rows, places = torch.unique(torch.cat(distinct), return_inverse=True)
+    return rows, torch.zeros_like(rows, dtype=torch.float32).index_add_(0, places, each)

@@ -12,6 +12,8 @@ from scipy import sparse
 from torch import Tensor
 
 from freqd.models.mf import RowReader
+from freqd.models.optimizer import AHEAD, FloatArray, LongArray
+from freqd.models.prefetch import prefetch
 from freqd.spectral.filters import Filter
 
 Gather = Callable[[Tensor], Tensor]
@@ -21,17 +23,76 @@ SLICED_FORMS = ("linear", "quadratic")
 """Powers of one linear filter; of a series the rows of all nodes are filtered."""
 
 
-@numba.njit(cache=True, nogil=True)
-def _slice(indptr: Any, rows: Any) -> tuple[Any, Any]:
-    """Rows of a CSR matrix: where each starts in the slice, and the numbers of the entries."""
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _entries(
+    indptr: Any, indices: Any, values: Any, sums: Any, diagonal: Any, rows: Any, bound: Any, draws: Any
+) -> tuple[Any, Any, Any]:
+    """Rows of a CSR matrix: where each starts, its columns and its values; of a long row ``bound`` drawn entries.
+
+    ``sums`` are the sums of |values| along each row without its diagonal. A long row keeps its diagonal. Of the rest,
+    points at equal distances S / bound on the line of its sums choose the entries in which they fall, each with the value
+    ± S / bound; ``draws``, uniform in [0, 1), is where the first point lies within its distance. An entry v is hit
+    |v| bound / S times in the mean over draws, so that the row is right in the mean.
+    """
+    most = 0
+    for row in rows:
+        most += min(indptr[row + 1] - indptr[row], bound + 1)
+    asked = sums.reshape(-1, 1)
     starts = np.zeros(len(rows) + 1, np.int64)
-    for i in range(len(rows)):
-        starts[i + 1] = starts[i] + indptr[rows[i] + 1] - indptr[rows[i]]
-    entries = np.empty(starts[-1], np.int64)
-    for i in range(len(rows)):
-        for n in range(starts[i + 1] - starts[i]):
-            entries[starts[i] + n] = indptr[rows[i]] + n
-    return starts, entries
+    columns, kept = np.empty(most, np.int64), np.empty(most, np.float32)
+    end = 0
+    for n in range(len(rows)):
+        if n + AHEAD < len(rows):
+            first, last = indptr[rows[n + AHEAD]], indptr[rows[n + AHEAD] + 1]
+            prefetch(asked, (first + last) // 2, 0)
+            prefetch(asked, last - 1, 0)
+        row = rows[n]
+        first, last = indptr[row], indptr[row + 1]
+        own = diagonal[row]
+        others = last - first - (1 if own >= 0 else 0)
+        if others <= bound:
+            for p in range(first, last):
+                columns[end], kept[end] = indices[p], values[p]
+                end += 1
+        else:
+            if own >= 0:
+                columns[end], kept[end] = row, values[own]
+                end += 1
+            distance = sums[last - 1] / bound
+            before = first - 1
+            for k in range(bound):
+                point = (k + draws[n]) * distance
+                low, high = max(before, first), last - 1
+                while low < high:
+                    middle = (low + high) // 2
+                    if sums[middle] > point:
+                        high = middle
+                    else:
+                        low = middle + 1
+                value = distance if values[low] > 0 else -distance
+                if low == before:
+                    kept[end - 1] += value
+                else:
+                    columns[end], kept[end] = indices[low], value
+                    end += 1
+                before = low
+        starts[n + 1] = end
+    return starts, columns[:end], kept[:end]
+
+
+@numba.njit(cache=True, nogil=True)
+def _sums_and_diagonal(indptr: Any, indices: Any, values: Any) -> tuple[Any, Any]:
+    """Sums of |values| along each row without its diagonal, and where each row's diagonal is (−1: nowhere)."""
+    sums, diagonal = np.empty(len(values), np.float32), np.full(len(indptr) - 1, -1, np.int64)
+    for row in range(len(indptr) - 1):
+        total = 0.0
+        for p in range(indptr[row], indptr[row + 1]):
+            if indices[p] == row:
+                diagonal[row] = p
+            else:
+                total += abs(values[p])
+            sums[p] = total
+    return sums, diagonal
 
 
 class _WholeProduct(torch.autograd.Function):
@@ -61,14 +122,22 @@ class RowFilter:
         filter: h.
         keep_prob: edge dropout: an entry of the linear filter off its diagonal is kept with this probability and divided by
             it, drawn anew for each of its products, so that the mean over draws is h(L). Slices only.
+        neighbours: a row of a slice with more neighbours than this has so many drawn anew for each product, with the
+            weight of all of them and so that the mean over draws is h(L) (``_entries``); None: all are read.
         device: where the student's rows are.
 
     Raises:
-        ValueError: ``keep_prob`` outside (0, 1], or below 1 for a series.
+        ValueError: ``keep_prob`` outside (0, 1], or below 1 for a series; ``neighbours`` below 1.
     """
 
     def __init__(
-        self, norm_adj: sparse.csr_array, filter: Filter, *, keep_prob: float = 1.0, device: str = "cpu"
+        self,
+        norm_adj: sparse.csr_array,
+        filter: Filter,
+        *,
+        keep_prob: float = 1.0,
+        neighbours: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.n = int(norm_adj.shape[0])
         self.filter = filter
@@ -77,16 +146,17 @@ class RowFilter:
         self.degree = filter.degree
         if not 0.0 < keep_prob <= 1.0:
             raise ValueError(f"keep_prob must lie in (0, 1], got {keep_prob}")
+        if neighbours is not None and neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, got {neighbours}")
+        self.neighbours = self.n if neighbours is None else neighbours
         self.norm_adj = norm_adj
         self.sliced = filter.form in SLICED_FORMS
         if self.degree > 0 and not self.sliced and keep_prob < 1.0:
             raise ValueError(f"edge dropout needs a linear or quadratic filter, got {filter.label()}")
         if self.degree > 0 and self.sliced:
             matrix = Filter(form="linear", alpha=filter.alpha).matrix(norm_adj)
-            self.indptr = matrix.indptr.astype(np.int64)
-            self.indices = matrix.indices.astype(np.int64)
-            self.values = matrix.data.astype(np.float32)
-            self.on_diagonal = np.repeat(np.arange(self.n), np.diff(self.indptr)) == self.indices
+            arrays = matrix.indptr, matrix.indices, matrix.data.astype(np.float32, copy=False)
+            self.matrix = (*arrays, *_sums_and_diagonal(*arrays))
 
     def rows(self, gather: Gather, rows: Tensor, rng: np.random.Generator) -> Tensor:
         """Rows ``rows`` of h(L) S: (r, d), differentiable.
@@ -94,7 +164,7 @@ class RowFilter:
         Args:
             gather: gives rows of S by their numbers.
             rows: (r,) int64, distinct.
-            rng: draws the edges that are dropped.
+            rng: draws the neighbours that are read and the edges that are dropped.
         """
         if self.degree == 0:
             return gather(rows)
@@ -103,14 +173,25 @@ class RowFilter:
             return _WholeProduct.apply(everything, self.filter, self.norm_adj)[rows]  # type: ignore[no-any-return,no-untyped-call]
         return self._product(gather, rows.cpu().numpy(), self.degree, rng)
 
-    def _product(self, gather: Gather, rows: Any, times: int, rng: np.random.Generator) -> Tensor:
-        """Rows of the linear filter's matrix to the power of ``times``, multiplied with S."""
-        starts, entries = _slice(self.indptr, rows)
-        columns, values = self.indices[entries], self.values[entries]
+    def slice(self, rows: LongArray, rng: np.random.Generator) -> tuple[LongArray, LongArray, FloatArray]:
+        """Rows of the linear filter's matrix (of the identity for no filter), or what was drawn of them.
+
+        Returns:
+            (r + 1,) where each row begins in the other two, columns, values.
+        """
+        if self.degree == 0:
+            return np.arange(len(rows) + 1), rows, np.ones(len(rows), np.float32)
+        starts, columns, values = _entries(*self.matrix, rows, self.neighbours, rng.random(len(rows)))
         if self.keep_prob < 1.0:
             kept = rng.random(len(values), np.float32) < self.keep_prob
             scale = np.where(kept, np.float32(1.0 / self.keep_prob), np.float32(0.0))
-            values = values * np.where(self.on_diagonal[entries], np.float32(1.0), scale)
+            on_diagonal = columns == np.repeat(rows, np.diff(starts))
+            values = values * np.where(on_diagonal, np.float32(1.0), scale)
+        return starts, columns, values
+
+    def _product(self, gather: Gather, rows: LongArray, times: int, rng: np.random.Generator) -> Tensor:
+        """Rows of the linear filter's matrix to the power of ``times``, multiplied with S."""
+        starts, columns, values = self.slice(rows, rng)
         if times == 1 and isinstance(gather, RowReader):
             return gather.table.combine(starts, columns, values)
         distinct, local = np.unique(columns, return_inverse=True)

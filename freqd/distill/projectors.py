@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,6 @@ class LinearProjector(nn.Module):
         """(n, d) -> (n, D)."""
         return rows @ self.weight
 
-    def squared_distances(self, rows: Tensor, target: Tensor, energies: Tensor) -> Tensor:
-        """‖t − sW‖² = ‖t‖² − 2⟨s, tWᵀ⟩ + ⟨s, s WWᵀ⟩ of each row, without the (n, D) differences and their gradients.
-
-        Args:
-            rows: s, (n, d). target: t, (n, D). energies: ‖t‖², (n,).
-
-        Returns:
-            (n,), exact to float32 rounding of the energies.
-        """
-        distances: Tensor = _SquaredDistances.apply(rows, self.weight, target, energies)  # type: ignore[no-untyped-call]
-        return distances
-
     @torch.no_grad()
     def fit(self, rows: Tensor, target: Tensor) -> None:
         """Start at the least-squares solution min_W ‖target − rows·W‖², with a ridge of 1e-6 of the mean energy.
@@ -44,26 +32,6 @@ class LinearProjector(nn.Module):
         ridge = 1e-6 * gram.trace() / len(gram) + 1e-12
         gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         self.weight.copy_(torch.linalg.solve(gram, (rows.T @ target).double()))
-
-
-class _SquaredDistances(torch.autograd.Function):
-    """‖t − sW‖² of each row; with weights a on the rows, the gradients are
-
-    ∂s = 2a (s WWᵀ − t Wᵀ),   ∂W = 2 (sᵀ a s) W − 2 (a s)ᵀ t.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, target: Tensor, energies: Tensor) -> Tensor:
-        cross, own = target @ weight.T, rows @ (weight @ weight.T)
-        ctx.save_for_backward(rows, weight, target, cross, own)
-        return energies + (rows * (own - 2.0 * cross)).sum(1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        rows, weight, target, cross, own = ctx.saved_tensors
-        twice = 2.0 * gradients[0].unsqueeze(1)
-        scaled = (twice * rows).T
-        return twice * (own - cross), torch.addmm((scaled @ rows) @ weight, scaled, target, alpha=-1.0), None, None
 
 
 class MlpProjector(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 from freqd.config import DistillConfig
 from freqd.data.types import Split
-from freqd.distill.backbone import VALIDATION_USERS, fit_settings, new_student
+from freqd.distill.backbone import ALONE, VALIDATION_USERS, epochs_of, fit_settings, new_student
 from freqd.evaluate.validation import Validation
 from freqd.features import TrainedModel
 from freqd.models.training import fit
@@ -38,6 +38,7 @@ def train_scratch(
         ``best_epoch`` and ``seconds``.
     """
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
+    epochs = epochs_of(config.scratch_epochs, ALONE, batch_size=config.batch_size, n_interactions=validate.train.nnz)
     grid = list(product(config.scratch_learning_rate, config.scratch_weight_decay))
     best: TrainedModel | None = None
     trials: list[dict[str, Any]] = []
@@ -52,7 +53,7 @@ def train_scratch(
             validate.train,
             validate=validate,
             settings=replace(
-                fit_settings(config, config.scratch_epochs, learning_rate, weight_decay, device, base_weight=1.0),
+                fit_settings(config, epochs, learning_rate, weight_decay, device, base_weight=1.0),
                 max_seconds=config.max_seconds / len(grid),
             ),
             seed=seed,

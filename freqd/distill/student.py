@@ -6,7 +6,7 @@ from pathlib import Path
 
 from freqd.config import DistillConfig
 from freqd.data.types import Split
-from freqd.distill.backbone import VALIDATION_USERS, fit_settings, new_student
+from freqd.distill.backbone import DISTILLED, VALIDATION_USERS, epochs_of, fit_settings, new_student
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives import build_objectives
 from freqd.distill.start import choose_start
@@ -70,13 +70,14 @@ def distill(
         trajectory=teacher.trajectory,
     )
     terms = build_objectives(config.objectives, context)
+    epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=train.nnz)
     start = choose_start(context, config, validate, previous)
     trained = fit(
         new_student(config, train, start.tables, seed),
         terms,
         train,
         validate=validate,
-        settings=fit_settings(config, config.epochs, config.learning_rate, config.weight_decay, device),
+        settings=fit_settings(config, epochs, config.learning_rate, config.weight_decay, device),
         seed=seed,
         checkpoint=checkpoint,
         probe=probe,

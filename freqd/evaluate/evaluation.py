@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from freqd.config import EvaluateConfig
@@ -28,6 +29,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     part: JudgedPart = "test",
+    among: npt.NDArray[np.bool_] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Report:
@@ -42,12 +44,13 @@ def evaluate(
         split: its id space and the interactions.
         config: protocol and cut-offs.
         part: whose interactions are the targets.
+        among: (n_users,) the users to judge, of those that the protocol judges; None for all.
         threads: as in ``top_k``.
         progress: told after every few thousand users.
 
     Raises:
         ValueError: the features are of another size than the split, or not finite.
-        InputError: the part is empty.
+        InputError: the part is empty, or has no interaction of a user to judge.
     """
     if (len(features.users), len(features.items)) != (split.n_users, split.n_items):
         raise ValueError(
@@ -61,8 +64,13 @@ def evaluate(
             f"the {part} part has no interactions: nothing to evaluate",
             f"raise data.{part}_fraction, or give a {part} part that holds interactions of known users and items",
         )
+    if among is not None and not n_targets[among].any():
+        raise InputError(
+            f"none of the users to judge has an interaction in the {part} part", "judge users that have one"
+        )
     everyone = config.protocol == "kd-paper"
-    users = np.arange(split.n_users, dtype=np.int32) if everyone else np.flatnonzero(n_targets).astype(np.int32)
+    judged = np.ones(split.n_users, np.bool_) if everyone else n_targets > 0
+    users = np.flatnonzero(judged if among is None else judged & among).astype(np.int32)
     seen = _seen(split, everyone or part == "valid")
     ks = sorted({HEADLINE_K, *config.ks})
 

@@ -17,7 +17,6 @@ from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 from freqd.data.types import IdArray
-from freqd.evaluate import metrics
 from freqd.features import FeatureTable, FloatMatrix
 
 USER_BLOCK = 512
@@ -26,7 +25,7 @@ USER_BLOCK = 512
 ITEM_TILE = 512
 """Items a tile: with ``USER_BLOCK`` users 1 MiB of scores, which stays in the second-level cache."""
 
-_SCAN = 64
+SCAN = 64
 """Scores that are compared with the threshold at a time, in vector registers."""
 
 IntVector = npt.NDArray[np.integer]
@@ -80,7 +79,7 @@ def top_k(
         raise ValueError(f"users must lie in [0, {n_users}), got {chosen.min()} to {chosen.max()}")
 
     user_features = features.users if users is None else features.users[chosen]
-    may_overflow = _check_finite(user_features, chosen, features.items)
+    unsafe = may_overflow(*finite_norms(user_features, chosen, features.items))
     indptr, indices = _sorted_rows(seen, n_users)
 
     width = min(k, n_items)
@@ -104,7 +103,7 @@ def top_k(
             tile = buffer[: size * len(tile_items)].reshape(size, len(tile_items))
             with np.errstate(over="ignore", invalid="ignore"):  # looked for below
                 np.matmul(user_features[block], tile_items.T, out=tile)
-            if may_overflow and not np.isfinite(tile).all():
+            if unsafe and not np.isfinite(tile).all():
                 raise ValueError("scores are not finite: the features are too large for float32 inner products")
             _scan_tile(tile, first, indices, cursor, seen_end, heap_items, heap_scores)
         if hint is not None and (heap_items[heap_scores > -np.inf] < 0).any():
@@ -126,64 +125,27 @@ def top_k(
     return items, scores
 
 
-def ndcg_on_validation(
-    features: FeatureTable,
-    train: sparse.csr_array,
-    valid: sparse.csr_array,
-    k: int = 10,
-    sample: IdArray | None = None,
-    *,
-    threads: int | None = None,
-) -> float:
-    """Mean of ``ndcg_of_users``."""
-    return float(ndcg_of_users(features, train, valid, k, sample, threads=threads).mean(dtype=np.float64))
-
-
-def ndcg_of_users(
-    features: FeatureTable,
-    train: sparse.csr_array,
-    valid: sparse.csr_array,
-    k: int = 10,
-    sample: IdArray | None = None,
-    *,
-    threads: int | None = None,
-) -> metrics.PerUser:
-    """NDCG@k of each user with a validation item, train items masked: (n,), users as in ``sample`` or ascending.
-
-    Args:
-        features: the recommender.
-        train, valid: (n_users, n_items) CSR.
-        k: cut-off.
-        sample: users to look at (those without a validation item are left out); all by default.
-        threads: as in ``top_k``.
-
-    Raises:
-        ValueError: no user that was asked for has a validation item.
-    """
-    counts = np.diff(valid.indptr)
-    asked = np.arange(len(counts), dtype=np.int32) if sample is None else sample.astype(np.int32, copy=False)
-    users = asked[counts[asked] > 0]
-    if len(users) == 0:
-        raise ValueError("no user has a validation item")
-    ranked, _ = top_k(features, train, k, users=users, threads=threads)
-    hits = metrics.hits(ranked, valid, users)
-    return metrics.ndcg(hits, counts[users], k)
-
-
-def _check_finite(user_features: FloatMatrix, users: IdArray, item_features: FloatMatrix) -> bool:
-    """Whether a score might overflow; by Cauchy-Schwarz none does while the product of the largest norms is small.
+def finite_norms(
+    user_features: FloatMatrix, users: IdArray, item_features: FloatMatrix
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Norms of the rows of both tables, (n,) and (n_items,) float64.
 
     Raises:
         ValueError: a feature is not finite.
     """
-    largest = []
+    norms = []
     for name, table in (("user", user_features), ("item", item_features)):
         squares = np.einsum("ij,ij->i", table, table, dtype=np.float64)
         if not np.isfinite(squares).all():
             row = int(np.flatnonzero(~np.isfinite(squares))[0])
             raise ValueError(f"the features of {name} {users[row] if name == 'user' else row} are not finite")
-        largest.append(float(np.sqrt(squares.max(initial=0.0))))
-    return largest[0] * largest[1] >= _FLOAT32_MAX / 2
+        norms.append(np.sqrt(squares))
+    return norms[0], norms[1]
+
+
+def may_overflow(user_norms: npt.NDArray[np.float64], item_norms: npt.NDArray[np.float64]) -> bool:
+    """Whether a score might overflow; by Cauchy-Schwarz none does while the product of the largest norms is small."""
+    return float(user_norms.max(initial=0.0) * item_norms.max(initial=0.0)) >= _FLOAT32_MAX / 2
 
 
 def _sorted_rows(seen: sparse.csr_array | None, n_users: int) -> tuple[IntVector, IntVector]:
@@ -258,8 +220,8 @@ def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_score
         best_items = heap_items[row]
         best_scores = heap_scores[row]
         threshold = best_scores[0]
-        for start in range(0, n_columns, _SCAN):
-            stop = min(start + _SCAN, n_columns)
+        for start in range(0, n_columns, SCAN):
+            stop = min(start + SCAN, n_columns)
             highest = scores[start]
             for column in range(start, stop):
                 highest = max(highest, scores[column])

@@ -28,7 +28,7 @@ class Report:
         protocol: what was masked and averaged over; see ``freqd.evaluate.evaluate``.
         part: the part whose interactions are the targets.
         n_users_evaluated: users in the means.
-        n_users_skipped: users left out since they have no target (``standard``).
+        n_users_skipped: users left out since they have no target (``standard``), or were not to be judged.
         n_users_without_target: users without a target, whether left out or counted as 0 (``kd-paper``).
         groups: ``activity`` (users) and ``popularity`` (items): rows of ``freqd.evaluate.groups``.
     """

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from freqd.data.types import IdArray, Split
 from freqd.evaluate.metrics import PerUser
-from freqd.evaluate.ranking import ndcg_of_users, ndcg_on_validation
+from freqd.evaluate.targets import ndcg_of_users, ndcg_on_validation
 from freqd.features import FeatureTable
 
 

@@ -24,6 +24,7 @@ as q times its denominator.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +50,10 @@ class Optimizer(Protocol):
 
     def step(self) -> None:
         """Make one step and forget the gradients."""
+        ...
+
+    def set_step_size(self, learning_rate: float) -> None:
+        """Use another η from the next step on."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -82,6 +87,11 @@ class DenseAdam:
         if self._adam is not None and any(parameter.grad is not None for parameter in self._parameters):
             self._adam.step()
             self._adam.zero_grad(set_to_none=True)
+
+    def set_step_size(self, learning_rate: float) -> None:
+        """Use another η from the next step on."""
+        for group in self._adam.param_groups if self._adam is not None else ():
+            group["lr"] = learning_rate
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts by parameter and name."""
@@ -186,6 +196,11 @@ class RowTable:
         self.step_count += 1
         _update(self.rows, self.step_count, self.schedule)
 
+    def set_step_size(self, learning_rate: float) -> None:
+        """Use another η from the next step on; rows make up what they missed with the old one first."""
+        self.catch_up()
+        self.schedule = _schedule(learning_rate)
+
     def state(self) -> dict[str, Tensor]:
         """What ``load`` needs beside the weight, which is brought up to date."""
         self.catch_up()
@@ -216,6 +231,11 @@ class RowAdam:
         for table in self._tables.values():
             table.step()
 
+    def set_step_size(self, learning_rate: float) -> None:
+        """Use another η from the next step on."""
+        for table in self._tables.values():
+            table.set_step_size(learning_rate)
+
     def state(self) -> dict[str, Tensor]:
         """The tables' states; brings all rows up to date first."""
         return {f"{name}.{key}": value for name, table in self._tables.items() for key, value in table.state().items()}
@@ -228,16 +248,25 @@ class RowAdam:
 
 
 def _schedule(learning_rate: float) -> npt.NDArray[np.float64]:
-    """(SCHEDULE_LENGTH + 1, 6), by step t: η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ), c(t), rᵗ, β₁ᵗ, β₂ᵗ; of row 0 not the first two.
+    """(SCHEDULE_LENGTH + 1, 6), by step t: η / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ), c(t), rᵗ, β₁ᵗ, β₂ᵗ; of row 0 not the first two."""
+    scaled: npt.NDArray[np.float64] = _unit_schedule(SCHEDULE_LENGTH) * np.array(
+        [learning_rate, 1, learning_rate, 1, 1, 1]
+    )
+    return scaled
+
+
+@cache
+def _unit_schedule(length: int) -> npt.NDArray[np.float64]:
+    """``_schedule`` of η = 1.
 
     The powers are here because a row of 20 numbers takes less time to update than to compute them.
     """
-    steps = np.arange(SCHEDULE_LENGTH + 1)
+    steps = np.arange(length + 1)
     t = np.maximum(steps, 1)
-    size, correction = learning_rate / (1 - BETA1**t), 1 / np.sqrt(1 - BETA2**t)
+    size, correction = 1 / (1 - BETA1**t), 1 / np.sqrt(1 - BETA2**t)
     tail = np.empty(len(t))
-    tail[-1] = learning_rate * RATIO / (1 - RATIO)
-    for s in range(SCHEDULE_LENGTH - 1, -1, -1):
+    tail[-1] = RATIO / (1 - RATIO)
+    for s in range(length - 1, -1, -1):
         tail[s] = RATIO * (size[s + 1] / correction[s + 1] + tail[s + 1])
     return np.stack([size, correction, tail, RATIO**steps, BETA1**steps, BETA2**steps], axis=1)
 
@@ -270,13 +299,13 @@ class _Combine(torch.autograd.Function):
     ) -> Tensor:
         ctx.table, ctx.matrix = table, (starts, columns, values)
         out = torch.zeros(len(starts) - 1, table.weight.shape[1])
-        _combine(starts, columns, values, out.numpy(), table.rows, table.step_count, table.schedule)
+        combine_rows(starts, columns, values, out.numpy(), table.rows, table.step_count, table.schedule)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None, None]:
         starts, columns, values = ctx.matrix
-        _spread(starts, columns, values, gradient.contiguous().numpy(), ctx.table.rows)
+        spread_rows(starts, columns, values, gradient.contiguous().numpy(), 1.0, ctx.table.rows)
         return None, None, None, None, None
 
 
@@ -352,7 +381,7 @@ def _scatter_add(index: LongArray, values: FloatArray, rows: Rows) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=FREE_ORDER)
-def _combine(
+def combine_rows(
     starts: LongArray,
     columns: LongArray,
     values: FloatArray,
@@ -361,9 +390,12 @@ def _combine(
     now: int,
     schedule: npt.NDArray[np.float64],
 ) -> None:
+    """Add M W to ``out`` (r, d); M as in ``RowTable.combine``."""
     weight, ratio, _, marks, _, _, _ = rows
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
+            if p + 2 * AHEAD < len(columns):
+                prefetch(marks, columns[p + 2 * AHEAD], 0)
             if p + AHEAD < len(columns):
                 ask_for(columns[p + AHEAD], weight, ratio)
             column, value = columns[p], values[p]
@@ -373,13 +405,19 @@ def _combine(
 
 
 @njit(cache=True, nogil=True, fastmath=FREE_ORDER)
-def _spread(starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, rows: Rows) -> None:
+def spread_rows(
+    starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, scale: float, rows: Rows
+) -> None:
+    """Add ``scale`` · Mᵀ ``source`` to the gradient; ``source`` is (r, d)."""
     _, _, _, marks, gradient, touched, n_touched = rows
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
+            if p + AHEAD < len(columns):
+                prefetch(marks, columns[p + AHEAD], 0)
             place = gradient_place(columns[p], marks, touched, n_touched)
+            value = np.float32(scale * values[p])
             for c in range(gradient.shape[1]):
-                gradient[place, c] += values[p] * source[r, c]
+                gradient[place, c] += value * source[r, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)

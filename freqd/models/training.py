@@ -131,7 +131,8 @@ class FitSettings:
     Attributes:
         epochs: at the most.
         batch_size: interactions a step.
-        learning_rate: of Adam.
+        learning_rate: of Adam, at the start.
+        decay: share of the training, at its end, over which the step size falls to 0 in a straight line; 0 keeps it.
         weight_decay: factor of the L2 of the batch's raw rows; the terms' own parameters are not decayed.
         eval_every: epochs between two validations.
         patience: validations without a better NDCG@10 before training stops.
@@ -143,6 +144,7 @@ class FitSettings:
     epochs: int = 100
     batch_size: int = 2048
     learning_rate: float = 1e-3
+    decay: float = 0.0
     weight_decay: float = 1e-5
     eval_every: int = 2
     patience: int = 5
@@ -168,7 +170,8 @@ def fit(
 
     The start counts as epoch 0 and is validated too, so a warm start is never made worse. Randomness comes from
     (seed, epoch), so a run that is killed and resumed from its checkpoint ends, on one CPU thread, bit for bit
-    where an uninterrupted one does. Time-dependent are only ``max_seconds`` and the seconds reported.
+    where an uninterrupted one does. Time-dependent are only ``max_seconds``, if it is too short for all epochs, and
+    the seconds reported.
 
     Args:
         terms: added to the loss with their weights.
@@ -231,6 +234,7 @@ def fit(
         if run.waited >= settings.patience or out_of_time():
             stopped = "patience" if run.waited >= settings.patience else "time"
             break
+        parts.set_step_size(_step_size(settings, run.epoch, elapsed()))
         run.epoch += 1
         with _threads(None if model.parallel else 1):
             losses = _train_epoch(model, terms, sampler, parts, settings, seed, run.epoch)
@@ -278,6 +282,11 @@ class _Parts:
         self._parameters = [parameter for term in terms for parameter in term.parameters()]
         self._term_optimizer = DenseAdam(self._parameters, settings.learning_rate)
 
+    def set_step_size(self, learning_rate: float) -> None:
+        """Use it from the next step on."""
+        self._optimizer.set_step_size(learning_rate)
+        self._term_optimizer.set_step_size(learning_rate)
+
     def step(self) -> None:
         """One step of both optimizers."""
         self._optimizer.step()
@@ -306,6 +315,22 @@ class _Parts:
                 parameter.copy_(groups["term"][str(n)])
         self._optimizer.load(groups["optimizer"])
         self._term_optimizer.load(groups["term_optimizer"])
+
+
+def _step_size(settings: FitSettings, epochs: int, seconds: float) -> float:
+    """The step size of the next epoch, after so many of them and so much time.
+
+    How far the training is: the share of the epochs, or the square of that of the time if it is ahead by more than an
+    epoch. So a training that the clock will stop has small steps too by then. Where all epochs can be done the square
+    is never ahead, so that the clock does not touch what such a training learns.
+    """
+    if settings.decay <= 0:
+        return settings.learning_rate
+    done = epochs / settings.epochs
+    if settings.max_seconds is not None:
+        by_clock = min(seconds / settings.max_seconds, 1.0) ** 2
+        done = by_clock if by_clock > done + 1 / settings.epochs else done
+    return settings.learning_rate * min(1.0, (1.0 - done) / settings.decay)
 
 
 def _train_epoch(
@@ -361,7 +386,9 @@ def _identity(
     parts: _Parts,
 ) -> str:
     """Digest of all that a checkpoint must agree with to be resumed; to be called before the first step."""
-    steps = {key: value for key, value in asdict(settings).items() if key not in ("epochs", "max_seconds", "patience")}
+    # Epochs beyond those of the checkpoint change nothing before it, but where they set the step sizes.
+    later = {"max_seconds", "patience"} | (set() if settings.decay > 0 else {"epochs"})
+    steps = {key: value for key, value in asdict(settings).items() if key not in later}
     return text_digest(
         type(model).__name__,
         str(model.shape),

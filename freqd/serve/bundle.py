@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import sparse
 
+from freqd.data.rows import Rows
 from freqd.data.types import Split
 from freqd.errors import InputError
 from freqd.features import FeatureTable
@@ -22,6 +23,8 @@ Source = Literal["model", "fold-in", "popularity", "similarity"]
 
 SMOKE_USERS = 8
 SMOKE_ITEMS = 10
+UNKNOWN_ITEM_SCORE = -1e9
+"""Of an item that the model does not know, so that it is never recommended."""
 
 
 class Answer(NamedTuple):
@@ -227,6 +230,25 @@ class Bundle:
             rows["score"] += answer.scores
             rows["source"] += [answer.source] * count
         return pl.DataFrame(rows, schema=FRAME)
+
+    def placed(self, users: pl.Series, items: pl.Series) -> FeatureTable:
+        """The model in the rows of other ids, to be judged there as it is served: (n_users, d + 2), (n_items, d + 2).
+
+        One more column gives a user who is unknown, or of whom nothing was learnt, an item's popularity as its score; the
+        last one gives every item that the model does not know ``UNKNOWN_ITEM_SCORE``.
+
+        Args:
+            users, items: own ids, distinct.
+        """
+        user, item = Rows.of(self.user_ids, users), Rows.of(self.item_ids, items)
+        own = user.move(self.features.users)
+        stranger = ~own.any(axis=1, keepdims=True)
+        popular = np.bincount(self.seen.indices, minlength=self.seen.shape[1]).astype(np.float32)[:, None]
+        unknown = np.where(item.known, 0.0, UNKNOWN_ITEM_SCORE).astype(np.float32)[:, None]
+        return FeatureTable(
+            np.hstack([own, stranger.astype(np.float32), np.ones((len(own), 1), np.float32)]),
+            np.hstack([item.move(self.features.items), item.move(popular), unknown]),
+        )
 
     def _rows(self, items: Sequence[str], unknown: list[str]) -> list[int]:
         """Rows of the items that are known; the others are appended to ``unknown``."""

@@ -53,11 +53,16 @@ def export_features(
         "npz": lambda path: _write_npz(path, features, users, items),
         "parquet": lambda path: _write_parquet(path, features, users, items),
     }
-    _replace(target, writers[form or _form_of(target)])
+    _replace(target, writers[form or form_of(target)])
     return target
 
 
-def _form_of(target: Path) -> Format:
+def form_of(target: Path) -> Format:
+    """The format by the ending of a name.
+
+    Raises:
+        InputError: the ending is unknown.
+    """
     forms: dict[str, Format] = {".safetensors": "safetensors", ".npz": "npz", "": "parquet"}
     if target.suffix not in forms:
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import SpectralConfig
+from freqd.data.types import IdArray
 from freqd.evaluate.validation import Validation
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
-from freqd.spectral.bands import Bands, band_edges, resolve_bands
-from freqd.spectral.bandwise import ListedBands, fit_weights, hat_coefficients, weighted_filter
+from freqd.spectral.bands import band_edges, resolve_bands
+from freqd.spectral.bandwise import ListedBands, best_lists, fit_weights, hat_coefficients, weighted_filter
 from freqd.spectral.choose import (
     SIDE_WORD,
     Fit,
@@ -129,11 +130,15 @@ def _band_fit(
 ) -> Fit:
     """Filters with one weight a band, where their gain on users they were not fitted to is beyond its standard error."""
     coefficients = hat_coefficients(edges, config.weights_degree)
+    known: dict[SideFilters, IdArray] = {}
 
     def fit(side: Side, current: SideFilters) -> Scan:
-        table = apply_filters(teacher, graphs, current.model_copy(update={side: Filter()}))
+        others = current.model_copy(update={side: Filter()})
+        table = apply_filters(teacher, graphs, others)
+        if others not in known:  # both sides start from the raw teacher
+            known[others] = best_lists(table, validation)
         listed_of = ListedBands.of_users if side == "user" else ListedBands.of_items
-        listed = listed_of(table, getattr(graphs, side), validation, coefficients)
+        listed = listed_of(table, getattr(graphs, side), validation, coefficients, known[others])
         fitted = fit_weights(listed, found[side], base_ndcg, rng)
         return [weighted_filter(fitted.weights, edges, config.weights_degree)] if fitted.gain > fitted.error else []
 
@@ -152,10 +157,10 @@ def _side_spectrum(
 ) -> SideSpectrum:
     bands = resolve_bands(getattr(graphs, side), edges, config)
     signal = _features(teacher, side)
-    energies = bands.energies(signal)
+    energies, parts = bands.split(signal)
     density = bands.density(config.probes, rng)
     steps.done(f"{SIDE_WORD[side]}: band energies")
-    only, without = _importance(side, bands, teacher, validate, steps)
+    only, without = _importance(side, edges, parts, teacher, validate, steps)
     total = energies.sum()
     return SideSpectrum(
         method=bands.method,
@@ -167,16 +172,21 @@ def _side_spectrum(
 
 
 def _importance(
-    side: Side, bands: Bands, teacher: FeatureTable, validate: Validate, steps: _Steps
+    side: Side,
+    edges: FloatArray,
+    parts: Iterator[FloatMatrix],
+    teacher: FeatureTable,
+    validate: Validate,
+    steps: _Steps,
 ) -> tuple[FloatArray, FloatArray]:
     """Validation NDCG@10 with only each band kept, and with only each band removed."""
     signal = _features(teacher, side)
     only, without = [], []
-    for band, part in enumerate(bands.parts(signal)):
+    for band, part in enumerate(parts):
         only.append(float(np.mean(validate(_with_side(teacher, side, part)))))
         without.append(float(np.mean(validate(_with_side(teacher, side, signal - part)))))
         steps.done(
-            f"{SIDE_WORD[side]}, λ {bands.edges[band]:.2f} to {bands.edges[band + 1]:.2f}: "
+            f"{SIDE_WORD[side]}, λ {edges[band]:.2f} to {edges[band + 1]:.2f}: "
             f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"
         )
     return np.array(only), np.array(without)

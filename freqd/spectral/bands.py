@@ -18,7 +18,7 @@ from scipy import linalg
 from freqd.config import SpectralConfig
 from freqd.features import FloatMatrix
 from freqd.graph import Graph
-from freqd.spectral.chebyshev import apply_bands, band_coefficients, spectral_moments
+from freqd.spectral.chebyshev import apply_bands, band_coefficients, spectral_moments, split_bands
 from freqd.spectral.density import stochastic_density
 from freqd.spectral.eigen import Eigenpairs, eigenpairs
 
@@ -65,6 +65,10 @@ class Bands(Protocol):
         """h_b(L) X for each band b in order, (n, d) float32 each; their sum is X."""
         ...
 
+    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
+        """``energies`` and ``parts``, in the time of the latter."""
+        ...
+
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
         """⟨X, part_b⟩ for each band b: like ``energies``, but consistent with ``parts`` where these are less sharp."""
         ...
@@ -98,6 +102,10 @@ class ExactBands:
         for first, last in pairwise(self._limits):
             vectors = self._vectors[:, first:last]
             yield (vectors @ (vectors.T @ signal)).astype(np.float32)
+
+    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
+        """Both; nothing is shared."""
+        return self.energies(signal), self.parts(signal)
 
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
         """The same as ``energies``: nothing is smeared."""
@@ -135,6 +143,11 @@ class ChebyshevBands:
     def parts(self, signal: FloatMatrix) -> Iterator[FloatMatrix]:
         """h_b(L) X; O(degree · (nnz + bands · n) · d)."""
         return apply_bands(self._norm_adj, signal, band_coefficients(self.edges, self._degree))
+
+    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
+        """Both by one recurrence."""
+        moments, parts = split_bands(self._norm_adj, signal, band_coefficients(self.edges, self._degree))
+        return band_coefficients(self.edges, 2 * self._degree) @ moments, parts
 
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
         """⟨X, h_b(L) X⟩ with the filters of ``parts``; half the time of ``energies``."""

@@ -15,7 +15,7 @@ would rise under any weights that upset the order.) A hundred weightings cost le
 
 The weights climb, band by band, from equal ones or from what the bands' importance suggests (the better of them); a step
 counts only if it gains more than its standard error over the users. How much of the gain is real is told by two folds:
-weights that were fitted to one half of the users, measured on the other half.
+weights that were fitted to one half of the users, measured on the other half, for several ways to halve them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from freqd.data.types import IdArray
 from freqd.evaluate import metrics as accuracy
 from freqd.evaluate.listed import table_scores
 from freqd.evaluate.ranking import top_k
@@ -56,6 +57,9 @@ EXPONENTS = (0.25, 0.5, 1.0)
 
 BOUND = 2.0
 """Steps take no weight beyond this, or below one over it."""
+
+SPLITS = 3
+"""Times that the users are halved; by one alone the gain depends on how the halves fell."""
 
 MIN_USERS = 4
 """Two in each half."""
@@ -121,27 +125,23 @@ class ListedBands:
 
     @classmethod
     def of_users(
-        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray
+        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
     ) -> ListedBands:
-        """Bands of the user side of ``table``."""
-        lists = _best(table, validation)
+        """Bands of the user side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.users, coefficients)
         return cls._of([table_scores(part[validation.users], table.items, lists) for part in parts], lists, validation)
 
     @classmethod
     def of_items(
-        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray
+        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
     ) -> ListedBands:
-        """Bands of the item side of ``table``."""
-        lists = _best(table, validation)
+        """Bands of the item side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.items, coefficients)
         users = table.users[validation.users]
         return cls._of([table_scores(users, part, lists) for part in parts], lists, validation)
 
     @classmethod
-    def _of(
-        cls, scores: list[npt.NDArray[np.float32]], lists: npt.NDArray[np.int32], validation: Validation
-    ) -> ListedBands:
+    def _of(cls, scores: list[npt.NDArray[np.float32]], lists: IdArray, validation: Validation) -> ListedBands:
         targets = np.diff(validation.valid.indptr)[validation.users].astype(np.int64)
         hits = accuracy.hits(lists, validation.valid, validation.users)
         return cls(np.stack(scores, axis=2), lists >= 0, hits, targets)
@@ -163,7 +163,7 @@ class ListedBands:
         return values
 
 
-def _best(table: FeatureTable, validation: Validation) -> npt.NDArray[np.int32]:
+def best_lists(table: FeatureTable, validation: Validation) -> IdArray:
     """(n, L) best items of each validation user, train items left out; −1 where a list has ended."""
     depth = min(DEPTH, len(table.items))
     return np.ascontiguousarray(top_k(table, validation.train, depth, users=validation.users)[0])
@@ -200,12 +200,12 @@ def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, r
     starts = [importance_weights(spectrum, base_ndcg, exponent) for exponent in EXPONENTS]
     order = [int(b) for b in np.argsort(-spectrum.energies, kind="stable") if spectrum.energies[b] >= MIN_ENERGY]
     equal = np.ones(len(spectrum.energies))
-    halves = np.array_split(rng.permutation(len(listed.n_targets)), 2)
-    gains = []
-    for own, other in (halves, halves[::-1]):
-        weights, there = _climb(listed.rows(own), starts, order), listed.rows(other)
-        gains.append(there.ndcg(weights) - there.ndcg(equal))
-    gain = np.concatenate(gains)
+    gain = np.zeros(len(listed.n_targets))
+    for _ in range(SPLITS):
+        halves = np.array_split(rng.permutation(len(gain)), 2)
+        for own, other in (halves, halves[::-1]):
+            weights, there = _climb(listed.rows(own), starts, order), listed.rows(other)
+            gain[other] += (there.ndcg(weights) - there.ndcg(equal)) / SPLITS
     error = float(gain.std(ddof=1) / len(gain) ** 0.5)
     return Fitted(_climb(listed, starts, order), float(gain.mean()), error)
 

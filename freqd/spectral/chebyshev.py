@@ -15,7 +15,7 @@ error is far above it); everything that is summed over nodes is float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
@@ -35,10 +35,13 @@ T = TypeVar("T")
 MAX_BLOCK = 32
 """Feature columns that go through the recurrence together: wide enough for vector units, few enough for the cache."""
 
-BLOCK_BYTES = 256 << 20
+BLOCK_BYTES = 160 << 20
 """Memory of the blocks that are under way; where n is large the blocks get narrower."""
 
-STORED_DEGREES = 16
+MAX_BYTES = 512 << 20
+"""Memory of the bands that one recurrence serves."""
+
+STORED_DEGREES = 8
 """Degrees that are kept before they are added to all bands by one matrix product."""
 
 
@@ -91,7 +94,7 @@ def spectral_moments(norm_adj: sparse.csr_array, signal: FloatMatrix, degree: in
 
 
 def apply_bands(
-    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray, *, max_bytes: int = 512 << 20
+    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray, *, max_bytes: int = MAX_BYTES
 ) -> Iterator[FloatMatrix]:
     """h_b(L) X for each row b of ``coefficients``, in their order, each (n, d) float32.
 
@@ -99,36 +102,64 @@ def apply_bands(
 
     Cost: O(degree · (nnz + bands · n) · d) time a run, ``max_bytes`` memory plus O(n) on each of numba's threads.
     """
+    return split_bands(norm_adj, signal, coefficients, max_bytes=max_bytes)[1]
+
+
+def split_bands(
+    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray, *, max_bytes: int = MAX_BYTES
+) -> tuple[FloatArray, Iterator[FloatMatrix]]:
+    """The moments of ``spectral_moments``, of the coefficients' degree, and the parts of ``apply_bands``, by one recurrence."""
     together = max(1, int(max_bytes // max(signal.nbytes, 1)))
-    for first in range(0, len(coefficients), together):
-        yield from _apply_together(norm_adj, signal, coefficients[first : first + together])
+    moments, parts = _apply_together(norm_adj, signal, coefficients[:together])
+
+    def each() -> Iterator[FloatMatrix]:
+        yield from _handed_over(parts)
+        for first in range(together, len(coefficients), together):
+            yield from _handed_over(_apply_together(norm_adj, signal, coefficients[first : first + together])[1])
+
+    return moments, each()
 
 
-def _apply_together(norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray) -> Sequence[FloatMatrix]:
+def _handed_over(parts: list[FloatMatrix]) -> Iterator[FloatMatrix]:
+    """One after the other, each kept by nobody but who takes it."""
+    while parts:
+        yield parts.pop(0)
+
+
+def _apply_together(
+    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray
+) -> tuple[FloatArray, list[FloatMatrix]]:
+    """The moments, and the parts of all the coefficients."""
     n_bands, n_degrees = coefficients.shape
     results = [np.empty_like(signal, order="C") for _ in range(n_bands)]
     weights = coefficients.astype(np.float32)
 
-    def fill(columns: slice) -> None:
+    def fill(columns: slice) -> FloatArray:
         width = columns.stop - columns.start
         shape = (len(signal), width)
         total = np.zeros((n_bands, shape[0] * width), np.float32)
         stored = np.empty((STORED_DEGREES, *shape), np.float32)
+        moments = np.zeros(max(1, 2 * n_degrees - 1))
         for k in range(n_degrees):
             slot = k % STORED_DEGREES
             if k == 0:
                 stored[0] = signal[:, columns]
+                moments[0] = np.einsum("nd,nd->", stored[0], stored[0], dtype=np.float64)
             else:
-                current = stored[slot - 1]
+                current = stored[(k - 1) % STORED_DEGREES]
+                # the recurrence reads the last two; for slots 0 and 1 they lie at the end of what was kept before
                 factor, before = (1.0, current) if k == 1 else (2.0, stored[slot - 2])
-                _step(*_parts(norm_adj), np.float32(factor), current, before, stored[slot])
+                squared, cross = _step(*_parts(norm_adj), np.float32(factor), current, before, stored[slot])
+                moments[2 * k - 1] = cross if k == 1 else 2.0 * cross - moments[1]
+                moments[2 * k] = 2.0 * squared - moments[0]
             if slot == STORED_DEGREES - 1 or k == n_degrees - 1:
                 total += weights[:, k - slot : k + 1] @ stored[: slot + 1].reshape(slot + 1, -1)
         for result, band in zip(results, total, strict=True):
             result[:, columns] = band.reshape(shape)
+        return moments
 
-    _over_blocks(fill, signal, columns_held=STORED_DEGREES + 2 * n_bands)
-    return results
+    blocks = _over_blocks(fill, signal, columns_held=STORED_DEGREES + 2 * n_bands)
+    return np.sum(blocks, axis=0), results
 
 
 def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: int) -> list[T]:
@@ -139,7 +170,7 @@ def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: 
     n, n_columns = signal.shape
     threads = numba.get_num_threads()
     fitting = BLOCK_BYTES // max(1, 4 * n * columns_held * threads)
-    width = int(np.clip(fitting, 4, MAX_BLOCK))
+    width = int(np.clip(fitting - fitting % 8, 4, MAX_BLOCK))  # whole vectors
     blocks = [slice(first, min(first + width, n_columns)) for first in range(0, n_columns, width)]
     # The blocks are the parallelism: BLAS threads inside each of them would fight over the same cores.
     with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from typing import Any
 
+import polars as pl
 import pytest
 
 from freqd.config import RunConfig
@@ -199,3 +200,24 @@ def test_the_automations_say_what_they_do_and_can_be_switched_off(shop: User, wi
     window.keep("switched-off")
     page.locator(".p-toggle__control").first.click()
     wait_for(enabled, 20)
+
+
+def test_drift_is_told_in_the_event_feed(shop: User, window: Window) -> None:
+    page, found = window.page, {"freqd.drift.found", "freqd.drift.cooling-down"}
+    rows = pl.read_csv(shop.folder / "purchases.csv")
+    rows.with_columns(user="new-" + pl.col("user"), time=pl.col("time") + 10_000_000).write_csv(shop.folder / "new.csv")
+    for _ in found:
+        checked = shop("drift", "--new", "new.csv")
+        assert checked.returncode == 0, checked.stderr
+    window.open(f"{stack(shop).prefect}/events?events=freqd.drift.*")
+    window.shows("Freqd drift found", "Freqd drift cooling down", f"freqd.model.{MODEL}", "drift of the champion")
+    window.keep("feed")
+    assert set(re.findall(r"^freqd\.drift\.[a-z-]+$", page.inner_text("body"), re.MULTILINE)) == found
+    page.get_by_role("link", name="Freqd drift found").click()
+    window.shows("Resource", f"freqd.model.{MODEL}")
+    page.get_by_text("Raw", exact=True).click()
+    window.shows("drift in volume, unknown users")
+    window.keep("event")
+    wait_for(
+        lambda: [run for run in shop.runs("COMPLETED") if (run["created_by"] or {}).get("type") == "AUTOMATION"], 120
+    )

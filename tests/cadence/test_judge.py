@@ -9,10 +9,8 @@ import polars as pl
 import pytest
 
 from freqd.cadence import Timeline, Window, judge_window
-from freqd.cadence.judge import place, popularity
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import EvaluateConfig
-from freqd.data.rows import Rows
 from freqd.data.types import Interactions, Split
 from freqd.features import FeatureTable
 
@@ -93,13 +91,3 @@ def test_interactions_of_other_times_are_no_targets() -> None:
     found = judge_window(ALL, later, NEW, NEW, features, CONFIG, threads=1)
     assert found.report is None
     assert (found.counts["pairs"], found.counts["judged_users"]) == (1, 0), "b met w, which nobody could know"
-
-
-def test_features_are_placed_by_id() -> None:
-    features = model([[1, 2], [3, 4]], [[5, 6], [7, 8]])
-    users, items = Rows.of(OLD.user_ids, NEW.user_ids), Rows.of(OLD.item_ids, NEW.item_ids)
-    placed = place(features, popularity(OLD), users, items)
-    np.testing.assert_array_equal(placed.users, [[3, 4, 0, 1], [0, 0, 1, 1], [1, 2, 0, 1]])
-    np.testing.assert_array_equal(placed.items[:, :3], [[7, 8, 2], [0, 0, 0], [5, 6, 1]])
-    assert placed.items[1, 3] < -1e8
-    assert placed.items[0, 3] == placed.items[2, 3] == 0.0

@@ -60,7 +60,7 @@ def test_a_term_of_weight_zero_is_left_out(choices, new_context):
 
 
 def test_shares_of_rows_that_occur():
-    rows, shares = occurring(torch.tensor([3, 1, 3]), torch.tensor([1, 0, 4]), n=6)
+    rows, shares = occurring(torch.tensor([3, 1, 3]), torch.tensor([1, 0, 4]))
     assert rows.tolist() == [0, 1, 3, 4]
     third, half = 1 / 3, 1 / 2
     torch.testing.assert_close(shares, torch.tensor([third / 2, (third + half) / 2, half / 2, third / 2]))
@@ -85,7 +85,8 @@ def test_feature_terms_are_their_equation_computed_the_costly_way(
     student = random_table(np.random.default_rng(5), 150, 120, 4)
     identity = SideFilters()
     for name, filters in (("freqd", context.feature_filters), ("fitnet", identity)):
-        term = build(name, context, distance=distance, every=1)
+        all_read = {"neighbours": 150} if name == "freqd" else {}
+        term = build(name, context, distance=distance, every=1, **all_read)
         expected = 0.0
         for side, norm_adj, filter, own, whole, counts in (
             (term.user, context.graphs.user.norm_adj, filters.user, student.users, teacher.users, {0: 1 / 2, 2: 1 / 2}),
@@ -109,7 +110,9 @@ def test_a_feature_term_looks_at_a_part_of_some_batches(choices, new_context, ra
     split, teacher = choices
     context = new_context(split, teacher, 4)
     view = view_of(random_table(np.random.default_rng(5), 150, 120, 4))
-    seldom, always = build("freqd", context, every=3, sample=2), build("freqd", context, every=1)
+    seldom, always = (
+        build("freqd", context, neighbours=150, **few) for few in ({"every": 3, "sample": 2}, {"every": 1})
+    )
     part = Batch(SMALL.users[:2], SMALL.positives[:2], SMALL.negatives[:2], SMALL.rank_users)
     losses = []
     for epoch in (1, 2):
@@ -145,7 +148,7 @@ def test_the_first_epoch_starts_linear_projectors_at_their_optimum(choices, new_
 @pytest.mark.parametrize("projector", ["linear", "mlp", "mixture"])
 def test_feature_terms_have_the_gradient_of_their_loss(choices, new_context, random_table, view_of, projector):
     split, teacher = choices
-    term = build("freqd", new_context(split, teacher, 4), projector=projector, every=1)
+    term = build("freqd", new_context(split, teacher, 4), projector=projector, every=1, neighbours=150)
     student = random_table(np.random.default_rng(5), 150, 120, 4)
     view = view_of(student)
     term.loss(view, SMALL).backward()

@@ -37,23 +37,6 @@ def test_a_linear_projector_fits_features_of_deficient_rank():
     torch.testing.assert_close(projector(rows), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_squared_distances_and_their_gradients_are_those_of_the_differences():
-    projector = LinearProjector(4, 9, seeded())
-    rows, target, weights = (torch.randn(*shape, generator=seeded(n)) for n, shape in enumerate([(7, 4), (7, 9), (7,)]))
-    results = []
-    for distances in (
-        lambda rows: projector.squared_distances(rows, target, target.square().sum(1)),
-        lambda rows: (target - projector(rows)).square().sum(1),
-    ):
-        leaf = rows.clone().requires_grad_()
-        found = distances(leaf)
-        (weights * found).sum().backward()
-        results.append((found, leaf.grad, projector.weight.grad))
-        projector.weight.grad = None
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
-
-
 def test_an_mlp_by_hand():
     projector = MlpProjector(2, 2, seeded())
     with torch.no_grad():

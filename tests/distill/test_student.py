@@ -5,6 +5,7 @@ import pytest
 
 from freqd.config import DistillConfig, ObjectiveConfig
 from freqd.distill import distill, svd_student, train_scratch
+from freqd.distill.backbone import Auto, epochs_of
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
 from freqd.features import TrainedModel
@@ -39,6 +40,14 @@ def spectrum() -> Spectrum:
         ranking_filters=SideFilters(),
         reason="",
     )
+
+
+@pytest.mark.parametrize(
+    ("interactions", "batch", "epochs"), [(1, 2048, 60), (100_000, 2048, 60), (400_000, 2048, 40), (10**8, 2048, 20)]
+)
+def test_auto_epochs_make_as_many_steps_within_bounds(interactions, batch, epochs):
+    assert epochs_of("auto", Auto(8_000, 20, 60), batch_size=batch, n_interactions=interactions) == epochs
+    assert epochs_of(7, Auto(8_000, 20, 60), batch_size=batch, n_interactions=interactions) == 7
 
 
 @pytest.fixture
@@ -87,6 +96,7 @@ def test_a_feature_term_alone_helps_a_student_from_a_random_start(run, choices, 
             "warm_start": "random",
             "base_weight": 1.0,
             "epochs": 60,
+            "decay": 0.0,
         }
     )
     student = run(config)

@@ -66,6 +66,23 @@ def test_kd_paper_protocol_by_hand(tiny):
     assert (report.n_users_evaluated, report.n_users_skipped, report.n_users_without_target) == (4, 0, 1)
 
 
+@pytest.mark.parametrize(("protocol", "users"), [("standard", [1, 3]), ("kd-paper", [1, 2, 3])])
+def test_only_the_users_among_are_judged(tiny, protocol, users):
+    features, split = tiny
+    settings = EvaluateConfig(protocol=protocol, ks=(2,))
+    report = evaluate(features, split, settings, among=np.array([False, True, True, True]))
+    everyone = evaluate(features, split, settings)
+    np.testing.assert_array_equal(report.users, users)
+    same = np.isin(everyone.users, users)
+    np.testing.assert_array_equal(report.per_user["ndcg_at_2"], everyone.per_user["ndcg_at_2"][same])
+    assert sum(row["users"] for row in report.groups["activity"]) == len(users)
+    if protocol == "standard":
+        # Lists of 2: user 1 gets 4 3, user 3 gets 2 3; train counts of 2 3 4 are 0 0 2.
+        assert report.metrics["mean_popularity_at_2"] == pytest.approx(2 / 4)
+        assert report.metrics["coverage_at_2"] == pytest.approx(3 / 5)
+        assert report.n_users_skipped == 2
+
+
 def test_validation_part_is_judged_with_the_train_items_masked(tiny):
     features, split = tiny
     report = evaluate(features, split, EvaluateConfig(ks=(2,)), part="valid")
@@ -151,5 +168,7 @@ def test_an_empty_part_is_the_users_mistake_and_a_wrong_size_ours(tiny, make_spl
     empty = make_split(train=split.train, valid=split.valid, test=interactions([]))
     with pytest.raises(InputError, match="the test part has no interactions"):
         evaluate(features, empty, EvaluateConfig())
+    with pytest.raises(InputError, match="none of the users to judge has an interaction in the test part"):
+        evaluate(features, split, EvaluateConfig(), among=np.array([False, False, True, False]))
     with pytest.raises(ValueError, match="do not fit a split of 4 users and 5 items"):
         evaluate(FeatureTable(features.users[:3], features.items), split, EvaluateConfig())

@@ -215,6 +215,8 @@ def test_a_scheduled_jobs_settings_register_nothing_unless_it_is_asked_for(monke
         (["2020-01-01", "2020-02-01", "--set", "data.as_of=2020-01-05"], "as_of"),
         (["2020-01-01", "2020-02-01", "--name", "../mine"], "name"),
         (["2020-01-01", "2020-02-01", "--data", "grocry"], "grocery"),
+        (["2020-01-01", "2020-02-01", "--data", "citeulike"], "citeulike has no time column"),
+        (["2020-01-01", "2020-02-01", "--set", "data.columns.time=none"], "grocery has no time column"),
     ],
 )
 def test_wrong_input_starts_nothing(words: list[str], named: str, tmp_path: Path) -> None:
@@ -222,3 +224,15 @@ def test_wrong_input_starts_nothing(words: list[str], named: str, tmp_path: Path
     with pytest.raises(InputError, match=named):
         app(line, exit_on_error=False, print_error=False, result_action="return_value")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_by_the_first_date_is_looked_at_before_anything_starts(source: Path, tmp_path: Path) -> None:
+    pl.read_csv(source).drop("time").write_csv(tmp_path / "list.csv")
+    for file, first, named in (
+        (tmp_path / "list.csv", "2020-11-20", r"list\.csv has no time column[^`]*`freqd run`"),
+        (source, "2020-01-01", r"after 2020-01-01[^:]*: set .* a later first date"),
+    ):
+        line = ["backfill", first, "2020-12-20", "--data", str(file), "--workdir", str(tmp_path / "work")]
+        with pytest.raises(InputError, match=named):
+            app(line, exit_on_error=False, print_error=False, result_action="return_value")
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]

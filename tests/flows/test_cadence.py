@@ -204,6 +204,8 @@ def test_moved_tastes_show_as_decay(first: dict[str, Any], moving: Path, tmp_pat
         (["--data", "grocry"], "grocery"),
         (["--data", "grocery", "--set", "data.split=random"], "split=random"),
         (["--data", "grocery", "--windows", "1"], "windows"),
+        (["--data", "citeulike"], "citeulike has no time column"),
+        (["--data", "grocery", "--set", "data.columns.time=none"], "grocery has no time column"),
         (["--data", "grocery", "--name", "../mine"], "name"),
     ],
 )

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 import freqd
+from flows import cli
 from freqd.pseudonym import pseudonym
 
 FREQD = Path(sys.executable).parent / "freqd"
@@ -40,6 +41,31 @@ def freqd_command(*words: str | Path, cwd: Path | None = None, **changes: str) -
     return subprocess.run(
         [FREQD, *map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=300
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("run purchases.csv", "`freqd run` does not know what to do with 'purchases.csv'\n  remedy: data are named with --data; see `freqd run --help`"),
+        ("serve model.bin", "'model.bin'\n  remedy: see `freqd serve --help`"),
+        ("backfill 2020-01-01", "`freqd backfill` needs TO\n  remedy: TO: No date is later"),
+        ("backfill soon 2020-01-01", 'unable to convert "soon" into date.\n  remedy: FROM: The first date, as 2026-03-31.'),
+        ("promote 3", "`freqd promote` needs --why\n  remedy: --why: The reason"),
+        ("serve --port", "--port needs a value"),
+        ("serve --port many", "remedy: --port: Port to listen on"),
+        ("models compare 1", "`freqd models compare` needs B"),
+        ("cadence --windws 3", "Did you mean --windows?\n  remedy: see `freqd cadence --help`"),
+        ("modles list", 'Did you mean "models"?'),
+    ],
+)  # fmt: skip
+def test_a_line_that_fits_no_command_says_what_does(
+    words: str, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["freqd", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
 
 
 def test_help_names_every_command_and_is_quick() -> None:
@@ -348,6 +374,11 @@ def test_users_ids_are_in_no_log_report_or_page(purchases: Path, tmp_path: Path)
     assert wrong.returncode == 2
     assert "aaaaaaaaaaaa-a0000" in wrong.stderr
     assert "secretperson" not in wrong.stderr
+    for turned in (("i0001", "secretperson-u0001"), ("secretperson-u0001", "secretperson-u0001")):
+        wrong = freqd_command("explain", *turned, "--workdir", work)
+        assert wrong.returncode == 2
+        assert "USER comes first" in wrong.stderr
+        assert "secretperson" not in wrong.stderr
 
 
 # -- nothing leaves the machine -------------------------------------------------------------------------------------

@@ -159,6 +159,19 @@ def test_the_settings_of_the_champions_run_are_taken_without_its_end(workspace: 
         champion_settings(Workspace(workspace.root / "elsewhere"), MODEL)
 
 
+def test_relative_paths_of_the_champions_run_are_those_of_its_folder(workspace: Workspace, source: Path) -> None:
+    path = workspace.runs / "champion" / "summary.json"
+    kept = path.read_text()
+    summary = json.loads(kept)
+    assert summary["folder"] == str(Path.cwd())
+    summary["config"]["data"]["source"], summary["folder"] = [source.name], str(source.parent)
+    path.write_text(json.dumps(summary))
+    try:
+        assert build([champion_settings(workspace, MODEL)]) == config(source)
+    finally:
+        path.write_text(kept)
+
+
 def test_checks_by_the_clock_are_schedules_like_others(workspace: Workspace, source: Path) -> None:
     deployment.deploy(workspace)
     for what, label in ((deployment.RETRAIN, "weekly"), (deployment.WATCH, "drift-shop")):

@@ -162,6 +162,14 @@ def test_a_challenger_that_is_not_better_ends_well_but_is_not_promoted(
     assert again["gate"]["champion"] == first["model"]["version"]
     assert again["gate"]["reasons"]
     assert again["model"]["aliases"] == ["challenger"]
+    assert {check["name"]: check["detail"] for check in first["gate"]["checks"]}["mean item popularity@10"] == (
+        "not applicable: there is no champion to compare with"
+    )
+    details = {check["name"]: check["detail"] for check in again["gate"]["checks"]}
+    assert "the champion's" in details["mean item popularity@10"]
+    assert "(141 test users), without the groups of fewer than 100" in details["NDCG@10 of the worst user group"]
+    logged = MlflowClient().get_run(again["mlflow"]["run_id"]).data.metrics
+    assert {"student_mean_popularity_at_10", "student_coverage_at_10", "student_ndcg_at_10_activity_1"} <= set(logged)
     tags = MlflowClient().get_model_version(again["model"]["name"], again["model"]["version"]).tags
     assert tags["freqd.verdict"] == "not promoted"
 

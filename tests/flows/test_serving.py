@@ -461,6 +461,10 @@ def test_a_version_that_answers_nonsense_is_broken(shop: tuple[Registered, str],
         registered.load(version)
     with pytest.raises(InputError, match="not all finite"):
         registered.open()
+    with pytest.raises(
+        InputError, match=rf"champion is broken: version {version} .* not all finite[^`]*`freqd models list`"
+    ):
+        registry.load_champion(registered.name, version)
 
 
 def test_a_registry_that_is_away_stops_nothing(service: Service) -> None:

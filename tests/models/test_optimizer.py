@@ -57,6 +57,23 @@ def test_row_table_is_dense_adam(touched, learning_rate):
         assert torch.equal(table.weight[8], start[8])
 
 
+def test_another_step_size_holds_for_the_steps_after_it_only():
+    """Rows that were not read for long make up what they missed with the step size of those steps."""
+    generator = torch.Generator().manual_seed(0)
+    start, target = torch.randn((4, 3), generator=generator), torch.randn((4, 3), generator=generator)
+    parameter = nn.Parameter(start.clone())
+    adam = torch.optim.Adam([parameter], lr=0.05)
+    table = RowTable(start.clone(), 0.05)
+    for step in range(60):
+        if step % 20 == 10:
+            adam.param_groups[0]["lr"] = 0.05 / step
+            table.set_step_size(0.05 / step)
+        rows = torch.tensor([row for row, every in enumerate((1, 3, 25, 1000)) if step % every == 0])
+        step_both(table, parameter, adam, rows, target)
+    table.catch_up()
+    torch.testing.assert_close(table.weight, parameter.detach(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 10, 60])
 def test_missed_steps_are_made_up_in_the_first_steps_too(n_steps):
     """Where the bias corrections change fastest: one gradient, then nothing."""
@@ -181,5 +198,6 @@ def test_state_takes_up_where_it_stopped(build):
 def test_no_parameters_is_fine():
     optimizer = DenseAdam([], 0.1)
     optimizer.step()
+    optimizer.set_step_size(0.2)
     assert optimizer.state() == {}
     optimizer.load({})

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -220,6 +221,55 @@ def test_the_time_budget_ends_training_with_a_validation(planted):
     trained = fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0)
     assert trained.info["stopped"] == "time"
     assert [entry["epoch"] for entry in trained.history] == [0, trained.info["epochs"]]
+
+
+def moves(planted, **changes):
+    """How far the user features go from one epoch to the next."""
+    train, _ = planted
+    seen = []
+
+    def look(epoch, features):
+        seen.append(features.users.copy())
+        return {}
+
+    settings = FitSettings(**(vars(QUICK) | {"patience": 10_000, "eval_every": 1} | changes))
+    trained = fit(mf(), [], train, validate=lambda _: 0.0, settings=settings, seed=0, probe=look)
+    return np.array([np.abs(b - a).mean() for a, b in pairwise(seen)]), trained
+
+
+def test_steps_fall_to_nothing_at_the_end_if_they_decay(planted):
+    constant, _ = moves(planted, epochs=40)
+    late, _ = moves(planted, epochs=40, decay=0.5)
+    all_along, _ = moves(planted, epochs=40, decay=1.0)
+    np.testing.assert_array_equal(constant[:20], late[:20])
+    assert constant[0] == all_along[0]
+    assert late[-1] < 0.2 * constant[-1]
+    assert all_along[-1] < 0.2 * constant[-1]
+
+
+def test_steps_decay_by_the_clock_where_it_will_end_the_training(planted):
+    moves(planted, epochs=1)  # compiles the kernels
+    by_clock, trained = moves(planted, epochs=100_000, max_seconds=2.0, decay=1.0)
+    assert trained.info["stopped"] == "time"
+    assert by_clock[-1] < 0.2 * by_clock[len(by_clock) // 4]
+    in_time, _ = moves(planted, epochs=10, max_seconds=1000.0, decay=1.0)
+    no_clock, _ = moves(planted, epochs=10, decay=1.0)
+    np.testing.assert_array_equal(in_time, no_clock)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_more_epochs_go_on_from_a_checkpoint_only_if_they_change_no_step_before_it(
+    planted, tmp_path, decay, monkeypatch
+):
+    monkeypatch.setattr(checkpointing, "CHECKPOINT_SHARE", float("inf"))
+    train, _ = planted
+
+    def run(epochs):
+        settings = FitSettings(**(vars(QUICK) | {"epochs": epochs, "decay": decay}))
+        return fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0, checkpoint=tmp_path)
+
+    run(2)
+    assert run(4).info["resumed_from"] == (2 if decay == 0 else None)
 
 
 def test_divergence_is_an_error_with_a_remedy(planted):

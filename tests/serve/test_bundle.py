@@ -67,6 +67,30 @@ def test_a_known_user_without_features_is_folded_in_too() -> None:
     assert set(BUNDLE.ask("u2", k=50, exclude_seen=False).items) > met
 
 
+def test_a_model_is_placed_by_id_and_ranks_there_as_it_is_served() -> None:
+    seen = sparse.csr_array(np.array([[1, 1], [0, 1], [0, 0]], np.float32))
+    features = FeatureTable(np.array([[1, 2], [3, 4], [0, 0]], np.float32), np.array([[5, 6], [7, 8]], np.float32))
+    model = Bundle(features, pl.Series(["a", "b", "nothing"]), pl.Series(["y", "x"]), seen)
+    placed = model.placed(pl.Series(["b", "new", "a", "nothing"]), pl.Series(["x", "new", "y"]))
+    np.testing.assert_array_equal(placed.users, [[3, 4, 0, 1], [0, 0, 1, 1], [1, 2, 0, 1], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(placed.items[:, :3], [[7, 8, 2], [0, 0, 0], [5, 6, 1]])
+    assert placed.items[:, 3].tolist() == [0.0, np.float32(-1e9), 0.0]
+
+
+def test_placed_lists_are_those_that_are_served() -> None:
+    users, items = pl.Series(["u9", "somebody", "u2", "u0"]), pl.Series(["gone", *reversed(BUNDLE.item_ids[5:])])
+    placed = BUNDLE.placed(users, items)
+    for user, scores in zip(users, placed.users @ placed.items.T, strict=True):
+        served = [item for item in BUNDLE.ask(user, k=50, exclude_seen=False).items if item in set(items)]
+        own = sorted(range(len(items)), key=lambda row: -scores[row])
+        assert [items[row] for row in own][-1] == "gone"
+        if user in ("somebody", "u2"):  # what is equally popular stands in the order of the rows
+            popular = dict(zip(BUNDLE.item_ids, BUNDLE.index.popularity.tolist(), strict=True))
+            assert [popular[items[row]] for row in own[:-1]] == [popular[item] for item in served]
+        else:
+            assert [items[row] for row in own[:-1]] == served
+
+
 def test_a_history_does_not_replace_what_is_known() -> None:
     assert BUNDLE.ask("u5", history=["i1"], k=4) == BUNDLE.ask("u5", k=4)
 

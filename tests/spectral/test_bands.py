@@ -151,6 +151,15 @@ def test_part_energies_are_those_of_the_parts():
     np.testing.assert_allclose(found.part_energies(SIGNAL), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["exact", "chebyshev"])
+def test_split_gives_the_energies_and_the_parts_of_separate_calls(method):
+    bands = resolve_bands(GRAPH, EDGES, SpectralConfig(method=method, degree=33))
+    energies, parts = bands.split(SIGNAL)
+    np.testing.assert_allclose(energies, bands.energies(SIGNAL), atol=2e-6 * energies.sum())
+    for found, expected in zip(parts, bands.parts(SIGNAL), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_parts_of_both_methods_agree_but_for_the_smeared_edges():
     norm = np.linalg.norm(SIGNAL)
     pairs = zip(exact().parts(SIGNAL), ChebyshevBands(GRAPH, EDGES, 64).parts(SIGNAL), strict=True)

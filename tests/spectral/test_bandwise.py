@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.types import Interactions
-from freqd.evaluate.ranking import ndcg_of_users
+from freqd.evaluate.targets import ndcg_of_users
 from freqd.evaluate.validation import Validation
 from freqd.features import FeatureTable
 from freqd.graph import build_graphs
@@ -15,6 +15,7 @@ from freqd.spectral import Filter, SideFilters, SideSpectrum, analyse, apply_fil
 from freqd.spectral.bandwise import (
     BOUND,
     ListedBands,
+    best_lists,
     fit_weights,
     hat_coefficients,
     importance,
@@ -57,7 +58,8 @@ def teacher(noise: float = 0.0, band: int = 3) -> FeatureTable:
 
 def listed(table: FeatureTable, side: str = "item", validation: Validation = VALIDATION) -> ListedBands:
     make = ListedBands.of_items if side == "item" else ListedBands.of_users
-    return make(table, getattr(GRAPHS, side), validation, hat_coefficients(EDGES, DEGREE))
+    lists = best_lists(table, validation)
+    return make(table, getattr(GRAPHS, side), validation, hat_coefficients(EDGES, DEGREE), lists)
 
 
 def test_importance_is_the_mean_of_both_measurements_and_never_negative():

@@ -42,13 +42,26 @@ class FreqdOptions(FeatureOptions):
     )
     alpha: float = Field(0.2, ge=0.0, le=1.0, description="Strength of a filter whose form is given here.")
     keep_prob: float = Field(1.0, gt=0.0, le=1.0, description="Edge dropout: share of a node's neighbours kept a step.")
+    neighbours: int = Field(
+        8,
+        ge=1,
+        description="Neighbours that a row reads at the most; of one with more, so many are drawn at each look, "
+        "with the weight of all.",
+    )
 
 
 class FeatureObjective(SampledObjective):
     """Feature distillation of users and items, each with its filter and its projector."""
 
     def __init__(
-        self, options: Any, weight: float, context: DistillContext, *, filters: SideFilters, keep_prob: float = 1.0
+        self,
+        options: Any,
+        weight: float,
+        context: DistillContext,
+        *,
+        filters: SideFilters,
+        keep_prob: float = 1.0,
+        neighbours: int | None = None,
     ) -> None:
         super().__init__(options, weight, context)
         sides = (
@@ -65,6 +78,7 @@ class FeatureObjective(SampledObjective):
                 projector=options.projector,
                 experts=options.experts,
                 keep_prob=keep_prob,
+                neighbours=neighbours,
                 seed=context.seed + number,
                 device=context.device,
             )
@@ -77,7 +91,7 @@ class FeatureObjective(SampledObjective):
         return (*self.user.parameters(), *self.item.parameters())
 
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
-        """Start the linear projectors of a warm student at least squares; give edge dropout its randomness."""
+        """Start the linear projectors of a warm student at least squares; give the draws of neighbours and edges their randomness."""
         super().begin_epoch(epoch, student, rng)
         if epoch == 1 and self.context.warm:
             self.user.fit_projector(student.users)
@@ -86,8 +100,8 @@ class FeatureObjective(SampledObjective):
 
     def part_loss(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over the distinct rows."""
-        users, user_shares = occurring(part.users, n=self.context.n_users)
-        items, item_shares = occurring(part.positives, part.negatives, n=self.context.n_items)
+        users, user_shares = occurring(part.users)
+        items, item_shares = occurring(part.positives, part.negatives)
         user_term = self.user.loss(view.users, users, user_shares, self.rng)
         return user_term + self.item.loss(view.items, items, item_shares, self.rng)
 
@@ -103,4 +117,11 @@ class FreqD(FeatureObjective):
         if options.form != "auto":
             fixed = Filter(form=options.form, alpha=0.0 if options.form == "identity" else options.alpha)
             filters = SideFilters(user=fixed, item=fixed)
-        super().__init__(options, weight, context, filters=filters, keep_prob=options.keep_prob)
+        super().__init__(
+            options,
+            weight,
+            context,
+            filters=filters,
+            keep_prob=options.keep_prob,
+            neighbours=options.neighbours,
+        )

@@ -41,8 +41,8 @@ class ExpertObjective(SampledObjective):
 
     def rows(self, part: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The distinct users and items of a part of a batch, (numbers, shares) each."""
-        users = occurring(part.users, n=self.context.n_users)
-        return users, occurring(part.positives, part.negatives, n=self.context.n_items)
+        users = occurring(part.users)
+        return users, occurring(part.positives, part.negatives)
 
     def unmatched(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over distinct rows."""

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from freqd.distill.features import SideDistillation
+from freqd.models.mf import RowReader
+from freqd.models.optimizer import RowTable
+from freqd.spectral.filters import Filter
+
+
+def gradient_of(table):
+    """The gradient that a ``RowTable`` holds, as a dense array."""
+    rows = table.rows
+    touched = rows.touched[: rows.n_touched[0]]
+    gradient = np.zeros(rows.weight.shape, np.float32)
+    gradient[touched] = rows.gradient[: len(touched)]
+    return gradient
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbours": 2, "keep_prob": 0.5}], ids=["all", "drawn"])
+@pytest.mark.parametrize("filter", [Filter(), Filter(form="linear", alpha=0.3)], ids=lambda f: f.form)
+def test_the_compiled_look_is_autograd_of_the_differences(norm_adj, filter, options):
+    """Same draws, a table that is behind in some rows, another gradient already waiting, and a factor on the loss."""
+    rng = np.random.default_rng(0)
+    teacher = rng.normal(size=(30, 9)).astype(np.float32)
+    side = SideDistillation(
+        teacher, norm_adj, filter, 4, distance="squared", projector="linear", seed=0, device="cpu", **options
+    )
+    weight = side.projector.weight
+    table = RowTable(torch.randn(30, 4, generator=torch.Generator().manual_seed(1)), 0.1)
+    table.gather(torch.tensor([2, 3, 5])).sin().sum().backward()
+    for _ in range(3):
+        table.step()
+    rows, shares = torch.tensor([0, 4, 7, 29]), torch.tensor([0.4, 0.3, 0.2, 0.1])
+    table.gather(torch.tensor([4])).sum().backward()
+    loss = side.loss(RowReader(table), rows, shares, np.random.default_rng(5))
+    (-2.5 * loss).backward()
+    slope, found = weight.grad.clone(), gradient_of(table)
+
+    table.catch_up()
+    plain = table.weight.clone().requires_grad_()
+    weight.grad = None
+    filtered = side.row_filter.rows(lambda index: plain[index], rows, np.random.default_rng(5))
+    target = torch.from_numpy(filter.apply(norm_adj, teacher))[rows]
+    expected = (shares * (target - filtered @ weight).square().sum(1)).sum()
+    expected = expected / (shares * target.square().sum(1)).sum()
+    (-2.5 * expected).backward()
+    plain.grad[4] += 1.0
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(slope, weight.grad, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, plain.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_of_zeros_gives_no_nan(norm_adj):
+    side = SideDistillation(
+        np.zeros((30, 5), np.float32),
+        norm_adj,
+        Filter(),
+        3,
+        distance="squared",
+        projector="linear",
+        seed=0,
+        device="cpu",
+    )
+    table = RowTable(torch.zeros(30, 3), 0.1)
+    side.loss(RowReader(table), torch.tensor([1, 2]), torch.tensor([0.5, 0.5]), np.random.default_rng(0)).backward()
+    assert not gradient_of(table).any()
+    assert not side.projector.weight.grad.any()
