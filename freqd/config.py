@@ -254,7 +254,7 @@ class DistillConfig(Settings):
     )
     scratch_epochs: AutoEpochs = Field(
         "auto",
-        description="Epochs at the most for the student trained alone; auto: as many as make 40,000 steps, but 100 to 300.",
+        description="Epochs at the most for the student trained alone; auto: as many as make 30,000 steps, but 100 to 300.",
     )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")

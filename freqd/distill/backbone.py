@@ -26,7 +26,7 @@ class Auto:
     high: int
 
 
-DISTILLED, ALONE = Auto(8_000, 20, 60), Auto(40_000, 100, 300)
+DISTILLED, ALONE = Auto(8_000, 20, 60), Auto(30_000, 100, 300)
 
 
 def new_student(config: DistillConfig, train: sparse.csr_array, init: FeatureTable | None, seed: int) -> Recommender:
