@@ -58,7 +58,7 @@ EXPONENTS = (0.25, 0.5, 1.0)
 BOUND = 2.0
 """Steps take no weight beyond this, or below one over it."""
 
-SPLITS = 3
+SPLITS = 8
 """Times that the users are halved; by one alone the gain depends on how the halves fell."""
 
 MIN_USERS = 4
