@@ -61,7 +61,7 @@ def analyse(
         teacher: features with as many rows as the graphs have nodes.
         validate: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
-        rng: for the density of states and the halves of the users.
+        rng: for the density of states and the folds of the users.
         validation: whose interactions one weight a band is fitted to; None leaves that out, as ``config.band_weights`` does.
 
     Raises:

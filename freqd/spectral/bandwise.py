@@ -14,8 +14,8 @@ NDCG under any weights is a small matrix product once s^b is known for the items
 would rise under any weights that upset the order.) A hundred weightings cost less than one full ranking.
 
 The weights climb, band by band, from equal ones or from what the bands' importance suggests (the better of them); a step
-counts only if it gains more than its standard error over the users. How much of the gain is real is told by two folds:
-weights that were fitted to one half of the users, measured on the other half, for several ways to halve them.
+counts only if it gains more than its standard error over the users. How much of the gain is real is told by cross-validation
+over the users: weights that were fitted to nine tenths of them, measured on the tenth that is left.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ EXPONENTS = (0.25, 0.5, 1.0)
 BOUND = 2.0
 """Steps take no weight beyond this, or below one over it."""
 
-SPLITS = 8
-"""Times that the users are halved; by one alone the gain depends on how the halves fell."""
+FOLDS = 10
+"""Parts of the users; weights that are fitted to all others are near those fitted to everybody, which fits to a half are not."""
 
 MIN_USERS = 4
-"""Two in each half."""
+"""Three to fit to, one to measure."""
 
 GRID = 401
 """Points on [0, 2] at which a polynomial is fitted."""
@@ -175,7 +175,7 @@ class Fitted:
 
     Attributes:
         weights: (bands,).
-        gain: mean gain in NDCG@10, over equal weights, of weights that were fitted to the other half of the users.
+        gain: mean gain in NDCG@10, over equal weights, of weights that were fitted to the other folds of the users.
         error: its standard error over the users.
     """
 
@@ -185,7 +185,7 @@ class Fitted:
 
 
 def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, rng: np.random.Generator) -> Fitted:
-    """Fit the weights to all users; the gain is that of weights fitted to one half and measured on the other.
+    """Fit the weights to all users; the gain is that of weights fitted to all folds but one and measured on that one.
 
     With fewer than four users there is nothing to tell gain from chance by: equal weights, no gain.
 
@@ -193,7 +193,7 @@ def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, r
         listed: the users' lists, scored band by band.
         spectrum: of the side; its importances give starts, its energies the order of the bands.
         base_ndcg: of the raw teacher, with which the importances were measured.
-        rng: draws the halves.
+        rng: draws the folds.
     """
     if len(listed.n_targets) < MIN_USERS:
         return Fitted(np.ones(len(spectrum.energies)), 0.0, 0.0)
@@ -201,11 +201,11 @@ def fit_weights(listed: ListedBands, spectrum: SideSpectrum, base_ndcg: float, r
     order = [int(b) for b in np.argsort(-spectrum.energies, kind="stable") if spectrum.energies[b] >= MIN_ENERGY]
     equal = np.ones(len(spectrum.energies))
     gain = np.zeros(len(listed.n_targets))
-    for _ in range(SPLITS):
-        halves = np.array_split(rng.permutation(len(gain)), 2)
-        for own, other in (halves, halves[::-1]):
-            weights, there = _climb(listed.rows(own), starts, order), listed.rows(other)
-            gain[other] += (there.ndcg(weights) - there.ndcg(equal)) / SPLITS
+    fold = rng.permutation(len(gain)) % FOLDS
+    for part in range(min(FOLDS, len(gain))):
+        rest, there = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
+        weights, measured = _climb(listed.rows(rest), starts, order), listed.rows(there)
+        gain[there] = measured.ndcg(weights) - measured.ndcg(equal)
     error = float(gain.std(ddof=1) / len(gain) ** 0.5)
     return Fitted(_climb(listed, starts, order), float(gain.mean()), error)
 
