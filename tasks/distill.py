@@ -109,8 +109,8 @@ def teach(
     store = context.workspace.store
     teacher = store.open(lesson.teacher, TrainedModel)
     both, found = store.open(lesson.graphs, Graphs), store.open(lesson.spectrum, Spectrum)
-    users = Mastery(teacher.features.users, both.user, found.edges, spectral)
-    items = Mastery(teacher.features.items, both.item, found.edges, spectral)
+    users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
+    items = Mastery(teacher.features.items, both.item, found.edges, spectral, found.item.part_energies)
 
     def probe(epoch: int, student: FeatureTable) -> dict[str, list[float]]:
         return {"mastery_user": users(student.users).tolist(), "mastery_item": items(student.items).tolist()}

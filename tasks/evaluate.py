@@ -107,8 +107,8 @@ def mastery(
     config: SpectralConfig,
 ) -> dict[str, dict[str, list[float]]]:
     """How much of each band of the teacher's features each student can express, by student and side."""
-    users = Mastery(teacher.features.users, graphs.user, spectrum.edges, config)
-    items = Mastery(teacher.features.items, graphs.item, spectrum.edges, config)
+    users = Mastery(teacher.features.users, graphs.user, spectrum.edges, config, spectrum.user.part_energies)
+    items = Mastery(teacher.features.items, graphs.item, spectrum.edges, config, spectrum.item.part_energies)
     return {
         name: {"user": users(student.features.users).tolist(), "item": items(student.features.items).tolist()}
         for name, student in students.items()

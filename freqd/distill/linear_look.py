@@ -51,7 +51,7 @@ class _Unmatched(torch.autograd.Function):
         rows = torch.zeros(len(target), len(weight))
         starts, columns, values = slice
         combine_rows(starts, columns, values, rows.numpy(), table.rows, table.step_count, table.schedule)
-        cross, own = torch.mm(target, weight.T), torch.mm(rows, torch.mm(weight, weight.T))
+        cross, own = torch.mm(weight, target.T), torch.mm(rows, torch.mm(weight, weight.T))
         scaled = torch.empty(len(weight), len(target))
         value = _weigh(rows.numpy(), cross.numpy(), own.numpy(), energies.numpy(), shares.numpy(), scaled.numpy())
         ctx.table, ctx.slice, ctx.slope = table, slice, own
@@ -70,7 +70,7 @@ class _Unmatched(torch.autograd.Function):
 def _weigh(
     rows: FloatArray, cross: FloatArray, own: FloatArray, energies: FloatArray, shares: FloatArray, scaled: FloatArray
 ) -> float:
-    """ℓ; ``own`` becomes ∂s and ``scaled`` (d, r) becomes (2a s)ᵀ."""
+    """ℓ from s, W tᵀ (d, r) and s WWᵀ; ``own`` becomes ∂s and ``scaled`` (d, r) becomes (2a s)ᵀ."""
     total = 0.0
     for r in range(len(rows)):
         total += shares[r] * energies[r]
@@ -80,8 +80,8 @@ def _weigh(
         part = np.float32(shares[r] / total)
         distance = energies[r]
         for c in range(rows.shape[1]):
-            s, difference = rows[r, c], own[r, c] - cross[r, c]
-            distance += s * (difference - cross[r, c])
+            s, difference = rows[r, c], own[r, c] - cross[c, r]
+            distance += s * (difference - cross[c, r])
             own[r, c] = np.float32(2.0) * part * difference
             scaled[c, r] = np.float32(2.0) * part * s
         value += part * distance

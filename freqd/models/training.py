@@ -26,7 +26,7 @@ from freqd.errors import Diverged
 from freqd.features import FeatureTable, FloatMatrix, TrainedModel
 from freqd.models.checkpoint import Best, Checkpoint
 from freqd.models.device import resolve
-from freqd.models.optimizer import DenseAdam, Optimizer
+from freqd.models.optimizer import DenseAdam, Optimizer, SmallAdam
 from freqd.models.pairs import View
 from freqd.models.sampling import Batch, Sampler
 from freqd.progress import Progress, silent
@@ -280,7 +280,8 @@ class _Parts:
         self._model = model
         self._optimizer = model.prepare(device, settings.learning_rate)
         self._parameters = [parameter for term in terms for parameter in term.parameters()]
-        self._term_optimizer = DenseAdam(self._parameters, settings.learning_rate)
+        small = SmallAdam if device.type == "cpu" else DenseAdam
+        self._term_optimizer: Optimizer = small(self._parameters, settings.learning_rate)
 
     def set_step_size(self, learning_rate: float) -> None:
         """Use it from the next step on."""

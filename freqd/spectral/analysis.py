@@ -160,7 +160,7 @@ def _side_spectrum(
     energies, parts = bands.split(signal)
     density = bands.density(config.probes, rng)
     steps.done(f"{SIDE_WORD[side]}: band energies")
-    only, without = _importance(side, edges, parts, teacher, validate, steps)
+    only, without, part_energies = _importance(side, edges, parts, teacher, validate, steps)
     total = energies.sum()
     return SideSpectrum(
         method=bands.method,
@@ -168,6 +168,7 @@ def _side_spectrum(
         density=density,
         importance_only=only,
         importance_without=without,
+        part_energies=part_energies,
     )
 
 
@@ -178,18 +179,19 @@ def _importance(
     teacher: FeatureTable,
     validate: Validate,
     steps: _Steps,
-) -> tuple[FloatArray, FloatArray]:
-    """Validation NDCG@10 with only each band kept, and with only each band removed."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Validation NDCG@10 with only each band kept, and with only each band removed; the energy of each part."""
     signal = _features(teacher, side)
-    only, without = [], []
+    only, without, energies = [], [], []
     for band, part in enumerate(parts):
         only.append(float(np.mean(validate(_with_side(teacher, side, part)))))
         without.append(float(np.mean(validate(_with_side(teacher, side, signal - part)))))
+        energies.append(float(np.einsum("nd,nd->", signal, part, dtype=np.float64)))
         steps.done(
             f"{SIDE_WORD[side]}, λ {edges[band]:.2f} to {edges[band + 1]:.2f}: "
             f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"
         )
-    return np.array(only), np.array(without)
+    return np.array(only), np.array(without), np.array(energies)
 
 
 def _features(table: FeatureTable, side: Side) -> FloatMatrix:

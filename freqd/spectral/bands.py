@@ -169,7 +169,7 @@ def resolve_bands(graph: Graph, edges: FloatArray, config: SpectralConfig) -> Ba
 
 
 class Mastery:
-    """How much of a teacher's features a student can express, band by band; the teacher's share is computed once.
+    """How much of a teacher's features a student can express, band by band.
 
     mastery_b = 1 − ⟨E, h_b(L) E⟩ / ⟨T, h_b(L) T⟩ with E = T − P(S), and P the least-squares linear projector:
     P(S) = B BᵀT for an orthonormal basis B of the columns of S. Since h_b(L) E = h_b(L) T − (h_b(L) B) BᵀT,
@@ -179,14 +179,22 @@ class Mastery:
         teacher: T, (n, D) float32.
         graph: of the same side.
         edges: of the bands, as ``Spectrum.edges``.
+        energies: ⟨T, h_b(L) T⟩ where the analysis has them, as ``SideSpectrum.part_energies``; else they are computed here.
     """
 
-    def __init__(self, teacher: FloatMatrix, graph: Graph, edges: FloatArray, config: SpectralConfig) -> None:
+    def __init__(
+        self,
+        teacher: FloatMatrix,
+        graph: Graph,
+        edges: FloatArray,
+        config: SpectralConfig,
+        energies: FloatArray | None = None,
+    ) -> None:
         if len(teacher) != graph.n:
             raise ValueError(f"features of {len(teacher)} rows do not fit a graph of {graph.n} nodes")
         self._teacher = teacher
         self._bands = resolve_bands(graph, edges, config)
-        self._energies = self._bands.part_energies(teacher)
+        self._energies = self._bands.part_energies(teacher) if energies is None else energies
 
     def __call__(self, student: FloatMatrix) -> FloatArray:
         """Mastery of each band, (bands,) float64.

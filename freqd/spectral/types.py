@@ -13,7 +13,7 @@ import numpy.typing as npt
 from freqd.spectral.filters import SideFilters
 
 FloatArray = npt.NDArray[np.float64]
-_SIDE_ARRAYS = ("energies", "density", "importance_only", "importance_without")
+_SIDE_ARRAYS = ("energies", "density", "importance_only", "importance_without", "part_energies")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class SideSpectrum:
         density: share of the graph's eigenvalues in each band; sums to 1.
         importance_only: validation NDCG@10 of the teacher with only that band of this side kept.
         importance_without: validation NDCG@10 of the teacher with only that band of this side removed.
+        part_energies: ⟨T, part_b⟩ of the teacher's part in each band, not divided by ‖T‖²; what ``Mastery`` measures by.
     """
 
     method: Literal["exact", "chebyshev"]
@@ -33,6 +34,7 @@ class SideSpectrum:
     density: FloatArray
     importance_only: FloatArray
     importance_without: FloatArray
+    part_energies: FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -175,7 +175,7 @@ def test_a_resumed_distillation_with_all_that_lasts_over_epochs_ends_where_an_un
 ):
     split, teacher = choices
     bands = np.full(2, 0.5)
-    side = SideSpectrum("exact", bands, bands, bands, bands)
+    side = SideSpectrum("exact", bands, bands, bands, bands, bands)
     spectrum = Spectrum(
         edges=np.array([0.0, 1.0, 2.0]),
         user=side,

@@ -28,7 +28,7 @@ CONFIG = DistillConfig(
 @pytest.fixture
 def spectrum() -> Spectrum:
     bands = np.full(2, 0.5)
-    side = SideSpectrum("exact", bands, bands, bands, bands)
+    side = SideSpectrum("exact", bands, bands, bands, bands, bands)
     linear = Filter(form="linear", alpha=0.2)
     return Spectrum(
         edges=np.array([0.0, 1.0, 2.0]),

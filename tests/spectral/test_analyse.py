@@ -61,6 +61,7 @@ def test_every_number_equals_its_definition(method):
         reference = dense_band_energies(graph.norm_adj, signal, found.edges)
         np.testing.assert_allclose(side.energies, reference / reference.sum(), atol=tolerance)
         assert side.energies.sum() == pytest.approx(1.0, abs=1e-5)
+        np.testing.assert_allclose(side.part_energies / reference.sum(), side.energies, atol=tolerance)
         assert side.density.sum() == pytest.approx(1.0, abs=1e-5)
     values, vectors = dense_spectrum(GRAPHS.item.norm_adj)
     band = np.searchsorted(found.edges[1:-1], values, side="right")
@@ -100,7 +101,7 @@ def test_round_trip(tmp_path):
     for side in ("user", "item"):
         a, b = getattr(before, side), getattr(after, side)
         assert a.method == b.method
-        for name in ("energies", "density", "importance_only", "importance_without"):
+        for name in ("energies", "density", "importance_only", "importance_without", "part_energies"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     for name in ("base_ndcg", "trials", "feature_filters", "ranking_filters", "reason"):
         assert getattr(before, name) == getattr(after, name)

@@ -40,7 +40,8 @@ GRAPHS = build_graphs(TRAIN, GraphConfig(user_neighbours=8, item_neighbours=8))
 def spectrum(energies: list[float], worth: list[float]) -> SideSpectrum:
     """Bands whose worth is what they rank alone and what their removal costs."""
     value, count = np.array(worth), len(worth)
-    return SideSpectrum("exact", np.array(energies) / sum(energies), np.full(count, 1 / count), value, BASE - value)
+    shares = np.array(energies) / sum(energies)
+    return SideSpectrum("exact", shares, np.full(count, 1 / count), value, BASE - value, shares)
 
 
 EVEN = spectrum([1] * 4, [0.01] * 4)
@@ -63,7 +64,9 @@ def listed(table: FeatureTable, side: str = "item", validation: Validation = VAL
 
 
 def test_importance_is_the_mean_of_both_measurements_and_never_negative():
-    bands = SideSpectrum("exact", np.full(2, 0.5), np.full(2, 0.5), np.array([0.04, 0.0]), np.array([0.06, 0.12]))
+    bands = SideSpectrum(
+        "exact", np.full(2, 0.5), np.full(2, 0.5), np.array([0.04, 0.0]), np.array([0.06, 0.12]), np.full(2, 0.5)
+    )
     np.testing.assert_allclose(importance(bands, 0.1), [(0.04 + 0.1 - 0.06) / 2, 0.0])
 
 

@@ -22,7 +22,8 @@ BASE = 0.1
 
 def side(energies: list[float], worth: list[float]) -> SideSpectrum:
     value = np.array(worth)
-    return SideSpectrum("exact", np.array(energies) / sum(energies), np.full(8, 1 / 8), value, BASE - value)
+    shares = np.array(energies) / sum(energies)
+    return SideSpectrum("exact", shares, np.full(8, 1 / 8), value, BASE - value, shares)
 
 
 EVEN = [1.0] * 8

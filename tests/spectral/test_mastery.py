@@ -6,7 +6,7 @@ import pytest
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.graph import build_graphs
 from freqd.spectral import Mastery, band_edges
-from freqd.spectral.bands import column_basis
+from freqd.spectral.bands import column_basis, resolve_bands
 from tests.oracles import dense_spectrum, grocery_like
 
 GRAPH = build_graphs(grocery_like(5, 250, 150), GraphConfig()).user
@@ -75,6 +75,15 @@ def test_one_mastery_serves_many_students():
     for student in STUDENTS.values():
         student = student.astype(np.float32)
         np.testing.assert_array_equal(probe(student), Mastery(TEACHER, GRAPH, EDGES, APPROXIMATE)(student))
+
+
+@pytest.mark.parametrize("config", [EXACT, APPROXIMATE])
+def test_energies_that_the_analysis_has_need_not_be_computed_again(config):
+    parts = resolve_bands(GRAPH, EDGES, config).parts(TEACHER)
+    energies = np.array([np.vdot(TEACHER.astype(np.float64), part) for part in parts])
+    student = TEACHER[:, :4] + 0.1
+    given = Mastery(TEACHER, GRAPH, EDGES, config, energies)(student)
+    np.testing.assert_allclose(given, Mastery(TEACHER, GRAPH, EDGES, config)(student), atol=1e-4)
 
 
 def test_mastery_does_not_depend_on_scale_or_rotation_of_the_student():

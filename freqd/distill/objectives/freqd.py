@@ -43,7 +43,7 @@ class FreqdOptions(FeatureOptions):
     alpha: float = Field(0.2, ge=0.0, le=1.0, description="Strength of a filter whose form is given here.")
     keep_prob: float = Field(1.0, gt=0.0, le=1.0, description="Edge dropout: share of a node's neighbours kept a step.")
     neighbours: int = Field(
-        8,
+        4,
         ge=1,
         description="Neighbours that a row reads at the most; of one with more, so many are drawn at each look, "
         "with the weight of all.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from freqd.config import Settings
+from freqd.distill.context import DistillContext
 from freqd.distill.objectives.base import Objective
 from freqd.features import FeatureTable
 from freqd.models.training import Batch, View
@@ -29,6 +31,10 @@ class SampledObjective(Objective):
 
     steps = 0
 
+    def __init__(self, options: Any, weight: float, context: DistillContext) -> None:
+        super().__init__(options, weight, context)
+        self._nothing = torch.zeros((), device=context.device)
+
     def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
         """Look at the first batch of the epoch."""
         self.steps = 0
@@ -37,7 +43,7 @@ class SampledObjective(Objective):
         """``every`` times the loss of a part of the batch, for it stands for as many steps."""
         self.steps += 1
         if (self.steps - 1) % self.options.every:
-            return torch.zeros((), device=self.context.device)
+            return self._nothing
         few = slice(self.options.sample)  # a batch is in random order
         part = Batch(batch.users[few], batch.positives[few], batch.negatives[few], batch.rank_users)
         return self.part_loss(view, part) * float(self.options.every)
