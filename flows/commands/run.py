@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,13 +84,14 @@ def stage(
     if stage_name not in names:
         raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(names)}")
     started = {"start": {"run": (before.get("start") or {}).get("run") or "none"}}  # a champion may have moved on
-    result = start(
-        build([before["config"], started]),
-        workspace.root,
-        run_name=f"{folder.name}-{stage_name}",
-        force=(stage_name,),
-        until=stage_name,
-    )
+    with contextlib.chdir(_home(before)):
+        result = start(
+            build([before["config"], started]),
+            workspace.root,
+            run_name=f"{folder.name}-{stage_name}",
+            force=(stage_name,),
+            until=stage_name,
+        )
     old = next(entry["digest"] for entry in before["stages"] if entry["name"] == stage_name)
     from tasks.context import StageOutcome
 
@@ -99,6 +101,12 @@ def stage(
     )
     console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
     return DONE
+
+
+def _home(summary: dict[str, Any]) -> Path:
+    """The folder in which the run was started, of which its relative paths are; this one if that is gone."""
+    home = Path(summary.get("folder") or ".")
+    return home if home.is_dir() else Path()
 
 
 def report(

@@ -218,7 +218,8 @@ def test_a_full_disk_is_named(purchases: Path, tmp_path: Path) -> None:
 
 def test_run_then_report_then_stage(purchases: Path, tmp_path: Path) -> None:
     work, target = tmp_path / "work", tmp_path / "summary.json"
-    found = freqd_command("run", "--data", purchases, *SMALL, "--workdir", work, "--summary", target, "--name", "mine")
+    words = ("run", "--data", purchases.name, *SMALL, "--workdir", work, "--summary", target, "--name", "mine")
+    found = freqd_command(*words, cwd=purchases.parent)
     assert found.returncode == 0, found.stderr
     summary = json.loads(target.read_text())
     assert summary == json.loads((work / "runs" / "mine" / "summary.json").read_text())
@@ -230,6 +231,7 @@ def test_run_then_report_then_stage(purchases: Path, tmp_path: Path) -> None:
     assert "report.html" in shown.stdout
     assert freqd_command("report", "yours", "--workdir", work).returncode == 2
 
+    # Its data were named relative to another folder than this one.
     again = freqd_command("stage", "distill", "--from", "last", "--workdir", work)
     assert again.returncode == 0, again.stderr
     assert "the same result as before" in again.stdout
