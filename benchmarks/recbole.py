@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from benchmarks import data
@@ -21,7 +23,7 @@ from benchmarks.lightgcn import LAYERS, STEPS
 from benchmarks.processes import run_process
 from benchmarks.training import BATCH, model_epochs, some_steps, student_epochs
 from freqd.config import DataConfig, EvaluateConfig
-from freqd.data import Split, ingest
+from freqd.data import Interactions, Split, ingest
 from freqd.evaluate import evaluate
 from freqd.models.lightgcn import LightGCN
 
@@ -41,7 +43,10 @@ def run(options: Options, limits: Limits) -> Report:
     split, dim = dataset.split, 8 if options.tiny else 64
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _write(split, folder)
+        few = (
+            np.arange(len(split.test)) % (200 if len(split.test) > 10_000 else 10) == 0
+        )  # there has to be some validation
+        write_pairs({"train": split.train, "valid": _some(split.test, few), "test": _some(split.test, ~few)}, folder)
         rows = _ours(split, folder, dim, options)
         rows |= _theirs(folder, dim, split.n_items, options)
     figures = [
@@ -63,22 +68,19 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def _write(split: Split, folder: Path) -> None:
-    """Train, validation and test pairs as Parquet and as RecBole's atomic files; a few test pairs are validation."""
-    every = 200 if len(split.test) > 10_000 else 10
-    valid = np.zeros(len(split.test), np.bool_)
-    valid[::every] = True
+def write_pairs(parts: Mapping[str, Interactions], folder: Path) -> None:
+    """Train, validation and test pairs as Parquet and as RecBole's atomic files."""
     name = folder / folder.name
     name.mkdir()
-    for part, pairs in (
-        ("train", (split.train.user, split.train.item)),
-        ("valid", (split.test.user[valid], split.test.item[valid])),
-        ("test", (split.test.user[~valid], split.test.item[~valid])),
-    ):
-        frame = pl.DataFrame({"user": pairs[0], "item": pairs[1]})
+    for part, pairs in parts.items():
+        frame = pl.DataFrame({"user": pairs.user, "item": pairs.item})
         frame.write_parquet(folder / f"{part}.parquet")
         tokens = frame.rename({"user": "user_id:token", "item": "item_id:token"})
         tokens.write_csv(name / f"{name.name}.{part}.inter", separator="\t")
+
+
+def _some(pairs: Interactions, chosen: npt.NDArray[np.bool_]) -> Interactions:
+    return Interactions(pairs.user[chosen], pairs.item[chosen], pairs.n_users, pairs.n_items)
 
 
 def _ours(split: Split, folder: Path, dim: int, options: Options) -> dict[str, Measured]:

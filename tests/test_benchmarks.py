@@ -24,6 +24,7 @@ from benchmarks import (  # noqa: E402
     gpu,
     graphs,
     lightgcn,
+    lightgcn_quality,
     rank_epoch,
     ranking,
     recbole,
@@ -91,6 +92,25 @@ def test_recbole_without_its_environment_says_how_to_get_it(monkeypatch, tmp_pat
     assert [figure.text for figure in report.figures] == ["freqd, LightGCN epoch in seconds"]
     assert markdown(report, limits, TINY).count("not measured") == 4
     assert "seconds" not in as_json(report, limits, TINY)["rows"][-1]
+
+
+def test_lightgcn_to_its_end_without_recbole_shows_ours(monkeypatch, tmp_path: Path, limits) -> None:
+    monkeypatch.setattr(lightgcn_quality, "ENVIRONMENT", tmp_path / "nowhere")
+    report = lightgcn_quality.run(TINY, limits)
+    (figure,) = report.figures
+    assert figure.text == "freqd, NDCG@20 on test"
+    assert 0.0 < figure.value < 1.0
+    assert "make peers" in report.rows[1].note
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not recbole.ENVIRONMENT.is_dir(), reason="make peers was not run")
+def test_lightgcn_to_its_end_beside_recbole(limits) -> None:
+    report = lightgcn_quality.run(TINY, limits)
+    ours, theirs, share, _ = report.figures
+    assert share.value == pytest.approx(ours.value / theirs.value)
+    # The same model, trained alike, on data that it can learn: numbers of users or items mixed up would leave next to nothing.
+    assert 0.5 < share.value < 2.0
 
 
 @pytest.mark.slow
