@@ -176,12 +176,14 @@ def choose_feature_filter(
 
     The loss weighs an error in band b by h(λ_b)², so that without a filter the student's effort goes where the
     teacher's energy e_b is. It should go where the ranking is made, v_b (``importance``). Compared are the mean frequencies of
-    both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band:
+    both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band. Where they are at least ``MIN_SHIFT``
+    apart, the filter is taken whose weights h² bring the mean frequency of the energy closest to that of the importance:
 
-    - the importance lies lower by at least ``MIN_SHIFT``: low frequencies carry the ranking beyond their share of the
-      energy. Of the filters with α in ``config.alphas`` up to 1/2, the one is taken whose weights h² bring the mean
-      frequency of the energy closest to that of the importance; linear before quadratic, small α before large;
-    - otherwise, the importance is spread as the energy is, or lies higher: the identity, which takes nothing away.
+    - the importance lies lower: low frequencies carry the ranking beyond their share of the energy. Of the low-pass filters
+      with α in ``config.alphas`` up to 1/2; linear before quadratic, small α before large;
+    - it lies higher: of the high-pass filters.
+
+    Otherwise the importance is spread as the energy is: the identity.
     """
     middle = (edges[:-1] + edges[1:]) / 2.0
     energy = np.maximum(spectrum.energies, 0.0)
@@ -193,20 +195,16 @@ def choose_feature_filter(
     of_worth = _mean_frequency(middle, worth)
     seen = f"mean frequency of the energy {of_energy:.2f}, of what the ranking needs {of_worth:.2f}"
     shift = of_energy - of_worth
-    if shift < MIN_SHIFT:
-        why = (
-            "high frequencies carry more than their share"
-            if shift <= -MIN_SHIFT
-            else "importance is spread as energy is"
-        )
-        return Filter(), f"{word}: identity ({seen}: {why})."
-    options = [Filter()] + [each for scan in low_passes(config) for each in scan if each.alpha <= MAX_MONOTONE]
+    if abs(shift) < MIN_SHIFT:
+        return Filter(), f"{word}: identity ({seen}: importance is spread as energy is)."
+    which, tried = ("low", low_passes(config)) if shift > 0 else ("high", [high_pass(config)])
+    options = [Filter()] + [each for scan in tried for each in scan if each.alpha <= MAX_MONOTONE]
     reached = [_mean_frequency(middle, energy * each.response(middle) ** 2) for each in options]
     best = int(np.argmin([abs(mean - of_worth) for mean in reached]))
     if options[best].is_identity:
         return Filter(), f"{word}: identity ({seen}: no filter comes closer)."
     return options[best], (
-        f"{word}: {options[best].label()} ({seen}: low frequencies carry the ranking; "
+        f"{word}: {options[best].label()} ({seen}: {which} frequencies carry the ranking; "
         f"the filter moves the weight to {reached[best]:.2f})."
     )
 

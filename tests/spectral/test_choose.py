@@ -171,10 +171,20 @@ def test_stronger_importance_of_low_frequencies_gives_a_stronger_filter():
     assert strong.response(grid) < mild.response(grid) < 1.0
 
 
-def test_importance_at_high_frequencies_keeps_the_identity_and_says_so():
-    chosen, reason = choose_feature_filter("user", side(EVEN, [1, 1, 1, 1, 2, 4, 8, 9]), EDGES, CONFIG, BASE)
-    assert chosen.is_identity
-    assert "high frequencies carry more" in reason
+def test_importance_at_high_frequencies_gives_a_high_pass():
+    worth = np.array([1, 1, 1, 1, 2, 2, 2, 2])
+    chosen, reason = choose_feature_filter("user", side(EVEN, list(worth)), EDGES, CONFIG, BASE)
+    assert chosen.alpha < 0.0
+    assert "high frequencies carry the ranking" in reason
+    middle = (EDGES[:-1] + EDGES[1:]) / 2
+    distances = {
+        each: abs(
+            middle @ each.response(middle) ** 2 / (each.response(middle) ** 2).sum() - middle @ worth / worth.sum()
+        )
+        for each in (Filter(), *high_pass(CONFIG))
+    }
+    assert distances[chosen] == min(distances.values())
+    assert distances[chosen] < distances[Filter()]
 
 
 def test_strengths_above_one_half_are_no_low_pass():

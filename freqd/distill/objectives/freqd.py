@@ -40,7 +40,9 @@ class FreqdOptions(FeatureOptions):
     form: Literal["auto", "identity", "linear", "quadratic"] = Field(
         "auto", description="Filter of both sides; auto: what the spectral analysis chose per side."
     )
-    alpha: float = Field(0.2, ge=0.0, le=1.0, description="Strength of a filter whose form is given here.")
+    alpha: float = Field(
+        0.2, ge=-1.0, le=1.0, description="Strength of a filter whose form is given here; below 0 it is a high-pass."
+    )
     keep_prob: float = Field(1.0, gt=0.0, le=1.0, description="Edge dropout: share of a node's neighbours kept a step.")
     neighbours: int = Field(
         4,
