@@ -11,7 +11,8 @@ No (r, D) difference is formed, and S is read and its gradient added in place. A
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,12 +25,10 @@ Slice = tuple[LongArray, LongArray, FloatArray]
 """Rows of a sparse matrix: (r + 1,) where each begins in the other two, their columns, their values."""
 
 
-def unmatched(
-    table: RowTable, slice: Slice, target: Tensor, energies: Tensor, shares: Tensor, weight: Tensor
-) -> Tensor:
-    """ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched; differentiable.
+class Look(NamedTuple):
+    """What one side's loss is made of.
 
-    Args:
+    Attributes:
         table: S.
         slice: M.
         target: t, (r, D).
@@ -37,7 +36,21 @@ def unmatched(
         shares: (r,).
         weight: W, (d, D).
     """
-    result: Tensor = _Unmatched.apply(weight, table, slice, target, energies, shares)  # type: ignore[no-untyped-call]
+
+    table: RowTable
+    slice: Slice
+    target: Tensor
+    energies: Tensor
+    shares: Tensor
+    weight: Tensor
+
+
+def unmatched(*looks: Look) -> Tensor:
+    """Sum of the looks' ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched.
+
+    Differentiable. Several looks at once are one operation of autograd, and the rows are few, so that calls count.
+    """
+    result: Tensor = _Unmatched.apply(looks, *(look.weight for look in looks))  # type: ignore[no-untyped-call]
     return result
 
 
@@ -45,25 +58,25 @@ class _Unmatched(torch.autograd.Function):
     """Makes both gradients on the way forward, where all they need is at hand."""
 
     @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, table: RowTable, slice: Slice, target: Tensor, energies: Tensor, shares: Tensor
-    ) -> Tensor:
-        rows = torch.zeros(len(target), len(weight))
-        starts, columns, values = slice
-        combine_rows(starts, columns, values, rows.numpy(), table.rows, table.step_count, table.schedule)
-        cross, own = torch.mm(weight, target.T), torch.mm(rows, torch.mm(weight, weight.T))
-        scaled = torch.empty(len(weight), len(target))
-        value = _weigh(rows.numpy(), cross.numpy(), own.numpy(), energies.numpy(), shares.numpy(), scaled.numpy())
-        ctx.table, ctx.slice, ctx.slope = table, slice, own
-        ctx.weight_slope = torch.mm(torch.mm(scaled, rows), weight).addmm_(scaled, target, alpha=-1.0)
-        return torch.tensor(value, dtype=torch.float32)
+    def forward(ctx: Any, looks: Sequence[Look], *weights: Tensor) -> Tensor:
+        total, ctx.parts = 0.0, []
+        for (table, slice, target, energies, shares, _), weight in zip(looks, weights, strict=True):
+            r, d = target.shape[0], weight.shape[0]  # len() of a tensor is a call of Python
+            rows, scaled = torch.zeros(r, d), torch.empty(d, r)
+            starts, columns, values = slice
+            combine_rows(starts, columns, values, rows.numpy(), table.rows, table.step_count, table.schedule)
+            cross, own = torch.mm(weight, target.T), torch.mm(rows, torch.mm(weight, weight.T))
+            total += _weigh(rows.numpy(), cross.numpy(), own.numpy(), energies.numpy(), shares.numpy(), scaled.numpy())
+            weight_slope = torch.mm(torch.mm(scaled, rows), weight).addmm_(scaled, target, alpha=-1.0)
+            ctx.parts.append((table, slice, own, weight_slope))
+        return torch.tensor(total, dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scale = gradients[0].item()
-        starts, columns, values = ctx.slice
-        spread_rows(starts, columns, values, ctx.slope.numpy(), scale, ctx.table.rows)
-        return ctx.weight_slope.mul_(scale), None, None, None, None, None
+        for table, (starts, columns, values), slope, _ in ctx.parts:
+            spread_rows(starts, columns, values, slope.numpy(), scale, table.rows)
+        return None, *(weight_slope.mul_(scale) for *_, weight_slope in ctx.parts)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)

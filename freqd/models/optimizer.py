@@ -200,6 +200,7 @@ class RowTable:
     def __init__(self, weight: Tensor, learning_rate: float) -> None:
         self.weight = weight
         self.step_count = 0
+        self._all_up_to = 0
         n_rows = weight.shape[0]
         shape = tuple(weight.shape)
         marks = np.zeros((n_rows, 4), np.int32)
@@ -235,7 +236,11 @@ class RowTable:
 
     def catch_up(self, index: LongArray | None = None) -> None:
         """Bring rows (all without ``index``) up to date with the steps they missed."""
-        _catch_up(self._all_rows if index is None else index, self.rows, self.step_count, self.schedule)
+        if index is not None:
+            _catch_up(index, self.rows, self.step_count, self.schedule)
+        elif self._all_up_to != self.step_count:
+            _catch_up(self._all_rows, self.rows, self.step_count, self.schedule)
+            self._all_up_to = self.step_count
 
     def add_gradient(self, index: LongArray, rows: FloatArray) -> None:
         """Add ``rows`` (b, d) to the gradient of the table's rows ``index`` (b,), which may repeat."""
@@ -263,7 +268,7 @@ class RowTable:
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take up the state of a table whose weight is this one's."""
-        self.step_count = int(state["step"])
+        self.step_count = self._all_up_to = int(state["step"])
         self.rows.ratio[:] = state["ratio"].numpy()
         self.rows.deviation[:] = state["deviation"].numpy()
         self.rows.marks[:, LAST] = state["last"].numpy()

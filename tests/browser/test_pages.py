@@ -56,6 +56,7 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
     form.locator("textarea").blur()
     with page.expect_response("**/create_flow_run") as answer:
         page.get_by_role("button", name="Submit").press("Enter")  # a mouse may miss it while the form is drawn anew
+    assert answer.value.ok, answer.value.text()
     run = answer.value.json()["id"]
     page.locator(f"a[href*='{run}']").first.click()
     window.shows("Completed")
@@ -207,10 +208,10 @@ def test_drift_is_told_in_the_event_feed(shop: User, window: Window) -> None:
     rows = pl.read_csv(shop.folder / "purchases.csv")
     rows.with_columns(user="new-" + pl.col("user"), time=pl.col("time") + 10_000_000).write_csv(shop.folder / "new.csv")
     for _ in found:
-        checked = shop("drift", "--new", "new.csv")
+        checked = shop("drift", "--new", "new.csv", "--name", MODEL)
         assert checked.returncode == 0, checked.stderr
     window.open(f"{stack(shop).prefect}/events?events=freqd.drift.*")
-    window.shows("Freqd drift found", "Freqd drift cooling down", f"freqd.model.{MODEL}", "drift of the champion")
+    window.shows("Freqd drift found", "Freqd drift cooling down", f"freqd.model.{MODEL}", f"drift of {MODEL}")
     window.keep("feed")
     assert set(re.findall(r"^freqd\.drift\.[a-z-]+$", page.inner_text("body"), re.MULTILINE)) == found
     page.get_by_role("link", name="Freqd drift found").click()

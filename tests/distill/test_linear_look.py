@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from freqd.distill.features import SideDistillation
+from freqd.distill.linear_look import unmatched
 from freqd.models.mf import RowReader
 from freqd.models.optimizer import RowTable
 from freqd.spectral.filters import Filter
@@ -35,7 +36,8 @@ def test_the_compiled_look_is_autograd_of_the_differences(norm_adj, filter, opti
         table.step()
     rows, shares = torch.tensor([0, 4, 7, 29]), torch.tensor([0.4, 0.3, 0.2, 0.1])
     table.gather(torch.tensor([4])).sum().backward()
-    loss = side.loss(RowReader(table), rows, shares, np.random.default_rng(5))
+    look = side.look(RowReader(table), rows, shares, np.random.default_rng(5))
+    loss = unmatched(look)
     (-2.5 * loss).backward()
     slope, found = weight.grad.clone(), gradient_of(table)
 
@@ -65,6 +67,45 @@ def test_a_teacher_of_zeros_gives_no_nan(norm_adj):
         device="cpu",
     )
     table = RowTable(torch.zeros(30, 3), 0.1)
-    side.loss(RowReader(table), torch.tensor([1, 2]), torch.tensor([0.5, 0.5]), np.random.default_rng(0)).backward()
+    rows, shares = torch.tensor([1, 2]), torch.tensor([0.5, 0.5])
+    unmatched(side.look(RowReader(table), rows, shares, np.random.default_rng(0))).backward()
     assert not gradient_of(table).any()
     assert not side.projector.weight.grad.any()
+
+
+def test_two_looks_at_once_are_the_sum_of_both(norm_adj):
+    rng = np.random.default_rng(0)
+    sides = [
+        SideDistillation(
+            rng.normal(size=(30, size)).astype(np.float32),
+            norm_adj,
+            Filter(form="linear", alpha=0.3),
+            4,
+            distance="squared",
+            projector="linear",
+            seed=size,
+            device="cpu",
+        )
+        for size in (6, 9)
+    ]
+
+    def learn(together):
+        tables = [RowTable(torch.randn(30, 4, generator=torch.Generator().manual_seed(n)), 0.1) for n in (1, 2)]
+        asked = (torch.tensor([0, 4, 7, 29]), torch.tensor([0.4, 0.3, 0.2, 0.1]))
+        looks = [
+            side.look(RowReader(table), *asked, np.random.default_rng(5))
+            for side, table in zip(sides, tables, strict=True)
+        ]
+        loss = unmatched(*looks) if together else sum(unmatched(look) for look in looks)
+        (3.0 * loss).backward()
+        slopes = [side.projector.weight.grad.clone() for side in sides]
+        for side in sides:
+            side.projector.weight.grad = None
+        return loss.item(), slopes, [gradient_of(table) for table in tables]
+
+    (loss, slopes, found), (apart, apart_slopes, apart_found) = learn(True), learn(False)
+    assert loss == pytest.approx(apart, rel=1e-6)
+    for mine, other in zip(slopes, apart_slopes, strict=True):
+        torch.testing.assert_close(mine, other)
+    for mine, other in zip(found, apart_found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)

@@ -59,7 +59,9 @@ def server(user: User) -> Iterator[httpx.Client]:
 @pytest.mark.slow
 def test_from_nothing_to_a_champion_to_another_and_back(user: User, planted: Callable[..., pl.DataFrame]) -> None:
     settings = SMALL.replace("purchases.csv", "purchases*.csv").replace("random", "time")
-    (user.folder / "small.toml").write_text(f"{settings}[registry]\nmin_coverage_ratio = 0.5\n")
+    # The new tastes are those of fewer items, each bought more often.
+    policy = 'min_coverage_ratio = 0.5\nmax_popularity_ratio = "none"\nmin_group_ratio = "none"\n'
+    (user.folder / "small.toml").write_text(f"{settings}[registry]\n{policy}")
     assert user("up", *user.ports).returncode == 0
     stack = Stack.running(user.workspace)
     assert stack is not None

@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
 from freqd.distill.features import Distance, SideDistillation, occurring
+from freqd.distill.linear_look import unmatched
 from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.sampled import SampledObjective, SampledOptions
 from freqd.distill.projectors import ProjectorKind
@@ -102,10 +104,18 @@ class FeatureObjective(SampledObjective):
 
     def part_loss(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over the distinct rows."""
-        users, user_shares = occurring(part.users)
-        items, item_shares = occurring(part.positives, part.negatives)
-        user_term = self.user.loss(view.users, users, user_shares, self.rng)
-        return user_term + self.item.loss(view.items, items, item_shares, self.rng)
+        sides = (
+            (self.user, view.users, *occurring(part.users)),
+            (self.item, view.items, *occurring(part.positives, part.negatives)),
+        )
+        looks, total = [], torch.zeros((), device=self.context.device)
+        for side, gather, rows, shares in sides:
+            look = side.look(gather, rows, shares, self.rng)
+            if look is not None:
+                looks.append(look)
+            else:
+                total = total + side.loss(gather, rows, shares, self.rng)
+        return total + unmatched(*looks) if looks else total
 
 
 @objective("freqd")
