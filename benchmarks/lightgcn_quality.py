@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +10,8 @@ import numpy as np
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, ratio, unmeasured
 from benchmarks.lightgcn import LAYERS
-from benchmarks.processes import run_process
-from benchmarks.recbole import ENVIRONMENT, PEER, write_pairs
+from benchmarks.recbole import NO_PEER, ask_peer, write_pairs
+from benchmarks.time_to_quality import Curve
 from benchmarks.training import BATCH
 from freqd.config import EvaluateConfig
 from freqd.data import Split
@@ -35,10 +32,11 @@ def run(options: Options, limits: Limits) -> Report:
     split, dim, epochs = dataset.split, 8 if options.tiny else 64, 10 if options.tiny else EPOCHS
     mine, features = ours(split, dim, epochs)
     rows, figures = [mine], [Figure("freqd, NDCG@20 on test", ndcg(features, split, options))]
-    if not (ENVIRONMENT / "bin" / "python").is_file():
-        rows.append(unmeasured("RecBole, LightGCN training", "run `make peers` first"))
+    found = theirs(split, dim, epochs, options)
+    if found is None:
+        rows.append(unmeasured("RecBole, LightGCN training", NO_PEER))
     else:
-        peer, features = theirs(split, dim, epochs, options)
+        peer, features = found
         rows.append(peer)
         figures.append(Figure("RecBole, NDCG@20 on test", ndcg(features, split, options)))
         figures.append(Figure("freqd / RecBole, NDCG@20", figures[0].value / figures[1].value, None, ">= 1"))
@@ -63,17 +61,7 @@ def ndcg(features: FeatureTable, split: Split, options: Options) -> float:
 
 
 def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, FeatureTable]:
-    """freqd's loop; its clock stands still while it validates."""
-    judge = Validation.of(split, limit=None, seed=0)
-    judging = [0.0, 0.0]
-
-    def validate(features: FeatureTable) -> float:
-        started = time.perf_counter(), time.process_time()
-        found = judge(features)
-        judging[0] += time.perf_counter() - started[0]
-        judging[1] += time.process_time() - started[1]
-        return found
-
+    """freqd's loop."""
     settings = FitSettings(
         epochs=epochs,
         batch_size=BATCH,
@@ -84,22 +72,22 @@ def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, FeatureTable]:
         device="cpu",
     )
     train = split.train.matrix()
-    started = time.perf_counter(), time.process_time()
-    trained = fit(LightGCN(train, dim, LAYERS, seed=0), [], train, validate=validate, settings=settings, seed=0)
-    wall, cpu = time.perf_counter() - started[0] - judging[0], time.process_time() - started[1] - judging[1]
+    curve = Curve(Validation.of(split, limit=None, seed=0))
+    trained = fit(LightGCN(train, dim, LAYERS, seed=0), [], train, validate=curve, settings=settings, seed=0)
+    wall, cpu, _ = curve.points[-1]
     note = f"{trained.info['epochs']} epochs"
     return Measured("freqd, LightGCN training", (wall,), (cpu,), None, note), trained.features
 
 
-def theirs(split: Split, dim: int, epochs: int, options: Options) -> tuple[Measured, FeatureTable]:
-    """RecBole's training in its own process; users and items that it has not seen get zeros."""
+def theirs(split: Split, dim: int, epochs: int, options: Options) -> tuple[Measured, FeatureTable] | None:
+    """RecBole's training in its own process, if it is installed; users and items that it has not seen get zeros."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_pairs({"train": split.train, "valid": split.valid, "test": split.test}, folder)
-        command = [str(ENVIRONMENT / "bin" / "python"), "-W", "ignore", str(PEER.with_name("recbole_train.py"))]
         numbers = (dim, options.threads, epochs, EVERY, PATIENCE, STEP_SIZE, split.n_items)
-        done = run_process([*command, str(folder), folder.name, *map(str, numbers)], environment=os.environ)
-        found = json.loads(done.output.splitlines()[-1])
+        found = ask_peer("recbole_train.py", folder, *numbers)
+        if found is None:
+            return None
         with np.load(folder / "features.npz", allow_pickle=False) as file:
             arrays = dict(file)
     users, items = np.zeros((split.n_users, dim), np.float32), np.zeros((split.n_items, dim), np.float32)

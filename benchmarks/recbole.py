@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,9 @@ from freqd.data import Interactions, Split, ingest
 from freqd.evaluate import evaluate
 from freqd.models.lightgcn import LightGCN
 
-PEER = Path(__file__).parent / "peers" / "recbole_run.py"
+PEERS = Path(__file__).parent / "peers"
 ENVIRONMENT = Path(__file__).parent.parent / ".peers" / "recbole"
+NO_PEER = "run `make peers` first"
 WORKS = {
     "bpr": ("BPR epoch", ">= 20"),
     "lightgcn": ("LightGCN epoch", ">= 5"),
@@ -43,9 +45,8 @@ def run(options: Options, limits: Limits) -> Report:
     split, dim = dataset.split, 8 if options.tiny else 64
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        few = (
-            np.arange(len(split.test)) % (200 if len(split.test) > 10_000 else 10) == 0
-        )  # there has to be some validation
+        every = 200 if len(split.test) > 10_000 else 10
+        few = np.arange(len(split.test)) % every == 0  # RecBole wants a validation part
         write_pairs({"train": split.train, "valid": _some(split.test, few), "test": _some(split.test, ~few)}, folder)
         rows = _ours(split, folder, dim, options)
         rows |= _theirs(folder, dim, split.n_items, options)
@@ -106,13 +107,9 @@ def _ours(split: Split, folder: Path, dim: int, options: Options) -> dict[str, M
 
 def _theirs(folder: Path, dim: int, n_items: int, options: Options) -> dict[str, Measured]:
     names = {work: f"RecBole, {text}" for work, (text, _) in WORKS.items()}
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.is_file():
-        return {name: unmeasured(name, "run `make peers` first") for name in names.values()}
-    command = [str(python), "-W", "ignore", str(PEER), str(folder), folder.name]
-    numbers = (dim, options.runs, options.threads, STEPS, n_items)
-    done = run_process([*command, *map(str, numbers)], environment=os.environ)
-    found = json.loads(done.output.splitlines()[-1])
+    found = ask_peer("recbole_run.py", folder, dim, options.runs, options.threads, STEPS, n_items)
+    if found is None:
+        return {name: unmeasured(name, NO_PEER) for name in names.values()}
     rows = {}
     for work, name in names.items():
         row = found[work]
@@ -122,6 +119,17 @@ def _theirs(folder: Path, dim: int, n_items: int, options: Options) -> dict[str,
             measured = measured.scaled(factor, _extrapolated(row["steps"], factor))
         rows[name] = measured
     return rows
+
+
+def ask_peer(script: str, folder: Path, *numbers: float) -> dict[str, Any] | None:
+    """What a script of ``peers`` prints in RecBole's environment about the pairs in ``folder``; None without that environment."""
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.is_file():
+        return None
+    command = [str(python), "-W", "ignore", str(PEERS / script), str(folder), folder.name, *map(str, numbers)]
+    done = run_process(command, environment=os.environ)
+    found: dict[str, Any] = json.loads(done.output.splitlines()[-1])
+    return found
 
 
 def _extrapolated(steps: int, factor: float) -> str:

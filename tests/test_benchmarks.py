@@ -95,7 +95,7 @@ def test_recbole_without_its_environment_says_how_to_get_it(monkeypatch, tmp_pat
 
 
 def test_lightgcn_to_its_end_without_recbole_shows_ours(monkeypatch, tmp_path: Path, limits) -> None:
-    monkeypatch.setattr(lightgcn_quality, "ENVIRONMENT", tmp_path / "nowhere")
+    monkeypatch.setattr(recbole, "ENVIRONMENT", tmp_path / "nowhere")
     report = lightgcn_quality.run(TINY, limits)
     (figure,) = report.figures
     assert figure.text == "freqd, NDCG@20 on test"

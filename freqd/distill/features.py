@@ -126,6 +126,11 @@ def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:
     if groups[0].device.type == "cpu":
         found, parts = _occurring(tuple(group.numpy() for group in groups))
         return torch.from_numpy(found), torch.from_numpy(parts)
+    return occurring_by_torch(*groups)
+
+
+def occurring_by_torch(*groups: Tensor) -> tuple[Tensor, Tensor]:
+    """``occurring`` on any device: several calls, and none of them leaves it."""
     distinct = [torch.unique(group) for group in groups]
     each = torch.cat([torch.full_like(rows, 1.0 / (len(rows) * len(groups)), dtype=torch.float32) for rows in distinct])
     if len(groups) == 1:
@@ -140,7 +145,7 @@ def _occurring(groups: tuple[LongArray, ...]) -> tuple[LongArray, FloatArray]:
     rows, shares = np.empty(0, np.int64), np.empty(0, np.float32)
     for group in groups:
         ordered = np.sort(group)
-        distinct = 1
+        distinct = min(len(ordered), 1)
         for n in range(1, len(ordered)):
             if ordered[n] != ordered[n - 1]:
                 ordered[distinct] = ordered[n]

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
-from freqd.distill.features import occurring
+from freqd.distill.features import occurring, occurring_by_torch
 from freqd.distill.objectives import Objective, objective
 from freqd.errors import InputError
 from freqd.features import FeatureTable
@@ -64,6 +66,16 @@ def test_shares_of_rows_that_occur():
     assert rows.tolist() == [0, 1, 3, 4]
     third, half = 1 / 3, 1 / 2
     torch.testing.assert_close(shares, torch.tensor([third / 2, (third + half) / 2, half / 2, third / 2]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=40), min_size=1, max_size=3))
+def test_occurring_is_the_same_on_every_device(groups):
+    tensors = [torch.tensor(group) for group in groups]
+    rows, shares = occurring(*tensors)
+    expected_rows, expected = occurring_by_torch(*tensors)
+    assert torch.equal(rows, expected_rows)
+    torch.testing.assert_close(shares, expected)
 
 
 def relative(target, projected, rows, shares):
