@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from freqd.kernels import kernel
 from freqd.models.optimizer import FREE_ORDER, FloatArray, LongArray, RowTable, combine_rows, spread_rows
 
 Slice = tuple[LongArray, LongArray, FloatArray]
@@ -79,7 +79,7 @@ class _Unmatched(torch.autograd.Function):
         return None, *(weight_slope.mul_(scale) for *_, weight_slope in ctx.parts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
 def _weigh(
     rows: FloatArray, cross: FloatArray, own: FloatArray, energies: FloatArray, shares: FloatArray, scaled: FloatArray
 ) -> float:

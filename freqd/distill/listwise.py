@@ -19,6 +19,7 @@ from torch import Tensor
 from freqd.evaluate.listed import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
+from freqd.kernels import kernel
 from freqd.models.training import View
 from freqd.parallel import blocks_of, for_blocks
 
@@ -48,7 +49,7 @@ def _compact(lists: Any, bound: int) -> tuple[Any, Any]:
     return distinct[:count], local
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _backward(users: Any, items: Any, lists: Any, grad: Any, grad_users: Any, grad_items: Any) -> None:
     for row in range(lists.shape[0]):
         for column in range(lists.shape[1]):

@@ -11,9 +11,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from freqd.kernels import prefetch
 from freqd.models.mf import RowReader
 from freqd.models.optimizer import AHEAD, FloatArray, LongArray
-from freqd.models.prefetch import prefetch
 from freqd.spectral.filters import Filter
 
 Gather = Callable[[Tensor], Tensor]
@@ -37,15 +37,14 @@ def _entries(
     most = 0
     for row in rows:
         most += min(indptr[row + 1] - indptr[row], bound + 1)
-    asked = sums.reshape(-1, 1)
     starts = np.zeros(len(rows) + 1, np.int64)
     columns, kept = np.empty(most, np.int64), np.empty(most, np.float32)
     end = 0
     for n in range(len(rows)):
         if n + AHEAD < len(rows):
             first, last = indptr[rows[n + AHEAD]], indptr[rows[n + AHEAD] + 1]
-            prefetch(asked, (first + last) // 2, 0)
-            prefetch(asked, last - 1, 0)
+            prefetch(sums, (first + last) // 2)
+            prefetch(sums, last - 1)
         row = rows[n]
         first, last = indptr[row], indptr[row + 1]
         own = diagonal[row]

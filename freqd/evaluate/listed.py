@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from freqd.data.types import IdArray
 from freqd.features import FloatMatrix
+from freqd.kernels import kernel
 from freqd.parallel import blocks_of, for_blocks
 
 NO_ITEM = -1
@@ -18,7 +18,7 @@ ROWS_A_BLOCK = 1024
 """Lists that one thread takes at a time."""
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def listed_products(users: Any, items: Any, lists: Any, scores: Any) -> None:
     """Fill ``scores`` (b, L) with ⟨users[row], items[lists[row, column]]⟩, 0 for ``NO_ITEM``."""
     for row in range(lists.shape[0]):

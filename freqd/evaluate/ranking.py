@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from freqd.data.types import IdArray
 from freqd.features import FeatureTable, FloatMatrix
+from freqd.kernels import kernel
 
 USER_BLOCK = 512
 """Users a block: enough that re-packing the items for every block costs little beside the product."""
@@ -156,7 +157,7 @@ def _sorted_rows(seen: sparse.csr_array | None, n_users: int) -> tuple[IntVector
     return rows.indptr, rows.indices
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def _set_floor(users: Any, items: Any, lists: Any, heap_scores: Any) -> None:
     """Fill each full list's heap with a score just below the list's lowest, by more than rounding can matter."""
     rounding = 2.4e-7 * (users.shape[1] + 1)
@@ -178,7 +179,7 @@ def _set_floor(users: Any, items: Any, lists: Any, heap_scores: Any) -> None:
         heap_scores[row, :] = floor - rounding * size - 1e-30
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _sift_down(items, scores, size):  # type: ignore[no-untyped-def]
     """Restore the heap after its root was replaced; the root is the worst: lowest score, then highest id."""
     score, item = scores[0], items[0]
@@ -199,7 +200,7 @@ def _sift_down(items, scores, size):  # type: ignore[no-untyped-def]
     scores[hole], items[hole] = score, item
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@kernel(fastmath={"nnan", "nsz"})
 def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_scores):  # type: ignore[no-untyped-def]
     """Put the tile's scores that beat a user's k-th best into the user's heap.
 
@@ -235,7 +236,7 @@ def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_score
                     threshold = best_scores[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _sort_heaps(heap_items, heap_scores):  # type: ignore[no-untyped-def]
     """Sort each heap in place, best first: take the worst away and put it behind what is left."""
     k = heap_items.shape[1]

@@ -23,6 +23,7 @@ from freqd.data.types import IdArray
 from freqd.evaluate import metrics
 from freqd.evaluate.ranking import SCAN, blas_threads, finite_norms, may_overflow
 from freqd.features import FeatureTable
+from freqd.kernels import kernel
 
 USER_BLOCK = 1024
 """Users that one thread takes at a time, at the most."""
@@ -206,7 +207,7 @@ def ndcg_on_validation(
     return float(ndcg_of_users(features, train, valid, k, sample, threads=threads).mean(dtype=np.float64))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _score(user: Any, item: Any) -> Any:
     """The inner product, summed in one order wherever this is compiled into."""
     total = 0.0
@@ -215,7 +216,7 @@ def _score(user: Any, item: Any) -> Any:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _holds(ids: Any, low: Any, high: Any, item: Any) -> Any:
     """Whether ascending ``ids[low:high]`` hold the item."""
     end = high
@@ -228,7 +229,7 @@ def _holds(ids: Any, low: Any, high: Any, item: Any) -> Any:
     return low < end and ids[low] == item
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _best_targets(rows, users, items, seen_at, seen, target_at, targets, ids, scores, left):  # type: ignore[no-untyped-def]
     """Fill ``ids`` and ``scores`` (n, depth) with each user's best unseen targets, best first, and ``left`` with their number."""
     depth = ids.shape[1]
@@ -251,7 +252,7 @@ def _best_targets(rows, users, items, seen_at, seen, target_at, targets, ids, sc
         left[row] = found
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@kernel(fastmath={"nnan", "nsz"})
 def _look(tile, chosen, alive, slack, rows, users, items, seen_at, seen, ids, scores, beaten, left, k):  # type: ignore[no-untyped-def]
     """Count the items that beat each target; see ``_Places.look``."""
     n_columns = tile.shape[1]

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from freqd.kernels import kernel
 
 IntMatrix = npt.NDArray[np.int32]
 _LOW_WORD = np.int64(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def candidate_key(score: int, index: int) -> np.int64:
     """Key of a candidate; all keys of positive scores are positive."""
     return (np.int64(score) << 32) | (_LOW_WORD - np.int64(index))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def replace_smallest(heap: npt.NDArray[np.int64], key: np.int64) -> None:
     """Put ``key`` in the place of the smallest key of the min-heap ``heap``; O(log K)."""
     size = heap.shape[0]
@@ -39,7 +40,7 @@ def replace_smallest(heap: npt.NDArray[np.int64], key: np.int64) -> None:
     heap[place] = key
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def write_row(heap: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], scores: npt.NDArray[np.int32]) -> int:
     """Unpack the heap's candidates into a row, in no order; returns how many there are. Empties the heap.
 

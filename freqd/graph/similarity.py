@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from freqd.errors import InputError
 from freqd.features import FloatMatrix
 from freqd.graph.neighbours import Neighbours
 from freqd.graph.select import candidate_key, replace_smallest, write_row
+from freqd.kernels import kernel
 
 ROW_TILE = 512
 COLUMN_TILE = 2048
@@ -67,7 +67,7 @@ def unit_rows(features: FloatMatrix) -> FloatMatrix:
     return unit
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _offer(bits: npt.NDArray[np.int32], first_row: int, first_column: int, heaps: npt.NDArray[np.int64]) -> None:
     for r in range(bits.shape[0]):
         heap = heaps[r]
@@ -79,7 +79,7 @@ def _offer(bits: npt.NDArray[np.int32], first_row: int, first_column: int, heaps
                     replace_smallest(heap, key)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _finish(
     heaps: npt.NDArray[np.int64],
     indices: npt.NDArray[np.int32],

@@ -30,10 +30,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import Tensor, nn
 
-from freqd.models.prefetch import LINE, prefetch
+from freqd.kernels import LINE, kernel, prefetch_to_write
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 RATIO = BETA1 / BETA2**0.5
@@ -374,7 +373,7 @@ AHEAD = 4
 """How many rows ahead a loop asks for."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
 def _step_all(
     weight: FloatArray,
     gradient: FloatArray,
@@ -395,7 +394,7 @@ def _step_all(
 # Compiled functions unpack ``Rows`` once, at the top: taking an array out of a tuple costs a count of references.
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
 def read_row(
     row: int, weight: FloatArray, ratio: FloatArray, marks: Marks, now: int, schedule: npt.NDArray[np.float64]
 ) -> None:
@@ -415,7 +414,7 @@ def read_row(
         weight[row, c] -= total * ratio[row, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def gradient_place(row: int, marks: Marks, touched: LongArray, n_touched: LongArray) -> int:
     """Where in ``Rows.gradient`` the row's gradient is to be added."""
     place = marks[row, PLACE]
@@ -427,15 +426,15 @@ def gradient_place(row: int, marks: Marks, touched: LongArray, n_touched: LongAr
     return int(place)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def ask_for(row: int, weight: FloatArray, ratio: FloatArray) -> None:
     """Begin to load what ``read_row`` will need."""
     for c in range(0, weight.shape[1], LINE):
-        prefetch(weight, row, c)
-        prefetch(ratio, row, c)
+        prefetch_to_write(weight, (row, c))
+        prefetch_to_write(ratio, (row, c))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _catch_up(index: LongArray, rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
     weight, ratio, _, marks, _, _, _ = rows
     for n in range(len(index)):
@@ -444,7 +443,7 @@ def _catch_up(index: LongArray, rows: Rows, now: int, schedule: npt.NDArray[np.f
         read_row(index[n], weight, ratio, marks, now, schedule)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _scatter_add(index: LongArray, values: FloatArray, rows: Rows) -> None:
     _, _, _, marks, gradient, touched, n_touched = rows
     for n in range(len(index)):
@@ -453,7 +452,7 @@ def _scatter_add(index: LongArray, values: FloatArray, rows: Rows) -> None:
             gradient[place, c] += values[n, c]
 
 
-@njit(cache=True, nogil=True, fastmath=FREE_ORDER)
+@kernel(fastmath=FREE_ORDER)
 def combine_rows(
     starts: LongArray,
     columns: LongArray,
@@ -468,7 +467,7 @@ def combine_rows(
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
             if p + 2 * AHEAD < len(columns):
-                prefetch(marks, columns[p + 2 * AHEAD], 0)
+                prefetch_to_write(marks, (columns[p + 2 * AHEAD], 0))
             if p + AHEAD < len(columns):
                 ask_for(columns[p + AHEAD], weight, ratio)
             column, value = columns[p], values[p]
@@ -477,7 +476,7 @@ def combine_rows(
                 out[r, c] += value * weight[column, c]
 
 
-@njit(cache=True, nogil=True, fastmath=FREE_ORDER)
+@kernel(fastmath=FREE_ORDER)
 def spread_rows(
     starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, scale: float, rows: Rows
 ) -> None:
@@ -486,14 +485,14 @@ def spread_rows(
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
             if p + AHEAD < len(columns):
-                prefetch(marks, columns[p + AHEAD], 0)
+                prefetch_to_write(marks, (columns[p + AHEAD], 0))
             place = gradient_place(columns[p], marks, touched, n_touched)
             value = np.float32(scale * values[p])
             for c in range(gradient.shape[1]):
                 gradient[place, c] += value * source[r, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
 def _update(rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
     """One step of the rows with a gradient; clears the gradient."""
     weight, ratio, deviation, marks, gradient, touched, n_touched = rows
@@ -505,7 +504,7 @@ def _update(rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
             ahead = touched[n + AHEAD]
             ask_for(ahead, weight, ratio)
             for c in range(0, weight.shape[1], LINE):
-                prefetch(deviation, ahead, c)
+                prefetch_to_write(deviation, (ahead, c))
         last = marks[row, LAST]
         fade, fade_squares, old = _ZERO, _ZERO, _ZERO
         if last > 0:

@@ -14,11 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import Tensor, nn
 
+from freqd.kernels import kernel, prefetch_to_write
 from freqd.models.optimizer import AHEAD, FREE_ORDER, LongArray, Rows, RowTable, ask_for, gradient_place, read_row
-from freqd.models.prefetch import prefetch
 from freqd.models.sampling import Batch
 
 LOG_AT = 1e200
@@ -81,7 +80,7 @@ def add_pair_gradients(
     return torch.tensor(loss / size, dtype=torch.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FREE_ORDER)
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
 def _add_pair_gradients(
     users: LongArray,
     positives: LongArray,
@@ -101,9 +100,9 @@ def _add_pair_gradients(
     total, product = 0.0, 1.0
     for n in range(len(users)):
         if n + 2 * AHEAD < len(users):
-            prefetch(user_marks, users[n + 2 * AHEAD], 0)
-            prefetch(item_marks, positives[n + 2 * AHEAD], 0)
-            prefetch(item_marks, negatives[n + 2 * AHEAD], 0)
+            prefetch_to_write(user_marks, (users[n + 2 * AHEAD], 0))
+            prefetch_to_write(item_marks, (positives[n + 2 * AHEAD], 0))
+            prefetch_to_write(item_marks, (negatives[n + 2 * AHEAD], 0))
         if n + AHEAD < len(users):
             ask_for(users[n + AHEAD], user_table, user_ratio)
             ask_for(positives[n + AHEAD], item_table, item_ratio)

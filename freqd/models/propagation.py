@@ -20,7 +20,7 @@ from scipy import sparse
 from torch import Tensor
 
 from freqd.features import FloatMatrix
-from freqd.models.prefetch import LINE, prefetch
+from freqd.kernels import LINE, kernel, prefetch, prefetch_to_write
 from freqd.parallel import blocks_of, even_blocks, for_blocks
 
 BLOCKS = 16
@@ -189,7 +189,7 @@ class _Read(torch.autograd.Function):
         return torch.zeros(()), None, None, None
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _add_product(
     start: int,
     stop: int,
@@ -208,13 +208,13 @@ def _add_product(
         for p in range(indptr[r], indptr[r + 1]):
             if p + AHEAD < len(indices):
                 for c in range(0, dim, LINE):
-                    prefetch(rows, indices[p + AHEAD], c)
+                    prefetch(rows, (indices[p + AHEAD], c))
             weight, source = data[p], indices[p]
             for c in range(dim):
                 out[r, c] += weight * rows[source, c]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _some_rows(
     wanted: LongArray,
     indptr: IntArray,
@@ -232,7 +232,7 @@ def _some_rows(
             out[r, c] *= scale
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _push_rows(
     read: LongArray, indptr: IntArray, indices: IntArray, data: FloatMatrix, rows: FloatMatrix, out: FloatMatrix
 ) -> None:
@@ -242,7 +242,7 @@ def _push_rows(
         for p in range(indptr[r], indptr[r + 1]):
             if p + AHEAD < indptr[r + 1]:
                 for c in range(0, dim, LINE):
-                    prefetch(out, indices[p + AHEAD], c)
+                    prefetch_to_write(out, (indices[p + AHEAD], c))
             weight, target = data[p], indices[p]
             for c in range(dim):
                 out[target, c] += weight * rows[r, c]
@@ -261,7 +261,7 @@ def _unmarked(index: LongArray, marks: npt.NDArray[np.bool_]) -> LongArray:
     return found[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _scatter_add(
     index: LongArray, values: FloatMatrix, scale: np.float32, out: FloatMatrix, marks: npt.NDArray[np.bool_]
 ) -> None:

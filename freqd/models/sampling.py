@@ -18,6 +18,8 @@ from numba import njit
 from scipy import sparse
 from torch import Tensor
 
+from freqd.kernels import kernel
+
 LongArray = npt.NDArray[np.int64]
 IndexArray = npt.NDArray[np.int32]
 
@@ -43,7 +45,7 @@ class Batch:
     rank_users: Tensor
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _missing_items(
     users: IndexArray,
     uniform: npt.NDArray[np.float64],
