@@ -26,7 +26,7 @@ LINE = 16
 def _prefetch(for_writing: bool) -> Callable[..., Any]:
     def hint(typing_context: Any, array: Any, index: Any) -> Any:
         """Signature and code, as numba asks for them."""
-        kinds = tuple(index) if isinstance(index, types.BaseTuple) else (index,)
+        kinds = getattr(index, "types", (index,))
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             view = context.make_array(signature.args[0])(context, builder, arguments[0])
