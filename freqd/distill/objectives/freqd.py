@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -108,14 +107,16 @@ class FeatureObjective(SampledObjective):
             (self.user, view.users, *occurring(part.users)),
             (self.item, view.items, *occurring(part.positives, part.negatives)),
         )
-        looks, total = [], torch.zeros((), device=self.context.device)
+        looks, losses = [], []
         for side, gather, rows, shares in sides:
             look = side.look(gather, rows, shares, self.rng)
             if look is not None:
                 looks.append(look)
             else:
-                total = total + side.loss(gather, rows, shares, self.rng)
-        return total + unmatched(*looks) if looks else total
+                losses.append(side.loss(gather, rows, shares, self.rng))
+        if looks:
+            losses.append(unmatched(*looks))
+        return losses[0] + losses[1] if len(losses) > 1 else losses[0]
 
 
 @objective("freqd")
