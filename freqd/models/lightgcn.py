@@ -101,8 +101,12 @@ class LightGCN:
         return {"parameters": self._parameters}
 
     def features(self) -> FeatureTable:
-        """Propagated parameters."""
-        final = self._propagation.features(self._parameters.detach().cpu().numpy())
+        """Propagated parameters; the propagation is done where they are."""
+        parameters = self._parameters.detach()
+        if parameters.device.type == "cpu":
+            final = self._propagation.features(parameters.numpy())
+        else:
+            final = self._propagate(parameters).cpu().numpy()
         return FeatureTable(final[: self._n_users], final[self._n_users :])
 
     def extra(self) -> dict[str, FloatMatrix]:

@@ -374,3 +374,27 @@ def test_teachers(planted, tmp_path):
         again = type(trained).read(folder)
         assert again.extra.keys() == trained.extra.keys()
         assert again.history == trained.history
+
+
+GPU = pytest.param("cuda", "high", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
+@pytest.mark.parametrize(("device", "within"), [("cpu", "highest"), GPU])
+def test_products_are_rounded_in_trainings_on_a_gpu_only(planted, device, within):
+    term, seen = Projection(), set()
+    original = term.loss
+    term.loss = lambda view, batch: seen.add(torch.get_float32_matmul_precision()) or original(view, batch)
+    term.projector.to(device)
+    original_begin = term.begin_epoch
+
+    def begin(epoch, student, rng):
+        original_begin(epoch, student, rng)
+        term.target = term.target.to(device)
+
+    term.begin_epoch = begin
+    settings = FitSettings(**(vars(QUICK) | {"epochs": 2, "device": device}))
+    outside = []
+    fit(mf(), [term], planted[0], settings=settings, seed=0,
+        validate=lambda _: outside.append(torch.get_float32_matmul_precision()) or 0.0)  # fmt: skip
+    assert seen == {within}
+    assert set(outside) == {"highest"}
