@@ -58,6 +58,14 @@ def test_trap_rows_with_few_co_neighbours_are_not_filled_up():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("shared", [65_535, 65_536, 70_000])
+def test_counts_beyond_short_counters_are_right(shared):
+    incidence = np.ones((3, shared))
+    incidence[2, 1:] = 0.0
+    expected = np.array([[0, shared, 1], [shared, 0, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(neighbours_matrix(incidence, 2), expected)
+
+
 def test_ties_go_to_the_lower_id():
     found = neighbours_matrix(np.array([[1, 1], [1, 0], [0, 1], [1, 0], [1, 1]]), 2)
     assert np.flatnonzero(found[0]).tolist() == [1, 4]
