@@ -86,9 +86,8 @@ class SideDistillation:
             return None
         if not isinstance(gather, RowReader) or not isinstance(self.projector, LinearProjector):
             return None
-        target, energies = self.target.index_select(0, rows), self.energies.index_select(0, rows)
-        part = self.row_filter.slice(rows.numpy(), rng)
-        return Look(gather.table, part, target, energies, shares, self.projector.weight)
+        part, energies = self.row_filter.slice(rows.numpy(), rng), self.energies.index_select(0, rows)
+        return Look(gather.table, part, self.target, rows, energies, shares, self.projector.weight)
 
     def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
         """Weighted sum of the rows' losses, left to autograd.

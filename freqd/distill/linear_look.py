@@ -31,7 +31,8 @@ class Look(NamedTuple):
     Attributes:
         table: S.
         slice: M.
-        target: t, (r, D).
+        target: h(L)T of the whole side, (n, D).
+        rows: which of its rows are t, (r,).
         energies: ‖t‖², (r,).
         shares: (r,).
         weight: W, (d, D).
@@ -40,6 +41,7 @@ class Look(NamedTuple):
     table: RowTable
     slice: Slice
     target: Tensor
+    rows: Tensor
     energies: Tensor
     shares: Tensor
     weight: Tensor
@@ -60,15 +62,18 @@ class _Unmatched(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, looks: Sequence[Look], *weights: Tensor) -> Tensor:
         total, ctx.parts = 0.0, []
-        for (table, slice, target, energies, shares, _), weight in zip(looks, weights, strict=True):
-            r, d = target.shape[0], weight.shape[0]  # len() of a tensor is a call of Python
-            rows, scaled = torch.zeros(r, d), torch.empty(d, r)
+        for (table, slice, target, numbers, energies, shares, _), weight in zip(looks, weights, strict=True):
+            r, d = numbers.shape[0], weight.shape[0]  # len() of a tensor is a call of Python
+            rows, both, left = torch.zeros(r, d), torch.empty(r + d, target.shape[1]), torch.empty(d, r + d)
             starts, columns, values = slice
             combine_rows(starts, columns, values, rows.numpy(), table.rows, table.step_count, table.schedule)
-            cross, own = torch.mm(weight, target.T), torch.mm(rows, torch.mm(weight, weight.T))
-            total += _weigh(rows.numpy(), cross.numpy(), own.numpy(), energies.numpy(), shares.numpy(), scaled.numpy())
-            weight_slope = torch.mm(torch.mm(scaled, rows), weight).addmm_(scaled, target, alpha=-1.0)
-            ctx.parts.append((table, slice, own, weight_slope))
+            torch.index_select(target, 0, numbers, out=both[:r])
+            both[r:] = weight
+            products = torch.mm(weight, both.T)  # W tᵀ and WWᵀ
+            own = torch.mm(rows, products[:, r:])
+            total += _weigh(rows.numpy(), products.numpy(), own.numpy(), energies.numpy(), shares.numpy(), left.numpy())
+            torch.mm(left[:, :r], rows, out=left[:, r:]).neg_()
+            ctx.parts.append((table, slice, own, torch.mm(left, both)))
         return torch.tensor(total, dtype=torch.float32)
 
     @staticmethod
@@ -83,7 +88,7 @@ class _Unmatched(torch.autograd.Function):
 def _weigh(
     rows: FloatArray, cross: FloatArray, own: FloatArray, energies: FloatArray, shares: FloatArray, scaled: FloatArray
 ) -> float:
-    """ℓ from s, W tᵀ (d, r) and s WWᵀ; ``own`` becomes ∂s and ``scaled`` (d, r) becomes (2a s)ᵀ."""
+    """ℓ from s, W tᵀ (d, at least r) and s WWᵀ; ``own`` becomes ∂s and ``scaled`` (d, at least r) becomes −(2a s)ᵀ."""
     total = 0.0
     for r in range(len(rows)):
         total += shares[r] * energies[r]
@@ -96,6 +101,6 @@ def _weigh(
             s, difference = rows[r, c], own[r, c] - cross[c, r]
             distance += s * (difference - cross[c, r])
             own[r, c] = np.float32(2.0) * part * difference
-            scaled[c, r] = np.float32(2.0) * part * s
+            scaled[c, r] = np.float32(-2.0) * part * s
         value += part * distance
     return value

@@ -75,19 +75,23 @@ class SmallAdam:
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
         self._parameters = list(parameters)
         self._moments = [(torch.zeros_like(p.detach()), torch.zeros_like(p.detach())) for p in self._parameters]
+        self._arrays = [
+            (_flat(p.detach()), _flat(moment), _flat(square))
+            for p, (moment, square) in zip(self._parameters, self._moments, strict=True)
+        ]
         self._steps = [0] * len(self._parameters)
         self._learning_rate = learning_rate
 
     def step(self) -> None:
         """Make one step and forget the gradients."""
-        for n, (parameter, (moment, square)) in enumerate(zip(self._parameters, self._moments, strict=True)):
+        for n, (parameter, (weight, moment, square)) in enumerate(zip(self._parameters, self._arrays, strict=True)):
             if parameter.grad is None:
                 continue
             self._steps[n] += 1
             size = self._learning_rate / (1 - BETA1 ** self._steps[n])
             correction = (1 - BETA2 ** self._steps[n]) ** -0.5
-            weight, gradient = _flat(parameter.detach()), _flat(parameter.grad.contiguous())
-            _step_all(weight, gradient, _flat(moment), _flat(square), np.float32(size), np.float32(correction))
+            gradient = _flat(parameter.grad.contiguous())
+            _step_all(weight, gradient, moment, square, np.float32(size), np.float32(correction))
             parameter.grad = None
 
     def set_step_size(self, learning_rate: float) -> None:
@@ -110,6 +114,7 @@ class SmallAdam:
 
 
 def _flat(tensor: Tensor) -> FloatArray:
+    """The numbers of a tensor in a row, in its own memory."""
     array: FloatArray = tensor.view(-1).numpy()
     return array
 

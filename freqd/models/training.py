@@ -363,8 +363,8 @@ def _train_epoch(
     for batch in sampler.epoch(seed, epoch):
         view = model.view()
         losses = [term.loss(view, batch) for term in terms]
-        learning = ((term.weight, loss) for term, loss in zip(terms, losses, strict=True) if loss.requires_grad)
-        others = sum((weight * loss for weight, loss in learning), torch.zeros(()))
+        learning = [term.weight * loss for term, loss in zip(terms, losses, strict=True) if loss.requires_grad]
+        others = sum(learning[1:], learning[0]) if learning else torch.zeros(())
         bpr = view.backward(batch, others, settings.base_weight, settings.weight_decay)
         parts.step()
         values = [bpr, *(loss.detach() for loss in losses)]
