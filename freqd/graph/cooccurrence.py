@@ -25,7 +25,7 @@ from freqd.kernels import kernel, prefetch, prefetch_to_write
 CHUNKS_PER_THREAD = 8
 """Work is cut finer than there are threads, since the cost of a row is known only roughly."""
 
-LISTS_AHEAD, COUNTERS_AHEAD = 4, 8
+LISTS_AHEAD, COUNTERS_AHEAD = 4, 32
 """How many lists of rows, and counters of a list, are asked for before their turn."""
 
 
