@@ -45,7 +45,7 @@ test-slow: setup
 bench: setup
 	$(BIN)/python -m benchmarks --threads $(THREADS)
 
-# 100 million interactions: a good half hour on one core, 3 GB of disk, about 16 GiB of memory.
+# 100 million interactions: a quarter of an hour on one idle core, 3 GB of disk, 11 GiB of memory.
 bench-scale: setup
 	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
 
