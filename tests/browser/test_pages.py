@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -15,6 +15,9 @@ from freqd.settings import build
 from tasks.servers import Stack
 from tests.browser.conftest import Window
 from tests.shell import SMALL, User, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Response
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +34,16 @@ def settings(shop: User, **sections: Any) -> dict[str, Any]:
     """The small settings with these in their place, as the form takes them."""
     source = {"data": {"source": [str(shop.folder / "purchases.csv")]}}
     return build([tomllib.loads(SMALL), sections, source]).model_dump(mode="json")
+
+
+BUSY = 503
+"""Prefect's answer where two writers meet in its SQLite file. Its own clients ask again, its page does not."""
+
+
+def submit(page: Page) -> Response:
+    with page.expect_response("**/create_flow_run") as answer:
+        page.get_by_role("button", name="Submit").press("Enter")  # a mouse may miss it while the form is drawn anew
+    return answer.value
 
 
 def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, window: Window) -> None:
@@ -54,10 +67,13 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
     form.locator("textarea").fill(json.dumps(asked, indent=1))
     window.keep("json")
     form.locator("textarea").blur()
-    with page.expect_response("**/create_flow_run") as answer:
-        page.get_by_role("button", name="Submit").press("Enter")  # a mouse may miss it while the form is drawn anew
-    assert answer.value.ok, answer.value.text()
-    run = answer.value.json()["id"]
+    answer = submit(page)
+    for _ in range(4):
+        if answer.status != BUSY:
+            break
+        answer = submit(page)  # as a person would: docs/operations.md, troubles
+    assert answer.ok, answer.text()
+    run = answer.json()["id"]
     page.locator(f"a[href*='{run}']").first.click()
     window.shows("Completed")
     window.shows("report-")
