@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 kernel = partial(njit, cache=True, nogil=True, _nrt=False)
-"""``@kernel()``, ``@kernel(fastmath=...)``: numba's ``njit`` for a function that neither makes an array nor slices one.
+"""``@kernel()``, ``@kernel(fastmath=...)``: numba's ``njit`` for a function that makes no array; a view of one is none.
 
 numba counts references to arrays, with two locked operations for each that a function receives, and a loop that calls a
 function for each row spends more time with them than with the row. ``_nrt=False`` leaves them out; numba refuses to

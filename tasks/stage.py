@@ -214,8 +214,8 @@ def return_memory() -> None:
 
     glibc keeps much of what worker threads freed; without this each stage's peak would stand on what the earlier ones left.
     """
-    _set_imports_aside()
     gc.collect()
+    _set_imports_aside()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
@@ -224,7 +224,6 @@ def return_memory() -> None:
 @cache
 def _set_imports_aside() -> None:
     """Let the collector pass over what is there before the first stage, a million objects of modules: .4 s a collection."""
-    gc.collect()
     gc.freeze()
 
 

@@ -116,7 +116,7 @@ class FeatureObjective(SampledObjective):
                 losses.append(side.loss(gather, rows, shares, self.rng))
         if looks:
             losses.append(unmatched(*looks))
-        return losses[0] + losses[1] if len(losses) > 1 else losses[0]
+        return sum(losses[1:], losses[0])
 
 
 @objective("freqd")
