@@ -11,6 +11,7 @@ from prefect.client.schemas import State
 
 from freqd import provenance
 from freqd.config import DataConfig, RunConfig
+from freqd.data.source import labels_of, name_of
 from freqd.data.types import Split
 from freqd.store import ArtifactRef
 from tasks import tracking
@@ -98,7 +99,7 @@ def prepare(
         begin: finds where the trainings on a split start; from nothing if it is not given.
     """
     split = run(ingest(context, data, return_state=True)).refs["split"]
-    _lineage(context, split)
+    _lineage(context, split, data)
     start = begin(split)
     before = start.before if start is not None else None
     by_features = config.graph.kind == "features"
@@ -109,10 +110,10 @@ def prepare(
     return Prepared(split, graphs, taught, start)
 
 
-def _lineage(context: RunContext, ref: ArtifactRef) -> None:
+def _lineage(context: RunContext, ref: ArtifactRef, data: DataConfig) -> None:
     info = context.workspace.store.open(ref, Split).info
     profile = f'{{"rows_read": {info["rows_read"]}}}'
-    source = ", ".join(info["source"])
+    source = ", ".join(labels_of(data))
     tracking.log_data(
-        context.mlflow_run_id, name=info["name"], digest=ref.digest, source=source, profile=profile, context="train"
+        context.mlflow_run_id, name=name_of(data), digest=ref.digest, source=source, profile=profile, context="train"
     )

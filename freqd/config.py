@@ -21,13 +21,45 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Column = Annotated[int, Field(ge=1, le=10_000)] | str | None
+
+
 class ColumnConfig(Settings):
     """Which column of the user's files means what. Empty means: guess from the name, and show the guess."""
 
-    user: str | None = Field(None, description="Column that holds the user (customer, household, session).")
-    item: str | None = Field(None, description="Column that holds the item (product, article, place).")
-    time: str | None = Field(None, description="Column that holds the time; 'none' ignores time even if present.")
-    weight: str | None = Field(None, description="Column with a rating or a quantity; 'none' ignores it.")
+    user: Column = Field(
+        None,
+        union_mode="left_to_right",
+        description="Column that holds the user (customer, household, session): its name, or its place from 1 in files "
+        "without a header line.",
+    )
+    item: Column = Field(
+        None, union_mode="left_to_right", description="Column that holds the item (product, article, film), likewise."
+    )
+    time: Column = Field(
+        None, union_mode="left_to_right", description="Column that holds the time; 'none' ignores time even if present."
+    )
+    weight: Column = Field(
+        None, union_mode="left_to_right", description="Column with a rating or a quantity; 'none' ignores it."
+    )
+
+    @property
+    def by_position(self) -> bool:
+        """Whether columns are named by their place, because the files have no header line."""
+        return any(isinstance(value, int) for value in (self.user, self.item, self.time, self.weight))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ColumnConfig:
+        if not self.by_position:
+            return self
+        if not (isinstance(self.user, int) and isinstance(self.item, int)):
+            raise ValueError(
+                "columns by their place: give both user and item as numbers, for example user = 1, item = 2"
+            )
+        for value in (self.time, self.weight):
+            if isinstance(value, str) and value.lower() != "none":
+                raise ValueError(f"columns by their place: {value!r} is a name; give its number, or none")
+        return self
 
 
 class DataConfig(Settings):
@@ -48,8 +80,23 @@ class DataConfig(Settings):
         "the address itself is a secret and is never a setting.",
     )
     columns: ColumnConfig = ColumnConfig()
+    layout: Literal["auto", "table", "adjacency"] = Field(
+        "auto",
+        description="Of text files. table: an interaction a line; adjacency: lines `user item item ...`; auto: by their first lines.",
+    )
     as_of: date | None = Field(None, description="Ignore every interaction after this day (UTC).")
-    min_weight: float | None = Field(None, description="Keep only interactions whose weight is at least this.")
+    min_time: date = Field(
+        date(1990, 1, 1), description="Times before this day (UTC) are taken for missing; they are counted and told."
+    )
+    max_time: date | None = Field(
+        None,
+        description="Times after this day (UTC) are taken for missing; they are counted and told. Default: tomorrow.",
+    )
+    min_weight: float | None = Field(
+        None,
+        description="Keep only interactions whose weight is at least this. Negative quantities are returns in most shops: 0 "
+        "leaves them out.",
+    )
     min_user_interactions: int | None = Field(
         None,
         ge=1,
@@ -69,6 +116,11 @@ class DataConfig(Settings):
     )
     valid_fraction: Fraction = Field(0.1, description="Share of the interactions for validation.")
     test_fraction: Fraction = Field(0.1, description="Share of the interactions for the test part.")
+
+    @property
+    def text_layout(self) -> Literal["table", "adjacency"] | None:
+        """The layout of text files; None: by their first lines."""
+        return None if self.layout == "auto" else self.layout
 
     def of(self, source: str) -> DataConfig:
         """These settings for another named data set or file."""

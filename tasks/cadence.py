@@ -88,7 +88,9 @@ def timeline(context: RunContext, config: DataConfig, cadence: CadenceConfig) ->
         "timeline",
         inputs={},
         settings={
-            **config.model_dump(mode="json", exclude={"valid_fraction", "test_fraction"}),
+            **config.model_dump(
+                mode="json", exclude={"source", "train", "valid", "test", "valid_fraction", "test_fraction"}
+            ),
             "cadence": cadence.model_dump(mode="json"),
             "source_digest": data.source_digest(config, **places),
         },

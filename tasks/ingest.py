@@ -9,6 +9,7 @@ from prefect.client.schemas import State
 
 from freqd import data
 from freqd.config import DataConfig
+from freqd.data.quality import taken
 from freqd.data.source import name_of
 from freqd.data.types import PARTS
 from tasks.context import RunContext
@@ -40,14 +41,19 @@ def ingest(context: RunContext, config: DataConfig) -> State[Any]:
         metrics = {f"rows_{name}": rows for name, rows in parts.items()}
         metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info["rows_read"]}
         metrics["rows_dropped"] = sum(row["rows"] for row in dropped)
-        return Result({"split": split}, headline, metrics, shown=[quality])
+        lines = [f"{label}: {text}" for label, text in taken(info)]
+        lines += [f"dropped: {row['rows']:,} x {row['reason']}" for row in dropped]
+        lines += [f"warning: {text}" for text in info["warnings"]]
+        return Result({"split": split}, headline, metrics, shown=[quality], lines=lines)
 
     return run_stage(
         context,
         "ingest",
         inputs={},
         settings={
-            **config.model_dump(mode="json"),
+            **config.model_dump(
+                mode="json", exclude={"source", "train", "valid", "test"}
+            ),  # the digest stands for them
             "seed": context.seed,
             "source_digest": data.source_digest(config, **places),
         },

@@ -49,6 +49,7 @@ class Result:
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
         shown: tables and texts for the Prefect page.
+        lines: what else the console tells, also when the result comes from the cache.
         kept: False of a computation that was given up on purpose: its books are written, and it is made anew the next time.
     """
 
@@ -57,6 +58,7 @@ class Result:
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
     series: Sequence[Mapping[str, Any]] = ()
     shown: Sequence[Shown] = ()
+    lines: Sequence[str] = ()
     kept: bool = True
 
 
@@ -149,6 +151,9 @@ def run_stage(
     cost = "cached" if cached else f"{outcome.seconds:.1f} s"
     console.print(f"{name:<10}{cost:>8}  {outcome.headline}", markup=False, soft_wrap=True)
     get_run_logger().info("%s (%s)", outcome.headline, cost)
+    for line in entry.get("lines", []):
+        console.print(f"{'':<20}{line}", markup=False, soft_wrap=True)
+        get_run_logger().info("%s", line)
     return Completed(name="Cached" if cached else None, message=outcome.headline, data=outcome)
 
 
@@ -187,6 +192,7 @@ def _compute(
         "metrics": dict(result.metrics),
         "series": list(result.series),
         "shown": [page.model_dump() for page in result.shown],
+        "lines": list(result.lines),
         "seconds": time.perf_counter() - started,
         "peak_bytes": peak.bytes,
         "run": context.run_name,

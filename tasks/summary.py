@@ -15,6 +15,7 @@ from prefect.artifacts import create_image_artifact, create_link_artifact, creat
 import freqd
 from freqd import provenance
 from freqd.config import RunConfig
+from freqd.data.source import labels_of, name_of
 from freqd.data.types import PARTS, Split
 from freqd.evaluate import Report
 from freqd.features import TrainedModel
@@ -109,6 +110,8 @@ def collect(
         "folder": str(Path.cwd()),
         "data": {
             **split.info,
+            "name": name_of(config.data),
+            "source": labels_of(config.data),
             "users": split.n_users,
             "items": split.n_items,
             "interactions": sum(len(split.part(part)) for part in PARTS),

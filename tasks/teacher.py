@@ -56,7 +56,12 @@ def teacher(
         elif len(trials) > 1:
             headline += f" (best of {len(trials)})"
         metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.features.n_parameters}
-        return Result({"teacher": model}, headline, metrics, model.history, [search] if trials else [])
+        lines = [f"warning: {text}" for text in model.info.get("warnings", [])]
+        for side, found in (model.info.get("brought") or {}).items():
+            lines.append(
+                f"{side}: {found['matched']:,} with features, {found['missing']:,} without, which score 0 everywhere"
+            )
+        return Result({"teacher": model}, headline, metrics, model.history, [search] if trials else [], lines)
 
     return run_stage(
         context,
@@ -66,7 +71,7 @@ def teacher(
             **({} if carried is None else {"before": carried.teacher, "before_split": carried.split}),
         },
         settings={
-            **config.model_dump(mode="json"),
+            **config.model_dump(mode="json", exclude={"features"}),  # its digest stands for it
             "seed": context.seed,
             "device": context.device,
             "source_digest": source_digest(config),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from freqd.data.ids import sorted_ids
+from freqd.data.times import NULL_WORDS
 from freqd.data.types import IdArray
 
 _TABLE_SLACK = 8
@@ -22,10 +23,12 @@ class Codes:
     Attributes:
         code: (n,) int32 in [0, len(ids)); -1 where there is no id.
         ids: the distinct ids as strings, by number where all are integers, else by text.
+        alike: pairs of texts that were taken for one id, such as 12 and 12.0.
     """
 
     code: IdArray
     ids: pl.Series
+    alike: tuple[tuple[str, str], ...] = ()
 
 
 def encode(column: pl.Series) -> Codes:
@@ -46,8 +49,9 @@ def _integers(column: pl.Series) -> Codes:
     span = high - low + 1
     if span <= max(_TABLE_SLACK * len(column), _TABLE_MIN):
         valid = None if column.null_count() == 0 else column.is_not_null().to_numpy()
+        # as int64: in a smaller type the difference to the lowest id may not fit
         offset = (column.fill_null(low) if valid is not None else column).to_numpy()
-        offset = offset - np.asarray(low, offset.dtype) if low else offset
+        offset = offset.astype(np.int64) - low if low else offset
         seen = np.zeros(span, np.bool_)
         seen[offset if valid is None else offset[valid]] = True
         table = np.cumsum(seen, dtype=np.int32) - 1
@@ -62,11 +66,27 @@ def _integers(column: pl.Series) -> Codes:
     return Codes(joined["code"].fill_null(-1).to_numpy(), ids.cast(pl.String).rename("id"))
 
 
+def clean_ids(texts: pl.Series) -> pl.Series:
+    """Distinct ids of text as they are meant: without outer blanks, null for a word such as NULL, and 12 for 12.0.
+
+    A column of whole numbers that passed through floating point (pandas, with a value missing) ends in .0 everywhere.
+    Where some ids have other digits after a point they are versions or the like, and all stay as they are.
+    """
+    bare = texts.cast(pl.String).str.strip_chars()
+    bare = bare.set(bare.str.to_lowercase().is_in(_MISSING), None)
+    dotted = bare.str.contains(r"^-?\d+(\.\d+)+$").fill_null(False)
+    floats = bare.str.contains(r"^-?\d+\.0+$").fill_null(False)
+    return bare.str.replace(r"^(-?\d+)\.0+$", "$1") if floats.any() and not (dotted & ~floats).any() else bare
+
+
+_MISSING = [word for word in NULL_WORDS if word != "-"]
+
+
 def _texts(column: pl.Series) -> Codes:
-    """Texts are cleaned once per distinct id: outer blanks go, and 12.0 (a number that passed through pandas) is 12."""
+    """Texts are cleaned once per distinct id."""
     distinct = column.drop_nulls().unique()
-    cleaned = distinct.cast(pl.String).str.strip_chars().str.replace(r"^(-?\d+)\.0+$", "$1")
-    names = sorted_ids(cleaned.filter(cleaned != "").unique().rename("id"))
+    cleaned = clean_ids(distinct)
+    names = sorted_ids(cleaned.drop_nulls().unique().rename("id"))
     places = pl.DataFrame({"id": names, "code": np.arange(len(names), dtype=np.int32)})
     codes = pl.DataFrame({"id": cleaned}).join(places, on="id", how="left", maintain_order="left")["code"]
     physical = distinct.to_physical().to_numpy()
@@ -74,4 +94,13 @@ def _texts(column: pl.Series) -> Codes:
     table[physical] = codes.fill_null(-1).to_numpy()
     rows: npt.NDArray[np.uint32] = column.to_physical().fill_null(len(table) - 1).to_numpy()
     code: IdArray = table[rows]
-    return Codes(code, names)
+    return Codes(code, names, _alike(distinct.cast(pl.String).str.strip_chars(), cleaned))
+
+
+def _alike(written: pl.Series, cleaned: pl.Series) -> tuple[tuple[str, str], ...]:
+    """Texts that differ by more than blanks and were taken for one id."""
+    frame = pl.DataFrame({"written": written, "cleaned": cleaned}).drop_nulls().unique()
+    if frame.height == frame["cleaned"].n_unique():
+        return ()
+    groups = frame.sort("written").group_by("cleaned", maintain_order=True).agg("written")
+    return tuple((texts[0], texts[1]) for texts in groups["written"] if len(texts) > 1)

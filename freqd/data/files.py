@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import glob
 import gzip
+import shlex
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from freqd.data.layout import (
+    BLANKS,
+    DUPLICATED,
+    GZIP_MAGIC,
+    Census,
+    Layout,
+    blocks,
+    census,
+    clean_name,
+    is_adjacency,
+    long_record,
+    separator_of,
+)
 from freqd.errors import InputError
 
 PARQUET_MAGIC = b"PAR1"
-GZIP_MAGIC = b"\x1f\x8b"
-_SEPARATORS = ",\t;|"
 _HEAD = 1 << 16
+_PACKED = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+"""How files begin that have to be unpacked first, and what unpacks them."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UNPACKED_BYTES = 1 << 28
+"""A gzip file up to this size is unpacked once, in memory; a larger one each time that it is read."""
+_LINE = "\x1f"
+"""As a separator: one that no text has, so that a line is one field."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +48,72 @@ class DataFile:
     Attributes:
         path: where it is.
         form: text (CSV, TSV, ...; gzip allowed) or parquet.
-        separator: between the fields of a text file.
+        separator: between the fields of a text file: one character, ``::``, or ``BLANKS``.
         label: what the user calls it, for messages.
+        layout: of a text file: a table, or adjacency lists (``user item item ...``).
+        header: whether the first line of a text file names the columns; else they are called 1, 2, 3, ...
     """
 
     path: Path
     form: Literal["text", "parquet"]
     separator: str
     label: str
+    layout: Layout = "table"
+    header: bool = True
+
+    @cached_property
+    def _content(self) -> Path | bytes:
+        """What the parser reads: the file, or its content if that had to be unpacked."""
+        with self.path.open("rb") as file:
+            packed = file.read(2) == GZIP_MAGIC
+        if not packed or self.path.stat().st_size > _UNPACKED_BYTES:
+            return self.path
+        with gzip.open(self.path, "rb") as file:
+            return file.read()
+
+    @cached_property
+    def census(self) -> Census:
+        """How many records a table of text has, and what its quotes mean: one pass over its bytes.
+
+        Raises:
+            InputError: its quotes leave open where a record ends, or it breaks off.
+        """
+        try:
+            found = census(self._content, self.separator, header=self.header)
+        except (OSError, EOFError) as error:
+            raise unreadable(self, error) from error
+        if found.fault is not None:
+            names = self._names(quoted=False)
+            field = found.fault.field
+            column = f"column '{names[field - 1]}'" if field <= len(names) else f"field {field}"
+            raise InputError(
+                f"{self.label}: row {found.fault.record:,} (the header not counted) has in {column} {found.fault.what}, "
+                "so it cannot be told where its rows end",
+                'write a quote within a quoted field twice (""), or take the stray quotes out',
+            )
+        return found
 
     def scan(self) -> pl.LazyFrame:
         """The file's rows, lazily; every column of a text file is a string, so that no id loses a leading zero."""
         if self.form == "parquet":
             return pl.scan_parquet(self.path, glob=False, hive_partitioning=False)
-        return pl.scan_csv(self.path, separator=self.separator, infer_schema=False, glob=False)
+        if self.layout == "adjacency":
+            fields = _fields(self._lines())
+            return (
+                fields.filter(pl.col("line").list.len() > 1)
+                .select(user=pl.col("line").list.first(), item=pl.col("line").list.slice(1))
+                .explode("item", empty_as_null=False)
+            )
+        quoted = self.census.quoted
+        names = self._names(quoted=quoted)
+        if len(self.separator) > 1 or self.separator == BLANKS:
+            return self._split_lines(names)
+        frame = self._table(quoted=quoted)
+        raw = frame.collect_schema().names()
+        frame = frame.rename(dict(zip(raw, names, strict=True)))
+        if quoted or not self._has_quotes:
+            return frame
+        return frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
 
     def schema(self) -> pl.Schema:
         """Names and types of the columns, from the file's head or footer.
@@ -61,9 +135,73 @@ class DataFile:
         if rows == 0:
             raise InputError(f"{self.label} has a header but no rows", "give a file with interactions, one a row")
 
+    def _table(self, *, quoted: bool) -> pl.LazyFrame:
+        quote = '"' if quoted else None
+        return pl.scan_csv(
+            self.path,
+            separator=self.separator,
+            quote_char=quote,
+            has_header=self.header,
+            infer_schema=False,
+            glob=False,
+        )
 
-def find_files(pattern: str) -> list[DataFile]:
+    def _lines(self) -> pl.LazyFrame:
+        return pl.scan_csv(
+            self._content,
+            separator=_LINE,
+            quote_char=None,
+            has_header=False,
+            new_columns=["line"],
+            infer_schema=False,
+            glob=False,
+        )
+
+    def _names(self, *, quoted: bool) -> list[str]:
+        """The columns' names; of two alike the second one is marked by ``DUPLICATED``."""
+        if len(self.separator) > 1 or self.separator == BLANKS:
+            first = self._lines().head(1).collect()["line"].to_list()
+            line = str(first[0]) if first else ""
+            names = line.split(self.separator) if self.separator != BLANKS else line.split()
+        else:
+            names = self._table(quoted=quoted).collect_schema().names()
+        if not self.header:
+            return [str(place) for place in range(1, len(names) + 1)]
+        found: dict[str, int] = {}
+        for place, name in enumerate(map(clean_name, names)):
+            found.setdefault(name if name not in found else f"{name}{DUPLICATED}{place}", place)
+        return list(found)
+
+    @cached_property
+    def _has_quotes(self) -> bool:
+        return any(bool((block == ord('"')).any()) for block in blocks(self._content))
+
+    def _split_lines(self, names: list[str]) -> pl.LazyFrame:
+        """A table whose separator is more than a character."""
+        count = len(names)
+        lines = self._lines()
+        parts = _fields(lines) if self.separator == BLANKS else lines.select(pl.col("line").str.split(self.separator))
+        parts = parts.slice(int(self.header))
+        long = parts.with_row_index("row", offset=1).filter(pl.col("line").list.len() > count).head(1).collect()
+        if long.height:
+            raise too_long(self, int(long["row"][0]), len(long["line"][0]), count)
+        return parts.select(
+            pl.col("line").list.get(place, null_on_oob=True).str.strip_chars('"').alias(name)
+            for place, name in enumerate(names)
+        )
+
+
+def _fields(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Lines as lists of what blanks separate."""
+    return lines.select(pl.col("line").str.strip_chars().str.replace_all(r"\s+", " ").str.split(" "))
+
+
+def find_files(pattern: str, layout: Layout | None = None) -> list[DataFile]:
     """The files that a path or a glob names, each checked by its first bytes.
+
+    Args:
+        pattern: the path, or a glob.
+        layout: of text files; None: by their first lines.
 
     Raises:
         InputError: nothing is there, it is a folder, it is empty, or it is neither text nor Parquet.
@@ -76,22 +214,18 @@ def find_files(pattern: str) -> list[DataFile]:
             raise InputError(
                 f"no file matches {pattern}", "check the pattern; quote it so that the shell leaves it alone"
             )
-        return [recognise(match, str(match)) for match in matches]
-    return [recognise(path, pattern)]
+        return [recognise(match, str(match), layout) for match in matches]
+    return [recognise(path, pattern, layout)]
 
 
-def recognise(path: Path, label: str) -> DataFile:
-    """Find out what kind of file this is.
+def recognise(path: Path, label: str, layout: Layout | None = None) -> DataFile:
+    """Find out what kind of file this is; the arguments are as for ``find_files``.
 
     Raises:
         InputError: as for ``find_files``.
     """
     if path.is_dir():
-        inside = sorted(p.name for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        listing = f" (it holds {', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''})" if inside else ""
-        raise InputError(
-            f"{label} is a folder, not a file{listing}", f"name the files, for example '{label.rstrip('/')}/*.parquet'"
-        )
+        raise _folder(path, label)
     if not path.exists():
         raise InputError(f"{label}: there is no such file", _nearby(path))
     try:
@@ -115,15 +249,65 @@ def recognise(path: Path, label: str) -> DataFile:
             raise InputError(f"{label} is a damaged gzip file: {error}", "copy or download it again") from error
         if not head:
             raise InputError(f"{label} is empty once unpacked", "give a file with a header line and interactions")
+    return _text(path, label, head, layout)
+
+
+def _text(path: Path, label: str, head: bytes, layout: Layout | None) -> DataFile:
+    """A file that is to be text, by its first bytes."""
+    name = shlex.quote(str(path))
+    if head.startswith(b"PK") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+        if "[Content_Types].xml" in members:
+            raise InputError(f"{label} is a spreadsheet, neither text nor Parquet", "export it as CSV, TSV or Parquet")
+        raise InputError(
+            f"{label} is a zip archive ({', '.join(members[:3])}{', ...' if len(members) > 3 else ''})",
+            f"unpack it (unzip {name}) and give the files",
+        )
+    tool = next((tool for magic, tool in _PACKED.items() if head.startswith(magic)), None)
+    if tool is not None:
+        raise InputError(f"{label} is compressed in a way that is not read", f"unpack it ({tool} {name}), or use gzip")
+    if head.startswith(_UTF16) or head[1:400:2].count(0) > 150 or head[:400:2].count(0) > 150:
+        raise InputError(
+            f"{label} is UTF-16 text",
+            f"save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8 {name} > utf8.csv",
+        )
     if b"\0" in head:
         raise InputError(f"{label} is neither text nor Parquet", "export it as CSV, TSV or Parquet")
-    return DataFile(path, "text", _separator(head), label)
+    if b"\n" not in head and b"\r" in head:
+        raise InputError(
+            f"{label} has the line ends of an old Macintosh (CR)", f"change them: tr '\\r' '\\n' < {name} > lines.csv"
+        )
+    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    if text.lstrip()[:1] in ("{", "[") and '"' in text[:200]:
+        raise InputError(
+            f"{label} holds JSON, not a table",
+            f'write it as Parquet, for lines of JSON: python -c "import polars as p; '
+            f"p.read_ndjson('{path}').write_parquet('{path.with_suffix('.parquet').name}')\"",
+        )
+    separator = separator_of(text)
+    if layout is None:
+        layout = "adjacency" if separator == BLANKS and is_adjacency(text) else "table"
+    return DataFile(path, "text", separator, label, layout)
 
 
-def _separator(head: bytes) -> str:
-    """The character that splits the header into the most fields; a comma where none occurs."""
-    header = head.lstrip(b"\r\n").splitlines()[0].decode("utf-8", "replace") if head.strip() else ""
-    return max(_SEPARATORS, key=header.count)
+def _folder(path: Path, label: str) -> InputError:
+    """A folder in the place of a file: what it holds, and a pattern that matches it."""
+    data = sorted(
+        p for p in path.rglob("*")
+        if p.is_file() and not any(part.startswith((".", "_")) for part in p.relative_to(path).parts)
+    )  # fmt: skip
+    inside = [p.relative_to(path).as_posix() for p in data]
+    listing = f" (it holds {', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''})" if inside else ""
+    suffix = data[0].suffix if data else ".parquet"
+    deep = any("/" in name for name in inside)
+    said = ""
+    if any("=" in name.rpartition("/")[0] for name in inside):
+        said = "; what stands only in the folders' names is not read"
+    return InputError(
+        f"{label} is a folder, not a file{listing}",
+        f"name the files, for example '{label.rstrip('/')}/{'**/' if deep else ''}*{suffix}'{said}",
+    )
 
 
 def _nearby(path: Path) -> str:
@@ -154,10 +338,38 @@ def unreadable(file: DataFile, error: BaseException) -> InputError:
     if "utf-8" in reason.lower() or "utf8" in reason.lower():
         return InputError(f"{file.label} is not UTF-8 text: {reason}", "convert it, for example with iconv -t UTF-8")
     if "more fields" in reason.lower():
-        return InputError(
-            f"{file.label} has a row with more fields than its header (separator {file.separator!r})",
-            "quote fields that contain the separator, or mend the header",
-        )
+        quoted = file.census.quoted
+        found = long_record(file.path, file.separator, header=file.header, quoted=quoted)
+        if found is not None:
+            return too_long(file, *found)
     return InputError(
         f"{file.label} cannot be read as text with separator {file.separator!r}: {reason}", "mend the file"
     )
+
+
+def too_long(file: DataFile, row: int, fields: int, expected: int) -> InputError:
+    """The error for a row with more fields than the first line."""
+    first = "its header" if file.header else "its first row"
+    return InputError(
+        f"{file.label}: row {row:,} (the header not counted) has {fields} fields, more fields than {first} ({expected}; "
+        f"separator {file.separator!r})",
+        "quote fields that contain the separator, or mend that row",
+    )
+
+
+def check_count(files: Iterable[DataFile], rows: int) -> None:
+    """See that as many rows were read as the files' bytes hold.
+
+    Raises:
+        InputError: they are not; the file is named.
+    """
+    tables = [file for file in files if file.form == "text" and file.layout == "table"]
+    if not tables or rows == sum(file.census.records for file in tables):
+        return
+    for file in tables:
+        found = int(file.scan().select(pl.len()).collect(engine="streaming").item())
+        if found != file.census.records:
+            raise InputError(
+                f"{file.label} has {file.census.records:,} rows, but {found:,} could be read (separator {file.separator!r})",
+                "look for stray quotes or line breaks within fields, or write the file as Parquet",
+            )

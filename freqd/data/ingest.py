@@ -2,15 +2,16 @@
 
 Rules, in this order:
 
-1. Rows without user, item or (where there is a time column) a readable time are dropped; then those after ``as_of``,
-   then those below ``min_weight``. A row that is dropped is counted once, under its first reason.
+1. Rows without user, item or (where there is a time column) a readable, plausible time are dropped; then those after
+   ``as_of``, then those below ``min_weight``. A row that is dropped is counted once, under its first reason.
 2. A (user, item) pair counts once, at its earliest time. With given parts a pair that an earlier part holds as well
    (train before validation before test) is dropped from the later one.
 3. Users and items below the minimum are removed until none is left (k-core; default 5, for given parts 1).
 4. Split. By time: one cut in time for all users, equal times never apart. At random: a share of every user's items.
    Given: the owner's parts; a missing validation part is cut off train at random per user.
 5. After a split by time or at random, validation and test keep only pairs whose user and item occur in train: no model
-   can rank others. Given parts keep all their ids, so that numbers compare with published ones.
+   can rank others. Given parts keep all their ids, so that numbers compare with published ones; they are refused where
+   next to nothing in them could be ranked.
 """
 
 from __future__ import annotations
@@ -35,8 +36,12 @@ from freqd.data.source import Source, open_source
 from freqd.data.types import PARTS, Interactions, Observed, Part, Split
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
+from freqd.pseudonym import shape
 
 BoolArray = npt.NDArray[np.bool_]
+
+WARN_UNKNOWN, REFUSE_UNKNOWN = 0.2, 0.98
+"""Share of a given part's users, or items, that train does not know: from here on it is told; nothing could be judged."""
 How = Literal["time", "random", "given"]
 
 
@@ -121,7 +126,7 @@ def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progr
     source = open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=False, progress=progress)
     try:
         ledger = Ledger()
-        rows = read_rows(source, min_weight=config.min_weight, ledger=ledger)
+        rows = read_rows(source, config, ledger)
         _resolve_how("random", config, source, rows)
         clean = _clean(rows, config, "random", ledger)
     finally:
@@ -136,9 +141,9 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
     how = _how(config, source)
     ledger = Ledger()
     progress(0.05, "reading")
-    rows = read_rows(source, min_weight=config.min_weight, ledger=ledger)
+    rows = read_rows(source, config, ledger)
     how = _resolve_how(how, config, source, rows)
-    columns = rows.columns
+    columns, rows_read_as = rows.columns, ("" if rows.ordinal else rows.read_as)
     progress(0.4, f"cleaning {ledger.rows_read:,} rows")
     clean = _clean(rows, config, how, ledger)
     del rows
@@ -149,6 +154,8 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
     pairs = splits.with_parts(pairs, part)
     pairs, cold_share = _drop_unknown(pairs, how, ledger)
     _require_parts(pairs, how, config, ledger)
+    if how == "given":
+        _check_given(pairs, ledger)
     progress(0.85, "numbering users and items")
     split = _number(pairs, clean, how, registry)
     split.info.update(
@@ -157,6 +164,7 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
         split=how,
         columns=columns.as_dict(),
         guessed=list(columns.guessed),
+        times=_times(rows_read_as, pairs),
         cold_test_items=cold_share,
         **({"cuts": cuts} if cuts else {}),
     )
@@ -222,8 +230,14 @@ def _clean(rows: Rows, config: DataConfig, how: How, ledger: Ledger) -> _Clean:
             int(overlap[PARTS.index(later)]),
             "none needed; check how the parts were made, for the test would be too easy",
         )
-    for side, codes, ids in (("user", users.code, users.ids), ("item", items.code, items.ids)):
-        _warn_of_mixed_ids(side, codes, ids, ledger)
+    for side, found in (("user", users), ("item", items)):
+        _warn_of_mixed_ids(side, found.code, found.ids, ledger)
+        if found.alike:
+            one, other = found.alike[0]
+            ledger.warnings.append(
+                f"{len(found.alike):,} {side} ids are written in two ways, for example {_told(side, one)} and "
+                f"{_told(side, other)}, and taken for the same; if they are not, write them with a letter in front"
+            )
     _require_variety(pairs, len(user), ledger)
     return _Clean(pairs, users.ids, items.ids)
 
@@ -249,14 +263,20 @@ def _good_rows(
         good = ~bad if good is None else good & ~bad
 
     columns = rows.columns
-    drop(user < 0, f"no user in column '{columns.user}'", "fill the column, or leave anonymous rows out")
-    drop(item < 0, f"no item in column '{columns.item}'", "fill the column")
+    missing = "empty, or a word such as NULL"
+    drop(user < 0, f"no user in column '{columns.user}' ({missing})", "fill the column, or leave anonymous rows out")
+    drop(item < 0, f"no item in column '{columns.item}' ({missing})", "fill the column")
     if columns.time is not None:
         drop(
             frame["time"].is_null().to_numpy(),
             f"time missing or unreadable in column '{columns.time}'",
             "fill the column, or set data.columns.time=none to do without time",
         )
+    if "odd" in frame.columns:
+        reason = (
+            f"time in column '{columns.time}' before {config.min_time} or in the future, the first of them {rows.odd}"
+        )
+        drop(frame["odd"].to_numpy(), reason, "if they are right, widen data.min_time and data.max_time")
     if config.as_of is not None:
         end = datetime.combine(config.as_of, datetime.min.time(), UTC) + timedelta(days=1)
         late = (frame["time"] >= int(end.timestamp())).fill_null(False)
@@ -287,8 +307,56 @@ def _warn_of_mixed_ids(side: str, codes: npt.NDArray[np.int32], ids: pl.Series, 
         row = int(np.flatnonzero(codes == code)[0]) + 1
         ledger.warnings.append(
             f"{odd:,} of {len(ids):,} {side} ids are not numbers while the others are; "
-            f"for example {ids[code]!r} in row {row:,}"
+            f"for example {_told(side, ids[code])} in row {row:,}"
         )
+
+
+def _told(side: str, identity: str) -> str:
+    """An id in a message: an item's as it is, of a user's how it is built."""
+    return repr(identity if side == "item" else shape(identity))
+
+
+def _times(read_as: str, pairs: Pairs) -> dict[str, str] | None:
+    """How times were read, the first one and the last one; None where there are no dates."""
+    if pairs.time is None or not read_as:
+        return None
+    first, last = (splits.iso(int(time)) for time in (pairs.time.min(), pairs.time.max()))
+    return {"read_as": read_as, "first": first, "last": last}
+
+
+def _check_given(pairs: Pairs, ledger: Ledger) -> None:
+    """See that the owner's validation and test parts can be judged by models of train.
+
+    Raises:
+        InputError: next to none of the users, items or pairs of a part are known in train.
+    """
+    part = pairs.part
+    assert part is not None
+    users, known = pairs.users(), np.zeros(pairs.n_users, np.bool_)
+    known[users[part == splits.TRAIN]] = True
+    known_item = np.zeros(pairs.n_items, np.bool_)
+    known_item[pairs.item[part == splits.TRAIN]] = True
+    for code, name in ((splits.VALID, "validation"), (splits.TEST, "test")):
+        rows = part == code
+        of_users, of_items = np.unique(users[rows]), np.unique(pairs.item[rows])
+        judged = known[users[rows]] & known_item[pairs.item[rows]]
+        shares = {
+            "users": 1.0 - float(known[of_users].mean()),
+            "items": 1.0 - float(known_item[of_items].mean()),
+            "interactions": 1.0 - float(judged.mean()),
+        }
+        for what, share in shares.items():
+            problem = f"{share:.0%} of the {what} of the {name} part are not known in train"
+            if what == "interactions":
+                problem = f"{share:.0%} of the interactions of the {name} part are with users or items that train does not know"
+            if share >= REFUSE_UNKNOWN:
+                raise InputError(
+                    f"{problem}, so no model can be judged by it",
+                    "give parts of the same users and items, with ids written alike; or give all files as data.source and let "
+                    "freqd split them",
+                )
+            if share >= WARN_UNKNOWN and what != "interactions":
+                ledger.warnings.append(f"{problem}: what is measured there says little about the others")
 
 
 def _present(pairs: Pairs) -> tuple[BoolArray, BoolArray]:

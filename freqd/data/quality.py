@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,7 @@ class QualityReport:
             return [{"check": "stopped", "rows": None, "note": f"{self.problem}; remedy: {self.remedy}"}]
         info = self.info
         rows: list[dict[str, Any]] = [{"check": "read", "rows": info["rows_read"], "note": ", ".join(info["source"])}]
+        rows += [{"check": label, "rows": None, "note": text} for label, text in taken(info)]
         rows += [{"check": f"dropped: {d['reason']}", "rows": d["rows"], "note": d["remedy"]} for d in info["dropped"]]
         kept = info["kept"]
         note = f"{kept['users']:,} users, {kept['items']:,} items"
@@ -60,3 +62,22 @@ class QualityReport:
         rows += [{"check": part, "rows": count, "note": ""} for part, count in info["parts"].items()]
         rows += [{"check": "warning", "rows": None, "note": text} for text in info["warnings"]]
         return rows
+
+
+def taken(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the data were taken for, label and text: columns, times, the cuts of a split by time."""
+    columns = ", ".join(f"{role} = {name}" for role, name in info["columns"].items() if name is not None)
+    rows = [("columns", columns)]
+    times = info.get("times")
+    if times:
+        rows.append(("times", f"read as {times['read_as']}: {_minute(times['first'])} to {_minute(times['last'])} UTC"))
+    if info.get("cuts") and times:
+        valid, test = (_minute(info["cuts"][f"{part}_from"]) for part in ("valid", "test"))
+        rows.append(("split", f"by time: validation from {valid}, test from {test} UTC"))
+    else:
+        rows.append(("split", {"given": "as given", "random": "at random"}.get(info["split"], f"by {info['split']}")))
+    return rows
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
-from freqd.data.files import DataFile, unreadable
+from freqd.config import DataConfig
+from freqd.data.files import DataFile, check_count, unreadable
 from freqd.data.quality import Ledger
-from freqd.data.roles import Columns, resolve
+from freqd.data.roles import IGNORE, Columns, resolve
 from freqd.data.source import Source
-from freqd.data.splits import TEST, TRAIN, VALID
-from freqd.data.times import TimeForm, absent, time_form
+from freqd.data.splits import TEST, TRAIN, VALID, iso
+from freqd.data.times import Span, TimeForm, absent, looks_like_times, numbers_to_seconds, time_form
 from freqd.errors import InputError
 
 PART_CODES = {"train": TRAIN, "valid": VALID, "test": TEST}
 _SAMPLE = 1000
 _UNREADABLE_TIMES = 0.1
+"""Share of the times that may be unreadable or implausible: those rows are dropped and counted."""
+_MISSING_TIMES = 0.5
+"""Share of the times that may be missing."""
+_EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+"""From which number on a type of floating point merges neighbouring integers."""
 _SMALL_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 IdKind = Literal["integer", "text"]
@@ -34,12 +41,27 @@ class Rows:
 
     Attributes:
         frame: user, item (integer or categorical), and where they apply: time (int64 seconds), heavy (weight is at
-            least ``min_weight``), part (int8).
+            least ``min_weight``), part (int8), odd (the time is not plausible).
         columns: which column was which.
+        read_as: how times were read, in words; empty without times.
+        ordinal: whether the times are no dates but numbers that only order the interactions.
+        odd: an implausible time and its place, in words; empty if there is none.
     """
 
     frame: pl.DataFrame
     columns: Columns
+    read_as: str = ""
+    ordinal: bool = False
+    odd: str = ""
+
+
+class _Suspect(NamedTuple):
+    """What must not be in a column: where it is, what is wanted in its place, and how to mend it."""
+
+    column: str
+    where: pl.Expr
+    wanted: str
+    remedy: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,47 +72,132 @@ class _Plan:
     part: str
     time: TimeForm | None
     select: list[pl.Expr]
-    suspects: list[tuple[str, pl.Expr, str]] = field(default_factory=list)
+    suspects: list[_Suspect] = field(default_factory=list)
 
 
-def read_rows(source: Source, *, min_weight: float | None, ledger: Ledger) -> Rows:
+def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> Rows:
     """Read all files of ``source``.
 
     Raises:
         InputError: a file is damaged or has no rows, a column is missing or of a wrong type, a column of numbers holds
-            text, or the times cannot be read.
+            text, ids are not exact, or the times cannot be read.
     """
-    schemas = {id(file): file.schema() for file in source.all_files()}
-    for files in source.files.values():
-        if len(files) == 1:
-            files[0].check_rows()
+    files = source.all_files()
+    schemas = {id(file): file.schema() for file in files}
+    for of_part in source.files.values():
+        if len(of_part) == 1:
+            of_part[0].check_rows()
     columns = _columns(source, schemas, ledger)
+    span = Span.of(config.min_time, config.max_time)
+    if columns.time is None and source.columns.time != IGNORE:
+        _warn_of_unused_times(files[0], columns, span, ledger)
     kinds = {
-        role: _id_kind(role, name, [(file, schemas[id(file)][name]) for file in source.all_files()])
+        role: _id_kind(role, name, [(file, schemas[id(file)][name]) for file in files])
         for role, name in (("user", columns.user), ("item", columns.item))
     }
     targets = {role: _target(kind, columns, role, schemas) for role, kind in kinds.items()}
     plans = [
-        _plan(file, part, schemas[id(file)], columns, targets, min_weight, source.has_parts)
-        for part, files in source.files.items()
-        for file in files
+        _plan(file, part, schemas[id(file)], columns, targets, config.min_weight, source.has_parts)
+        for part, of_part in source.files.items()
+        for file in of_part
     ]
-    if any(plan.time is not None and plan.time.ordinal for plan in plans):
-        ledger.warnings.append(
-            f"column '{columns.time}' holds small numbers, not dates: it orders the interactions, "
-            "but the times shown for the cuts mean nothing"
-        )
     frame = _collect(plans)
     ledger.rows_read = frame.height
     if frame.height == 0:
         raise InputError(f"{', '.join(source.labels)}: no rows", "give files with interactions, one a row")
+    check_count(files, frame.height)
     if "suspect" in frame.columns:
         if frame["suspect"].any():
-            raise _first_text(plans)
+            raise _first_suspect(plans)
         frame = frame.drop("suspect")
-    if columns.time is not None:
-        _check_times(frame, plans, columns.time)
-    return Rows(frame, columns)
+    if "negative" in frame.columns:
+        _warn_of_negatives(frame, str(columns.weight), ledger)
+        frame = frame.drop("negative")
+    if columns.time is None:
+        return Rows(frame, columns)
+    return _with_times(frame, plans, columns, span, ledger)
+
+
+def _warn_of_unused_times(file: DataFile, columns: Columns, span: Span, ledger: Ledger) -> None:
+    """A column of times that nobody named would have been the better way to split."""
+    used = set(columns.as_dict().values())
+    sample = file.scan().head(_SAMPLE).collect()
+    for name in sample.columns:
+        if name not in used and looks_like_times(sample[name].drop_nulls(), name, span):
+            ledger.warnings.append(
+                f"column '{name}' looks like times and is not used, so the split cannot be by time: name it with "
+                f"data.columns.time={name}, or say with data.columns.time=none that there are none"
+            )
+            return
+
+
+def _warn_of_negatives(frame: pl.DataFrame, name: str, ledger: Ledger) -> None:
+    count = int(frame["negative"].sum())
+    if count:
+        row = int(frame["negative"].arg_max() or 0) + 1
+        ledger.warnings.append(
+            f"{count:,} rows have a negative number in column '{name}', the first of them row {row:,}: if these are returns, "
+            "leave them out with data.min_weight=0; now they count as interest"
+        )
+
+
+def _with_times(frame: pl.DataFrame, plans: list[_Plan], columns: Columns, span: Span, ledger: Ledger) -> Rows:
+    """Numbers become seconds, and what is no plausible time is marked."""
+    name = str(columns.time)
+    starts = np.array([0, frame.height])
+    if "file" in frame.columns:
+        starts = np.searchsorted(frame["file"].to_numpy(), np.arange(len(plans) + 1))
+        frame = frame.drop("file")
+    parts, labels, ordinals = [], [], []
+    for plan, first, last in zip(plans if len(starts) > 2 else plans[:1], starts[:-1], starts[1:], strict=True):
+        assert plan.time is not None
+        times = frame["time"].slice(first, last - first)
+        label, ordinal = plan.time.label, False
+        if plan.time.numbers:
+            times, label, ordinal = numbers_to_seconds(times, span, name, plan.file.label)
+        elif times.dtype != pl.Int64:
+            times = times.cast(pl.Int64)
+        parts.append(times)
+        if times.null_count() < len(times):
+            labels.append(label)
+            ordinals.append(ordinal)
+    times = parts[0] if len(parts) == 1 else pl.concat(parts)
+    frame = frame.with_columns(time=times)
+    _check_missing(frame, plans, name, ledger)
+    if any(ordinals):
+        if not all(ordinals):
+            raise InputError(
+                f"column '{name}' holds dates in some files and small numbers in others",
+                "write all times in one way, or ignore the column with data.columns.time=none",
+            )
+        ledger.warnings.append(
+            f"column '{name}' holds small numbers, not dates: it orders the interactions, "
+            "but the times shown for the cuts mean nothing"
+        )
+        return Rows(frame, columns, "numbers in order, not dates", ordinal=True)
+    read_as = " and ".join(dict.fromkeys(labels))
+    low, high = times.min(), times.max()
+    if low is None or (span.low <= int(low) and int(high) < span.high):  # type: ignore[arg-type]
+        return Rows(frame, columns, read_as)
+    odd = ~span.holds(times) & times.is_not_null()
+    row = int(odd.arg_max() or 0)
+    which = next(place for place in range(len(starts) - 1) if row < starts[place + 1])
+    shown = f"{_raw(plans[which], name, row - int(starts[which]))} in row {row - int(starts[which]) + 1:,}"
+    count = int(odd.sum())
+    if count > _UNREADABLE_TIMES * frame.height:
+        raise InputError(
+            f"{plans[which].file.label}: {count:,} of {frame.height:,} times in column '{name}' (read as {read_as}) lie before "
+            f"{iso(span.low)[:10]} or after {iso(span.high - 1)[:10]}; the first is {shown}",
+            "if they are right, widen data.min_time and data.max_time; if they stand for a missing time, leave those rows out; or "
+            "set data.columns.time=none",
+        )
+    return Rows(frame.with_columns(odd=odd), columns, read_as, odd=shown)
+
+
+def _raw(plan: _Plan, name: str, row: int) -> str:
+    """A value as it stands in the file."""
+    value = plan.file.scan().select(name).slice(row, 1).collect()[name]
+    return repr(str(value[0])) if len(value) else "?"
 
 
 def _columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> Columns:
@@ -147,6 +254,25 @@ def _id_expr(name: str, dtype: pl.DataType, target: pl.DataType) -> pl.Expr:
     return column.cast(target) if target.is_integer() else column.cast(pl.String).cast(target)
 
 
+def _inexact(name: str, dtype: pl.DataType) -> list[_Suspect]:
+    """Numbers that are no whole ones, or of which a type of floating point merges several."""
+    column = pl.col(name).fill_nan(None) if dtype.is_float() else pl.col(name)
+    remedy = "write the ids as integers or texts where the file is made, or name another column with data.columns"
+    if dtype.is_decimal():
+        lost = column.is_not_null() & column.cast(pl.Int64, strict=False).is_null()
+        return [_Suspect(name, (column != column.floor()) | lost, "an integer id", remedy)]
+    limit = next(limit for kind, limit in _EXACT.items() if dtype == kind)
+    return [
+        _Suspect(name, (column != column.floor()) | column.is_infinite(), "an integer id", remedy),
+        _Suspect(
+            name,
+            column.abs() >= limit,
+            f"exact: from {limit:,} on {dtype} holds several ids as one number, so users or items may be merged already",
+            remedy,
+        ),
+    ]
+
+
 def _plan(
     file: DataFile,
     part: str,
@@ -157,26 +283,31 @@ def _plan(
     with_part: bool,
 ) -> _Plan:
     select: list[pl.Expr] = []
-    suspects: list[tuple[str, pl.Expr, str]] = []
+    suspects: list[_Suspect] = []
     for role, name in (("user", columns.user), ("item", columns.item)):
         dtype = schema[name]
         select.append(_id_expr(name, dtype, targets[role]).alias(role))
-        if dtype.is_float():
-            column = pl.col(name).fill_nan(None)
-            suspects.append((name, (column != column.floor()) | column.is_infinite(), "an integer id"))
+        if dtype.is_float() or dtype.is_decimal():
+            suspects += _inexact(name, dtype)
     form = None
+    ignore = "mend or remove that row, or name another column with data.columns (data.columns.{}=none ignores it)"
     if columns.time is not None:
         sample = _sample(file, columns.time)
         form = time_form(columns.time, sample, file.label)
-        select.append(form.seconds.alias("time"))
+        select.append(form.value.alias("time"))
         if form.text_in_numbers is not None:
-            suspects.append((columns.time, form.text_in_numbers, "a number"))
+            suspects.append(_Suspect(columns.time, form.text_in_numbers, "a number", ignore.format("time")))
+    negative: pl.Expr = pl.lit(False)
     if columns.weight is not None:
         number, text = _weight(columns, schema[columns.weight], file, min_weight is not None)
         if text is not None:
-            suspects.append((columns.weight, text, "a number"))
+            suspects.append(_Suspect(columns.weight, text, "a number", ignore.format("weight")))
         if min_weight is not None and number is not None:
             select.append((number >= min_weight).fill_null(False).alias("heavy"))
+        if number is not None:
+            negative = (number < 0).fill_null(False)
+        if min_weight is None or min_weight < 0:
+            select.append(negative.alias("negative"))
     if with_part:
         select.append(pl.lit(PART_CODES[part], pl.Int8).alias("part"))
     return _Plan(file, part, form, select, suspects)
@@ -196,9 +327,9 @@ def _weight(
     assert columns.weight is not None
     column = pl.col(columns.weight)
     if dtype.is_numeric():
-        return column, None
+        return (column.fill_nan(None) if dtype.is_float() else column), None
     if dtype == pl.String:
-        number = column.str.strip_chars().cast(pl.Float64, strict=False)
+        number = column.str.strip_chars().cast(pl.Float64, strict=False).fill_nan(None)
         return number, ~absent(column) & number.is_null()
     if needed or "weight" not in columns.guessed:
         raise InputError(
@@ -210,11 +341,17 @@ def _weight(
 
 def _collect(plans: list[_Plan]) -> pl.DataFrame:
     suspect = any(plan.suspects for plan in plans)
+    numbers = any(plan.time is not None and plan.time.numbers for plan in plans)
+    fractions = any(plan.time is not None and plan.time.fractions for plan in plans)
     queries = []
-    for plan in plans:
+    for place, plan in enumerate(plans):
         select = list(plan.select)
+        if fractions:
+            select = [e.cast(pl.Float64) if e.meta.output_name() == "time" else e for e in select]
+        if numbers and len(plans) > 1:  # each file has its own unit
+            select.append(pl.lit(place, pl.UInt32).alias("file"))
         if suspect:
-            flags = [expr.fill_null(False) for _, expr, _ in plan.suspects] or [pl.lit(False)]
+            flags = [found.where.fill_null(False) for found in plan.suspects] or [pl.lit(False)]
             select.append(pl.any_horizontal(flags).alias("suspect"))
         queries.append(plan.file.scan().select(select))
     try:
@@ -240,21 +377,20 @@ def _locate(plan: _Plan, name: str, where: pl.Expr) -> tuple[int, str] | None:
     return (int(hit["row"][0]), str(hit["value"][0])) if hit.height else None
 
 
-def _first_text(plans: list[_Plan]) -> InputError:
+def _first_suspect(plans: list[_Plan]) -> InputError:
     for plan in plans:
-        for name, where, wanted in plan.suspects:
+        for name, where, wanted, remedy in plan.suspects:
             if (hit := _locate(plan, name, where)) is not None:
                 row, value = hit
                 return InputError(
                     f"{plan.file.label}: row {row:,} (the header not counted) has {value!r} in column '{name}', "
                     f"which is not {wanted}",
-                    "mend or remove that row, or name another column with data.columns "
-                    "(data.columns.time=none or data.columns.weight=none ignores it)",
+                    remedy,
                 )
     raise RuntimeError("a suspect row could not be found again: a file changed while it was read")
 
 
-def _check_times(frame: pl.DataFrame, plans: list[_Plan], name: str) -> None:
+def _check_missing(frame: pl.DataFrame, plans: list[_Plan], name: str, ledger: Ledger) -> None:
     """Raise ``InputError`` if most times are missing or many are unreadable; single ones are dropped later."""
     missing = frame["time"].null_count()
     if missing <= _UNREADABLE_TIMES * frame.height:
@@ -263,7 +399,7 @@ def _check_times(frame: pl.DataFrame, plans: list[_Plan], name: str) -> None:
         assert plan.time is not None
         raw = pl.col(name)
         there = ~absent(raw) if plan.file.schema()[name] == pl.String else raw.is_not_null()
-        if (hit := _locate(plan, name, there & plan.time.seconds.is_null())) is not None:
+        if (hit := _locate(plan, name, there & plan.time.value.is_null())) is not None:
             row, value = hit
             raise InputError(
                 f"{plan.file.label}: {missing:,} of {frame.height:,} times in column '{name}' cannot be read; "
@@ -274,3 +410,12 @@ def _check_times(frame: pl.DataFrame, plans: list[_Plan], name: str) -> None:
         raise InputError(
             f"column '{name}' holds no time at all", "name another column with data.columns.time, or set it to none"
         )
+    if missing > _MISSING_TIMES * frame.height:
+        raise InputError(
+            f"{missing:,} of {frame.height:,} rows have no time in column '{name}'",
+            "set data.columns.time=none to do without times, or leave out the rows that have none",
+        )
+    ledger.warnings.append(
+        f"{missing:,} of {frame.height:,} rows ({missing / frame.height:.0%}) have no time in column '{name}' and are dropped: "
+        "data.columns.time=none would keep them"
+    )

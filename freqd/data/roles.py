@@ -9,94 +9,53 @@ from difflib import get_close_matches
 from typing import Literal
 
 from freqd.config import ColumnConfig
+from freqd.data.layout import DUPLICATED
 from freqd.errors import InputError
 
 Role = Literal["user", "item", "time", "weight"]
 ROLES: tuple[Role, ...] = ("user", "item", "time", "weight")
 IGNORE = "none"
 
-# Best first: a file with both user_id and session_id means the user; names are compared without case and punctuation.
+# Best first; names are compared without case and punctuation. What is called an id comes before what may be a name
+# (user_id before user), and people before their sessions and orders.
 _NAMES: dict[Role, tuple[str, ...]] = {
     "user": (
-        *("user", "userid", "uid", "useridx", "usercode", "username"),
+        *("userid", "uid", "useridx", "usercode", "usernumber", "userno", "usernr"),
         *(
-            "customer",
             "customerid",
             "customernumber",
             "customerno",
+            "customernr",
+            "customercode",
             "custid",
             "clientid",
-            "client",
             "shopperid",
             "buyerid",
         ),
-        *("household", "householdid", "householdkey", "member", "memberid", "subscriberid", "accountid", "account"),
-        *(
-            "visitor",
-            "visitorid",
-            "viewerid",
-            "readerid",
-            "reviewerid",
-            "personid",
-            "profileid",
-            "patientid",
-            "studentid",
-        ),
-        *("session", "sessionid", "deviceid", "cookieid", "basketid", "orderid", "invoiceno", "invoice"),
+        *("householdid", "householdkey", "memberid", "subscriberid", "accountid", "visitorid", "viewerid", "readerid"),
+        *("reviewerid", "personid", "profileid", "patientid", "studentid"),
+        *("user", "username", "customer", "client", "shopper", "buyer", "household", "member", "subscriber", "account"),
+        *("visitor", "viewer", "reader", "reviewer", "person"),
+        *("sessionid", "session", "deviceid", "cookieid", "basketid", "orderid", "invoiceno", "invoice"),
     ),
     "item": (
-        *("item", "itemid", "iid", "itemidx", "itemcode"),
+        *("itemid", "iid", "itemidx", "itemcode", "itemno", "itemnr"),
+        *("productid", "productcode", "productno", "productnumber", "productnr", "sku", "skuid", "asin", "parentasin"),
         *(
-            "product",
-            "productid",
-            "productcode",
-            "productno",
-            "sku",
-            "skuid",
-            "asin",
-            "parentasin",
             "articleid",
-            "article",
-        ),
-        *(
+            "articleno",
+            "articlenumber",
+            "articlenr",
             "stockcode",
-            "movie",
             "movieid",
-            "film",
             "filmid",
-            "book",
             "bookid",
             "isbn",
-            "song",
             "songid",
-            "track",
-            "trackid",
         ),
-        *(
-            "artist",
-            "artistid",
-            "game",
-            "gameid",
-            "appid",
-            "videoid",
-            "showid",
-            "contentid",
-            "newsid",
-            "docid",
-            "documentid",
-        ),
-        *(
-            "recipeid",
-            "courseid",
-            "listingid",
-            "businessid",
-            "locationid",
-            "venueid",
-            "placeid",
-            "poiid",
-            "adid",
-            "url",
-        ),
+        *("trackid", "artistid", "gameid", "appid", "videoid", "showid", "contentid", "newsid", "docid", "documentid"),
+        *("recipeid", "courseid", "listingid", "businessid", "locationid", "venueid", "placeid", "poiid", "adid"),
+        *("item", "product", "article", "movie", "film", "book", "song", "track", "artist", "game", "video", "url"),
     ),
     "time": (
         *(
@@ -126,6 +85,14 @@ _NAMES: dict[Role, tuple[str, ...]] = {
         *("clicks", "value", "strength"),
     ),
 }
+_DEED_TIME = re.compile(
+    "(?:purchase|buy|order|sale|transaction|event|interaction|view|click|watch|play|listen|read|rating|rate|review|visit|checkin|add|"
+    "create|log|book|download|stream|scrobble|purchased|bought|ordered|sold|viewed|clicked|watched|played|listened|rated|reviewed|"
+    "visited|added|created|occurred|logged|booked|downloaded|streamed|scrobbled|time)"
+    "(?:at|on|time|date|datetime|timestamp|ts|day|utc|epoch|unix)"
+    "|purchased|bought|ordered|sold|viewed|clicked|watched|played|listened|visited|occurred|logged"
+)
+"""Names of the time of a deed, such as bought_at, viewed_on, order_ts: not those of a birth or a release."""
 _OPTIONAL: frozenset[Role] = frozenset({"time", "weight"})
 
 
@@ -151,7 +118,10 @@ def _plain(name: str) -> str:
 def guess(role: Role, names: Sequence[str], taken: Sequence[str] = ()) -> str | None:
     """The column that most likely has this role, or None."""
     free = {_plain(name): name for name in reversed(names) if name not in taken}
-    return next((free[known] for known in _NAMES[role] if known in free), None)
+    found = next((free[known] for known in _NAMES[role] if known in free), None)
+    if found is None and role == "time":
+        found = next((name for name in names if name not in taken and _DEED_TIME.fullmatch(_plain(name))), None)
+    return found
 
 
 def resolve(wanted: ColumnConfig, names: Sequence[str], place: str) -> Columns:
@@ -163,11 +133,15 @@ def resolve(wanted: ColumnConfig, names: Sequence[str], place: str) -> Columns:
     found: dict[Role, str | None] = {}
     guessed: list[Role] = []
     for role in ROLES:
-        name: str | None = getattr(wanted, role)
-        if name is not None and name.lower() == IGNORE and role in _OPTIONAL:
+        name: str | int | None = getattr(wanted, role)
+        if isinstance(name, int):
+            found[role] = _at(role, name, names, place)
+        elif name is not None and name.lower() == IGNORE and role in _OPTIONAL:
             found[role] = None
         elif name is not None:
             found[role] = _named(role, name, names, place)
+        elif wanted.by_position:
+            found[role] = None
     for role in ROLES:
         if role not in found:
             found[role] = guess(role, names, [name for name in found.values() if name])
@@ -184,9 +158,24 @@ def resolve(wanted: ColumnConfig, names: Sequence[str], place: str) -> Columns:
     if twice is not None:
         roles = ", ".join(role for role in ROLES if found[role] == twice)
         raise InputError(f"column '{twice}' is named for several roles: {roles}", "give each role its own column")
+    for role, name in found.items():
+        if name is not None and any(other.startswith(f"{name}{DUPLICATED}") for other in names):
+            raise InputError(
+                f"{place}: more than one column is called '{name}', which is to be the {role}",
+                "give each column a name of its own",
+            )
     assert found["user"] is not None
     assert found["item"] is not None
     return Columns(found["user"], found["item"], found["time"], found["weight"], tuple(guessed))
+
+
+def _at(role: Role, position: int, names: Sequence[str], place: str) -> str:
+    if position > len(names):
+        raise InputError(
+            f"{place}: data.columns.{role} = {position}, but there are only {len(names)} columns",
+            f"give a number from 1 to {len(names)}",
+        )
+    return names[position - 1]
 
 
 def _named(role: Role, name: str, names: Sequence[str], place: str) -> str:
@@ -206,7 +195,10 @@ def _named(role: Role, name: str, names: Sequence[str], place: str) -> str:
 def _hint(role: Role, names: Sequence[str]) -> str:
     # Polars makes equal names differ by a suffix, and a line of data often holds a number twice.
     if names and all(re.fullmatch(r"[-+.\d]+(_duplicated_\d+)?", name.strip()) for name in names):
-        return "; the first line seems to be data: add a header line such as user,item,timestamp"
+        return (
+            "; the first line seems to be data: add a header line such as user,item,timestamp, or name the columns by their "
+            "places, for example --set data.columns.user=1 data.columns.item=2"
+        )
     close = [name for name in names if get_close_matches(_plain(name), _NAMES[role], n=1, cutoff=0.6)]
     return f" (perhaps {_listed(close)})" if close else ""
 

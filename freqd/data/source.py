@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from freqd.config import ColumnConfig, DataConfig, RunConfig
 from freqd.data import catalog, sql
 from freqd.data.files import DataFile, find_files, one_format
+from freqd.data.layout import Layout
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.store import file_digest, text_digest
@@ -44,11 +45,12 @@ class Source:
         return [file for files in self.files.values() for file in files]
 
     def digest(self) -> str:
-        """SHA-256 over the files' contents and their parts; names and order of the files do not matter."""
+        """SHA-256 over the files' contents, their parts and columns; names and order of the files do not matter."""
+        columns = self.columns.model_dump_json()
         if self.snapshot is not None:
-            return text_digest("sql", self.snapshot.digest)
+            return text_digest("sql", self.snapshot.digest, columns)
         found = {part: sorted(file_digest(file.path) for file in files) for part, files in self.files.items()}
-        return text_digest(*(f"{part}={digest}" for part in sorted(found) for digest in found[part]))
+        return text_digest(*(f"{part}={digest}" for part in sorted(found) for digest in found[part]), columns)
 
 
 def open_source(
@@ -68,7 +70,10 @@ def open_source(
     """
     source = _open(config, data_dir, cache_dir, reuse, progress)
     one_format(source.all_files())
-    return source
+    if not source.columns.by_position:
+        return source
+    files = {part: [replace(file, header=False) for file in found] for part, found in source.files.items()}
+    return replace(source, files=files)
 
 
 def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: bool, progress: Progress) -> Source:
@@ -79,7 +84,7 @@ def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: boo
     if config.train is not None and config.test is not None:
         given = {"train": config.train, "valid": config.valid, "test": config.test}
         paths = {part: path for part, path in given.items() if path is not None}
-        files = {part: find_files(path) for part, path in paths.items()}
+        files = {part: find_files(path, config.text_layout) for part, path in paths.items()}
         return Source(_stem(config.train), tuple(paths.values()), files, config.columns)
     names = [name for name in config.source if name in catalog.CATALOG and not Path(name).is_file()]
     if names and len(config.source) > 1:
@@ -89,12 +94,12 @@ def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: boo
         by_part = {part: [file] for part, file in located.files.items()}
         wanted = config.columns.model_dump(exclude_none=True)
         return Source(names[0], (names[0],), by_part, located.named.columns.model_copy(update=wanted))
-    found = [file for pattern in config.source for file in _files_or_hint(pattern)]
+    found = [file for pattern in config.source for file in _files_or_hint(pattern, config.text_layout)]
     different = {file.path.resolve(): file for file in found}
     return Source(_stem(config.source[0]), config.source, {ALL: list(different.values())}, config.columns)
 
 
-def _files_or_hint(pattern: str) -> list[DataFile]:
+def _files_or_hint(pattern: str, layout: Layout | None = None) -> list[DataFile]:
     path = Path(pattern).expanduser()
     bare = path.suffix == "" and len(path.parts) == 1 and not any(mark in pattern for mark in "*?[")
     if bare and not path.exists():
@@ -104,7 +109,7 @@ def _files_or_hint(pattern: str) -> list[DataFile]:
             f"'{pattern}' is neither a file nor a named data set{hint}",
             f"give a path, or one of {', '.join(catalog.CATALOG)}",
         )
-    return find_files(pattern)
+    return find_files(pattern, layout)
 
 
 def _stem(pattern: str) -> str:
@@ -119,6 +124,14 @@ def name_of(config: DataConfig) -> str:
     if config.sql is not None:
         return "sql"
     return _stem(config.train or config.source[0])
+
+
+def labels_of(config: DataConfig) -> list[str]:
+    """What the user asked for, as a list."""
+    if config.sql is not None:
+        return ["sql"]
+    parts = [path for path in (config.train, config.valid, config.test) if path is not None]
+    return parts or list(config.source)
 
 
 def anchored(config: RunConfig, folder: Path) -> RunConfig:

@@ -15,6 +15,7 @@ from scipy import sparse
 IdArray = npt.NDArray[np.int32]
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
+_SOURCE = ("name", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +74,12 @@ class Split:
 
     Attributes:
         user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the dense id.
-        info: what the run shows: name, how it was split, cut times, counts of what was dropped and why.
+        info: what the run shows: how it was split, cut times, counts of what was dropped and why; and, no part of what the
+            split is, since the same rows may lie elsewhere under another name: ``name`` and ``source``.
     """
 
     kind: ClassVar[str] = "split"
-    records: ClassVar[frozenset[str]] = frozenset()
+    records: ClassVar[frozenset[str]] = frozenset({"source.json"})
 
     train: Interactions
     valid: Interactions
@@ -113,7 +115,10 @@ class Split:
         pl.concat(frames, how="diagonal").write_parquet(folder / "interactions.parquet", statistics=False)
         pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
         pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
-        (folder / "info.json").write_text(json.dumps(self.info, sort_keys=True))
+        (folder / "info.json").write_text(
+            json.dumps({name: value for name, value in self.info.items() if name not in _SOURCE}, sort_keys=True)
+        )
+        (folder / "source.json").write_text(json.dumps({name: self.info.get(name) for name in _SOURCE}))
 
     @classmethod
     def read(cls, folder: Path) -> Split:
@@ -128,4 +133,6 @@ class Split:
             return Interactions(rows["user"].to_numpy(), rows["item"].to_numpy(), len(user_ids), len(item_ids), time)
 
         info = json.loads((folder / "info.json").read_text())
+        source = folder / "source.json"  # splits of earlier versions have it among the rest
+        info |= json.loads(source.read_text()) if source.is_file() else {}
         return cls(part("train"), part("valid"), part("test"), user_ids, item_ids, info)

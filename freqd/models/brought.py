@@ -24,6 +24,7 @@ import polars as pl
 import torch
 from safetensors import SafetensorError, safe_open
 
+from freqd.data.encode import clean_ids
 from freqd.errors import InputError
 from freqd.features import FeatureTable, FloatMatrix
 from freqd.pseudonym import shape
@@ -257,12 +258,12 @@ def _id_series(array: npt.NDArray[Any], place: str) -> pl.Series:
 
 
 def _ids_of(ids: pl.Series, place: str) -> pl.Series:
-    """Ids as text; integers and text only, none missing, none twice."""
+    """Ids as text, cleaned as those of the interactions are; integers and text only, none missing, none twice."""
     if not (ids.dtype.is_integer() or ids.dtype == pl.String or isinstance(ids.dtype, pl.Categorical | pl.Enum)):
         raise InputError(
             f"{place} holds ids of type {ids.dtype}", "ids must be integers or text, as in the interactions"
         )
-    text = ids.cast(pl.String).alias("id")
+    text = (ids.cast(pl.String) if ids.dtype.is_integer() else clean_ids(ids)).alias("id")
     if text.null_count():
         raise InputError(f"{place} has no id in row {text.is_null().arg_max()}", "every row needs an id")
     twice = text.is_duplicated()

@@ -154,7 +154,7 @@ def test_every_drop_is_counted_once_with_its_reason(run: Run, tmp_path: Path) ->
             },  # no user; its missing time does not count again
             {"user": "1", "item": "  ", "timestamp": str(START), "rating": "4"},
             {"user": "1", "item": "2", "timestamp": "NA", "rating": "4"},
-            {"user": "1", "item": "2", "timestamp": str(START + 10**8), "rating": "4"},
+            {"user": "1", "item": "2", "timestamp": str(START + 5 * 10**7), "rating": "4"},
             {"user": "1", "item": "3", "timestamp": str(START), "rating": "1"},
             {"user": "1", "item": "3", "timestamp": str(START), "rating": ""},
             {"user": "loner", "item": "1", "timestamp": str(START), "rating": "5"},
@@ -286,7 +286,7 @@ def test_a_repeated_header_is_pointed_out(run: Run, csv: Path) -> None:
     csv.write_text(csv.read_text() + "user,item,\n")
     columns = ColumnConfig(time="none")
     split = run(DataConfig(source=(str(csv),), columns=columns, min_user_interactions=1, min_item_interactions=1))
-    assert any("'user' in row" in text for text in split.info["warnings"])
+    assert any("'aaaa' in row" in text for text in split.info["warnings"])
 
 
 def test_the_split_survives_the_disk(run: Run, csv: Path, tmp_path: Path) -> None:

@@ -1,0 +1,290 @@
+"""How a text file is laid out, and how many records it has: found out without the parser that reads it.
+
+A parser that meets a stray quote may take thousands of rows for one field. So a file's records are counted here, from
+its bytes, and what is read later has to be as many.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Layout = Literal["table", "adjacency"]
+
+GZIP_MAGIC = b"\x1f\x8b"
+BLANKS = " "
+"""As a separator: one blank or more, or tabs."""
+DUPLICATED = "_duplicated_"
+"""Marks the second column of a name, as polars does."""
+_SINGLE = ",\t;|"
+_CHUNK = 1 << 20
+_NEWLINE, _RETURN, _QUOTE = 10, 13, 34
+_TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
+"""RecBole's way to name a column."""
+_WHOLE = re.compile(r"-?\d+")
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+
+def separator_of(head: str) -> str:
+    """What splits the first line into the most fields; a comma where nothing does."""
+    line = first_line(head)
+    best = max(_SINGLE, key=line.count)
+    if line.count(best):
+        return best
+    if "::" in line:
+        return "::"
+    return BLANKS if re.search(r"\S\s+\S", line) else ","
+
+
+def first_line(head: str) -> str:
+    """The first line that is not blank."""
+    return next((line for line in head.split("\n") if line.strip()), "").rstrip("\r")
+
+
+def is_adjacency(head: str) -> bool:
+    """Whether these are lines ``user item item ...`` of whole numbers: their lengths differ, so they are no table."""
+    lines = [line.split() for line in head.split("\n")[:-1][:200] if line.strip()]
+    widths = {len(line) for line in lines}
+    return len(widths) > 1 and all(_WHOLE.fullmatch(field) for line in lines for field in line)
+
+
+def clean_name(name: str) -> str:
+    """A column's name without outer blanks, quotes and RecBole's type."""
+    bare = name.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] == '"':
+        bare = bare[1:-1].replace('""', '"').strip()
+    typed = _TYPED.fullmatch(bare)
+    return typed[1] if typed else bare
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where a file is not what it seems.
+
+    Attributes:
+        record: from 1, the header not counted; 0 is the header itself.
+        field: from 1.
+        what: in words.
+    """
+
+    record: int
+    field: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the bytes of a text file say.
+
+    Attributes:
+        records: how many there are, blank lines included, the header not.
+        quoted: whether a quote at the start of a field opens a quoted one; False: quotes are characters like others.
+        fault: why the file cannot be read either way; None if it can.
+    """
+
+    records: int
+    quoted: bool
+    fault: Fault | None = None
+
+
+def census(content: Path | bytes, separator: str, *, header: bool) -> Census:
+    """Count the records of a file and decide what its quotes mean. Time O(bytes), memory that of a block.
+
+    Quotes mean what RFC 4180 says if all of them are in their places. Else, if every line has as many fields as the
+    first one once quotes are taken for plain characters, that is how they are meant (inch marks, a backslash before a
+    quote). Else nobody can tell where a record ends.
+    """
+    lines = quotes = lead = 0
+    last, started = _NEWLINE, False
+    for block in blocks(content):
+        if not started:
+            kept = np.flatnonzero((block != _NEWLINE) & (block != _RETURN))
+            if not len(kept):
+                continue
+            lead = int(kept[0])
+            block, started = block[lead:], True
+        lines += int(np.count_nonzero(block == _NEWLINE))
+        quotes += int(np.count_nonzero(block == _QUOTE))
+        last = int(block[-1])
+    lines += last != _NEWLINE
+    head = int(header)
+    if not quotes or len(separator) > 1 or separator == BLANKS:
+        return Census(max(lines - head, 0), False)
+    state = np.zeros(_STATE, np.int64)
+    state[_WIDTH] = state[_BAD_LINE] = state[_BAD_RECORD] = state[_INNER] = -1
+    for block in blocks(content):
+        _walk(block, ord(separator), state)
+    _end(state)
+    if state[_BAD_RECORD] < 0 and state[_INNER] < 0:
+        return Census(int(state[_RECORD]) - head, True)
+    if state[_BAD_LINE] < 0:
+        return Census(int(state[_LINE]) - head, False)
+    if state[_BAD_RECORD] >= 0:
+        kind = _KINDS[int(state[_BAD_KIND])]
+        return Census(0, True, Fault(int(state[_BAD_RECORD]) + 1 - head, int(state[_BAD_FIELD]) + 1, kind))
+    what = "a quote that stays open over lines which are whole rows themselves"
+    return Census(0, True, Fault(int(state[_INNER]) + 1 - head, int(state[_INNER_FIELD]) + 1, what))
+
+
+def long_record(path: Path, separator: str, *, header: bool, quoted: bool) -> tuple[int, int, int] | None:
+    """The first record with more fields than the first one: its number (as in ``Fault``), its fields, and the first one's."""
+    state = np.zeros(_STATE, np.int64)
+    state[_WIDTH] = state[_BAD_LINE] = state[_BAD_RECORD] = state[_INNER] = -1
+    state[_PLAIN] = int(not quoted)
+    for block in blocks(path):
+        _walk(block, ord(separator), state)
+    _end(state)
+    if not state[_LONG_FIELDS]:
+        return None
+    return int(state[_LONG]) + 1 - int(header), int(state[_LONG_FIELDS]), int(state[_WIDTH]) + 1
+
+
+def blocks(content: Path | bytes) -> Iterator[Bytes]:
+    """The bytes of a file, unpacked if it is a gzip file, or those that are given; without a byte-order mark."""
+    first = True
+    with _opened(content) as file:
+        while block := file.read(_CHUNK):
+            if first and block.startswith(b"\xef\xbb\xbf"):
+                block = block[3:]
+            first = False
+            if block:
+                yield np.frombuffer(block, np.uint8)
+
+
+def _opened(content: Path | bytes) -> IO[bytes]:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    with content.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+    return cast(IO[bytes], gzip.open(content, "rb")) if packed else content.open("rb")
+
+
+# -- the walk over the bytes ----------------------------------------------------------------------------------------
+#
+# Two readings at once: by RFC 4180 (records), and with quotes as plain characters (lines).
+
+_STATE = 21
+(
+    _PLACE, _RECORD, _FIELD, _LINE, _SEPARATORS, _WIDTH, _BAD_LINE, _BAD_RECORD, _BAD_FIELD, _BAD_KIND, _INNER,
+    _INNER_FIELD, _SEEN, _SPANNED, _FULL, _LONG, _LONG_FIELDS, _PLAIN, _LINE_BYTES, _OPENED, _OPENED_FIELD,
+) = range(_STATE)  # fmt: skip
+_START, _BARE, _INSIDE, _CLOSED = range(4)
+_KINDS = {
+    1: "a quote within a field that does not begin with one",
+    2: "something after the quote that should end the field",
+    3: "a quote that is never closed",
+}
+
+
+@njit(cache=True, nogil=True)
+def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - compiled
+    place, record, field, line = state[_PLACE], state[_RECORD], state[_FIELD], state[_LINE]
+    separators, width, spanned, full = state[_SEPARATORS], state[_WIDTH], state[_SPANNED], state[_FULL]
+    line_bytes, plain = state[_LINE_BYTES], state[_PLAIN]
+    special = np.zeros(256, np.bool_)
+    special[_NEWLINE] = special[_RETURN] = special[_QUOTE] = special[separator] = True
+    n, k = len(data), 0
+    if not state[_SEEN]:
+        while k < n and (data[k] == _NEWLINE or data[k] == _RETURN):
+            k += 1
+        state[_SEEN] = k < n
+    while k < n:
+        first = k
+        while k < n and not special[data[k]]:
+            k += 1
+        if k > first:  # a run of plain characters
+            line_bytes += k - first
+            if place == _CLOSED and state[_BAD_RECORD] < 0:
+                state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = record, field, 2
+            if place != _INSIDE:
+                place = _BARE
+            if k == n:
+                break
+        byte = data[k]
+        k += 1
+        if byte == _RETURN:
+            continue
+        # quotes are quotes
+        if byte == _QUOTE:
+            if plain:
+                place = _BARE
+            elif place == _START:
+                place = _INSIDE
+                state[_OPENED], state[_OPENED_FIELD] = record, field
+            elif place == _INSIDE:
+                place = _CLOSED
+            elif place == _CLOSED:
+                place = _INSIDE
+            elif state[_BAD_RECORD] < 0:
+                state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = record, field, 1
+            line_bytes += 1
+            continue
+        if place == _INSIDE:
+            if byte == _NEWLINE:
+                whole = width > 0 and separators == width
+                if spanned and whole and state[_INNER] < 0:  # neither the first nor the last line of the field
+                    state[_INNER], state[_INNER_FIELD] = record, field
+                spanned += 1
+                full += whole
+        elif byte == separator:
+            field += 1
+            place = _START
+        else:
+            if spanned and full == spanned and separators == width and state[_INNER] < 0:
+                state[_INNER], state[_INNER_FIELD] = record, state[_OPENED_FIELD]
+            if width >= 0 and field > width and state[_LONG_FIELDS] == 0:
+                state[_LONG], state[_LONG_FIELDS] = record, field + 1
+            record += 1
+            field = 0
+            spanned = 0
+            full = 0
+            place = _START
+        # quotes are characters like others
+        if byte == separator:
+            separators += 1
+            line_bytes += 1
+        else:
+            if width < 0:
+                width = separators
+            elif line_bytes and separators != width and state[_BAD_LINE] < 0:
+                state[_BAD_LINE] = line
+            line += 1
+            separators = 0
+            line_bytes = 0
+    state[_PLACE], state[_RECORD], state[_FIELD], state[_LINE] = place, record, field, line
+    state[_SEPARATORS], state[_WIDTH], state[_SPANNED], state[_FULL] = separators, width, spanned, full
+    state[_LINE_BYTES] = line_bytes
+
+
+def _end(state: Ints) -> None:
+    """A last line without a line end counts too, and a quote may still be open."""
+    if state[_LINE_BYTES] > 0:
+        if state[_WIDTH] < 0:
+            state[_WIDTH] = state[_SEPARATORS]
+        elif state[_SEPARATORS] != state[_WIDTH] and state[_BAD_LINE] < 0:
+            state[_BAD_LINE] = state[_LINE]
+        state[_LINE] += 1
+    if state[_PLACE] == _INSIDE and state[_BAD_RECORD] < 0:
+        state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = state[_OPENED], state[_OPENED_FIELD], 3
+    elif (
+        state[_SPANNED]
+        and state[_FULL] == state[_SPANNED]
+        and state[_SEPARATORS] == state[_WIDTH]
+        and state[_INNER] < 0
+    ):
+        state[_INNER], state[_INNER_FIELD] = state[_RECORD], state[_OPENED_FIELD]
+    if state[_PLACE] != _START or state[_FIELD]:
+        if state[_FIELD] > state[_WIDTH] and state[_LONG_FIELDS] == 0:
+            state[_LONG], state[_LONG_FIELDS] = state[_RECORD], state[_FIELD] + 1
+        state[_RECORD] += 1
