@@ -15,8 +15,8 @@ from freqd.data.source import name_of
 from freqd.errors import InputError
 from tasks.backfill import finished, present, record
 from tasks.before import NONE
+from tasks.faults import translate
 from tasks.progress import console
-from tasks.stage import user_error
 from tasks.workspace import Workspace
 
 DEFAULTS = RunConfig()
@@ -66,7 +66,7 @@ def backfill(
             try:
                 summary = pipeline(settings, workdir=str(workspace.root), run_name=before)
             except Exception as error:
-                mine = user_error(error)
+                mine = translate(error)
                 if mine is None:
                     raise
                 raise InputError(f"as of {day}: {mine.problem}", mine.remedy) from error

@@ -29,7 +29,7 @@ def use_registry(workspace: Workspace) -> None:
             f"there is no model registry below {workspace.root}",
             "run `freqd run` first, name its --workdir, or set MLFLOW_TRACKING_URI to an MLflow server",
         )
-    embed(workspace)
+    embed(workspace, flows=False)
 
 
 @dataclass(frozen=True)

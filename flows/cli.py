@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from inspect import signature
 
@@ -72,8 +71,8 @@ def _label(name: str) -> str:
     return bare if bare.isupper() else name
 
 
-def main() -> None:
-    """Entry point: exit code 0 done, 2 the user's input is wrong, 1 anything else."""
+def command_line() -> int:
+    """Carry out what the user typed; the exit code: 0 done, 2 the user's input is wrong, 1 anything else."""
     from tasks.environment import silence
 
     silence()
@@ -82,11 +81,15 @@ def main() -> None:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         errors.print(f"freqd: {_explain(error)}", markup=False, soft_wrap=True)
-        sys.exit(WRONG_INPUT)
-    except InputError as error:
-        errors.print(f"freqd: {error}", markup=False, soft_wrap=True)
-        sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
-        errors.print("freqd: interrupted; the same command goes on where it stopped")
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else DONE)
+        return WRONG_INPUT
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        from tasks.faults import translate
+
+        mine = translate(error)
+        if mine is None:
+            raise
+        errors.print(f"freqd: {mine}", markup=False, soft_wrap=True)
+        return WRONG_INPUT
+    return code if isinstance(code, int) else DONE

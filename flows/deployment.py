@@ -199,7 +199,16 @@ def set_active(name: str, active: bool) -> None:
     """
     with get_client(sync_client=True) as client:
         for deployment, entry in _require(client, name):
-            client.update_deployment_schedule(deployment, entry.id, active=active)
+            # all of it: what the server is not sent, it takes away
+            client.update_deployment_schedule(
+                deployment,
+                entry.id,
+                active=active,
+                schedule=entry.schedule,
+                max_scheduled_runs=entry.max_scheduled_runs,
+                parameters=entry.parameters,
+                slug=entry.slug,
+            )
             _plan_at_once(client, deployment)
 
 

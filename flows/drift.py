@@ -8,6 +8,7 @@ from prefect import flow, runtime
 
 from flows.naming import typed_name
 from freqd.config import RunConfig
+from freqd.data.source import require_source
 from tasks import registry
 from tasks.drift import check
 from tasks.workspace import Workspace
@@ -31,5 +32,7 @@ def drift(
         model: name of the registered model; default the only one.
         new: files that hold the new interactions; default the data of ``config``.
     """
+    if runtime.deployment.id is not None:
+        require_source(config, "this run of the deployment")
     workspace = Workspace.locate(workdir)
     return check(workspace, registry.resolve(model), config, new)

@@ -14,7 +14,7 @@ from freqd.config import DataConfig, RunConfig
 from freqd.data.source import labels_of, name_of
 from freqd.data.types import Split
 from freqd.store import ArtifactRef
-from tasks import tracking
+from tasks import stopping, tracking
 from tasks.context import RunContext, StageOutcome, origin
 from tasks.graphs import graph
 from tasks.ingest import ingest
@@ -74,12 +74,14 @@ def open_run(
         threads=config.threads or provenance.cores(),
         force=force,
     )
-    try:
-        yield context
-    except BaseException:
-        tracking.client().set_terminated(run_id, "FAILED")
-        raise
-    tracking.client().set_terminated(run_id, "FINISHED")
+    stopping.take()  # Prefect's engine has just put its own handler for SIGTERM in place
+    with stopping.closing(lambda: tracking.close(run_id, "KILLED")):
+        try:
+            yield context
+        except BaseException as error:
+            tracking.close(run_id, tracking.status_of(error))
+            raise
+        tracking.client().set_terminated(run_id, "FINISHED")
 
 
 def prepare(

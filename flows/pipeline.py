@@ -12,7 +12,7 @@ from flows.opening import open_run, prepare
 from freqd import provenance
 from freqd.budget import within_budget
 from freqd.config import DistillConfig, RunConfig
-from freqd.data.source import name_of
+from freqd.data.source import name_of, require_source
 from freqd.store import ArtifactRef
 from tasks import tracking
 from tasks.approval import answer_for, approval
@@ -54,6 +54,8 @@ def pipeline(
         force: stages that are computed even if their result is at hand.
         until: stop after this stage, without a report.
     """
+    if runtime.deployment.id is not None:
+        require_source(config, "this run of the deployment")
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json"))

@@ -21,6 +21,7 @@ from filelock import FileLock
 from freqd.errors import FreqdError, InputError
 from freqd.store import write_atomic
 from tasks import mlflow_store, servers
+from tasks.embedded import TOKEN_VARIABLE
 from tasks.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.servers import Stack
 from tasks.workspace import Workspace
@@ -213,13 +214,15 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
         **{name: value for name, value in stores.items() if name.startswith("PREFECT_")},
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(prefect_port),
-        "PREFECT_SERVER_UI_API_URL": f"{stack.prefect}/api",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # the page may be opened as localhost too
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect},http://localhost:{prefect_port}",
+        TOKEN_VARIABLE: servers.token(workspace),
     }
     artifacts = workspace.mlflow_artifacts.as_uri()
     python = sys.executable
     commands: dict[str, tuple[list[str], Mapping[str, str]]] = {
         "prefect": (
-            [python, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)],
+            [python, "-P", "-m", "tasks.prefect_server"],
             prefect,
         ),
         "mlflow": (
@@ -248,8 +251,7 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
         _wait("mlflow", started["mlflow"], lambda: answers(f"{stack.mlflow}/health"), workspace)
         say("starting the worker")
         pool, name = deploy(), f"freqd-{socket.gethostname()}"
-        command = [python, "-m", "prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process"]
-        launch("worker", command, stack.environment())
+        launch("worker", [python, "-P", "-m", "flows.worker", pool, name], stack.environment(workspace))
         _wait("worker", started["worker"], lambda: _online(name), workspace)
     except BaseException:
         _stop(stack)
@@ -260,7 +262,7 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
 
 def _deployment(workspace: Workspace, stack: Stack) -> Callable[[], str]:
     """Import what makes the deployment while the servers start: it takes as long as they do."""
-    os.environ.update(stack.environment())
+    os.environ.update(stack.environment(workspace))
     from tasks.environment import embed
 
     embed(workspace)
@@ -277,7 +279,10 @@ def _online(worker: str) -> bool:
 
 def _environment(workspace: Workspace, mark: str) -> dict[str, str]:
     """The user's environment without addresses of other servers, with the switches and the mark."""
-    ours = {"PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_API_DATABASE_CONNECTION_URL", "MLFLOW_BACKEND_STORE_URI"}
+    ours = {
+        *("PREFECT_API_URL", "PREFECT_CLIENT_CUSTOM_HEADERS", "PREFECT_API_DATABASE_CONNECTION_URL"),
+        *("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"),
+    }
     kept = {name: value for name, value in os.environ.items() if name not in ours and name != servers.DATABASE}
     return {
         **SWITCHES,

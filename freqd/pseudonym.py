@@ -18,11 +18,11 @@ DIGITS = 12
 """Hexadecimal, so 48 bits: two of a million users share one with a chance of 0.2 %."""
 
 
-def salt_of(path: Path) -> bytes:
-    """The salt in the file ``path``, made if it is missing; only its owner may read it.
+def secret_of(path: Path) -> bytes:
+    """The random bytes in the file ``path``, made if it is missing; only its owner may read it.
 
-    Two processes that make it at once end up with the same one. Lost, it cannot be made again, and later pseudonyms
-    differ from earlier ones.
+    Two processes that make it at once end up with the same ones. The salt of pseudonyms is such a file: lost, it cannot be
+    made again, and later pseudonyms differ from earlier ones.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

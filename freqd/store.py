@@ -14,6 +14,7 @@ since it is renamed into place.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -215,13 +216,26 @@ class Store:
         shutil.rmtree(self.root / "scratch" / stage / key, ignore_errors=True)
 
 
+_OTHER_PLACE = "name another place (--workdir or FREQD_WORKDIR for the working directory)"
+_REMEDIES = {
+    errno.ENOSPC: f"free some space, or {_OTHER_PLACE}",
+    errno.EDQUOT: f"free some of your quota, or {_OTHER_PLACE}",
+    errno.EROFS: f"the file system is read-only: {_OTHER_PLACE}",
+    errno.EACCES: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
+    errno.EPERM: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOTDIR: f"a part of the path is a file: {_OTHER_PLACE}",
+    errno.EISDIR: "a folder is in its place: give another name, or move it away",
+    errno.EEXIST: "something of that name is in its place: give another name, or move it away",
+    errno.EIO: f"look at the disk (dmesg), or {_OTHER_PLACE}",
+}
+
+
 def storage_error(error: OSError, place: Path) -> InputError:
     """The error a user sees when the disk is full or the place cannot be written."""
     reason = error.strerror or str(error)
-    return InputError(
-        f"cannot write below {place}: {reason}",
-        "free some space, or name another working directory with --workdir (or FREQD_WORKDIR)",
-    )
+    remedy = _REMEDIES.get(error.errno or 0, f"see whether it is there and can be written, or {_OTHER_PLACE}")
+    return InputError(f"cannot write below {place}: {reason}", remedy)
 
 
 @dataclass(frozen=True)

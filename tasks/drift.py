@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from prefect.settings import PREFECT_API_URL
 
 from freqd import data, provenance, settings
 from freqd.config import RunConfig
+from freqd.data.catalog import CATALOG
+from freqd.data.files import find_files
+from freqd.data.source import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
 from freqd.serve.bundle import Bundle
 from freqd.store import Store, storage_error, write_atomic
-from tasks import registry
+from tasks import embedded, registry
 from tasks.context import flow_run_id
 from tasks.stage import limit_threads
 from tasks.workspace import Workspace
@@ -33,12 +36,13 @@ FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
 RESOURCE = "freqd.model."
 """Resource of the events, followed by the model's name."""
 
-SENT, COOLING_DOWN, NO_SERVER, SWITCHED_OFF, NOTHING = (
+SENT, COOLING_DOWN, NO_SERVER, SWITCHED_OFF, NOTHING, ELSEWHERE = (
     "retraining asked for",
     "cooling down",
     "servers down",
     "switched off",
     "none",
+    "not among the data",
 )
 """What came of a check."""
 COLUMNS = ("measure", "value", "limit", "verdict", "meaning")
@@ -96,9 +100,33 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         "limits": config.drift.model_dump(mode="json"),
         **drift.as_dict(),
     }
+    record["elsewhere"] = elsewhere(config, new)
     record = conclude(workspace, model, record, config, datetime.now(UTC))
     _show(record)
     return record
+
+
+def elsewhere(config: RunConfig, new: Sequence[str]) -> list[str]:
+    """Those of the new files that are not among the data of the settings: a retraining would not see them."""
+    own = set()
+    if config.data.sql is None and config.data.train is None:
+        own = {file.path.resolve() for name in config.data.source if name not in CATALOG for file in find_files(name)}
+    return [name for name in new if not {file.path.resolve() for file in find_files(name)} <= own]
+
+
+def require_among(config: RunConfig, new: Sequence[str]) -> None:
+    """See that a retraining would see the new files.
+
+    Raises:
+        InputError: it is switched on, and would not.
+    """
+    outside = elsewhere(config, new) if config.drift.retrain else []
+    if outside:
+        raise InputError(
+            f"{', '.join(outside)} is not among the data of the settings ({', '.join(labels_of(config.data))}), so a retraining "
+            "that drift starts would change nothing",
+            "name a pattern in data.source that new files match, or set drift.retrain=false to be told only",
+        )
 
 
 def conclude(
@@ -151,6 +179,8 @@ def _outcome(folder: Path, record: Mapping[str, Any], config: RunConfig, now: da
         return NOTHING, None
     if not config.drift.retrain:
         return SWITCHED_OFF, None
+    if record.get("elsewhere"):
+        return ELSEWHERE, None
     pause = timedelta(hours=config.drift.cooldown_hours)
     for earlier in records(folder):
         asked = datetime.fromisoformat(earlier["time"])
@@ -158,7 +188,7 @@ def _outcome(folder: Path, record: Mapping[str, Any], config: RunConfig, now: da
             break
         if earlier["outcome"] == SENT:
             return COOLING_DOWN, asked + pause
-    if not PREFECT_API_URL.value():
+    if not PREFECT_API_URL.value() or embedded.running() is not None:
         return NO_SERVER, None
     return SENT, now + pause
 
@@ -268,6 +298,8 @@ def sentence(record: Mapping[str, Any]) -> str:
         f"{str(record['cooling_down_until'])[:16].replace('T', ' ')} UTC on.",
         NO_SERVER: "The servers are down, so no retraining was asked for: `freqd up`, or retrain by hand with `freqd run`.",
         SWITCHED_OFF: "No retraining was asked for: drift.retrain is off.",
+        ELSEWHERE: f"No retraining was asked for: {', '.join(record.get('elsewhere') or [])} is not among the data that it would "
+        "use (data.source), so it would change nothing. Name a pattern there that new files match.",
     }[record["outcome"]]
 
 

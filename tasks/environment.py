@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
+from functools import cache
 from typing import TYPE_CHECKING
+
+from tasks import stopping
 
 if TYPE_CHECKING:
     from tasks.workspace import Workspace
@@ -43,10 +48,14 @@ def share_cores() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def embed(workspace: Workspace) -> None:
+def embed(workspace: Workspace, *, flows: bool = True) -> None:
     """Point Prefect and MLflow at the workspace's servers if they are up, else at SQLite stores in the workspace.
 
     ``PREFECT_API_URL`` and ``MLFLOW_TRACKING_URI`` win if they are set.
+
+    Args:
+        workspace: the working directory.
+        flows: whether flows are to be run: without servers, one is started for this process.
 
     Raises:
         InputError: the stores are on PostgreSQL, and the servers are down.
@@ -54,6 +63,7 @@ def embed(workspace: Workspace) -> None:
     """
     if "prefect" in sys.modules and os.environ.get("PREFECT_HOME") != str(workspace.prefect_home):
         raise RuntimeError("embed() must be called before prefect is imported")
+    from tasks import embedded
     from tasks.servers import connect, no_proxy
     from tasks.watchdog import guard
 
@@ -64,7 +74,7 @@ def embed(workspace: Workspace) -> None:
         "PREFECT_HOME": str(workspace.prefect_home),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{workspace.prefect_home}/prefect.db",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(workspace.prefect_home / "results"),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "MLFLOW_TRACKING_URI": workspace.mlflow_uri,
@@ -75,11 +85,30 @@ def embed(workspace: Workspace) -> None:
     os.environ["PREFECT_HOME"] = str(workspace.prefect_home)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    if servers:
-        os.environ.update(no_proxy(os.environ))
+    os.environ.update(no_proxy(os.environ))
+    if not servers and flows and "PREFECT_API_URL" not in os.environ:
+        guard()
+        embedded.start(workspace.prefect_home)
     if os.environ["MLFLOW_TRACKING_URI"] == workspace.mlflow_uri:
         from tasks import mlflow_store
 
         mlflow_store.prepare(workspace)
-    if "PREFECT_API_URL" not in os.environ:  # Prefect starts a server for this run alone
-        guard()
+
+
+@cache
+def watch_servers(workspace: Workspace) -> None:
+    """End the command when servers that keep its books are stopped: Prefect and MLflow would ask them for minutes."""
+    from tasks.servers import Stack
+
+    if Stack.running(workspace) is None:
+        return
+
+    def look() -> None:
+        while Stack.running(workspace) is not None:
+            time.sleep(1.0)
+        stopping.stop(
+            "freqd: the servers were stopped; start them with `freqd up`, and the same command goes on where it stopped",
+            1,
+        )
+
+    threading.Thread(target=look, name="freqd-servers", daemon=True).start()

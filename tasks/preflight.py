@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from freqd.config import RunConfig
 from freqd.data import check
 from freqd.data.ingest import no_times
@@ -12,7 +10,7 @@ from freqd.distill import check_objectives
 from freqd.errors import InputError
 from freqd.models.brought import check_features
 from tasks.before import check_start
-from tasks.servers import Stack
+from tasks.servers import reachable
 from tasks.workspace import Workspace
 
 WHOLE_CHECK_BYTES = 64 * 2**20
@@ -52,7 +50,7 @@ def require_page(workspace: Workspace) -> None:
     Raises:
         InputError: there is none.
     """
-    if Stack.running(workspace) is None and not os.environ.get("PREFECT_API_URL"):
+    if not reachable(workspace):
         raise InputError(
             "registry.approval = 'ask' waits for an answer on the Prefect page, and the servers are down",
             "start them with `freqd up`, or leave registry.approval out and use `freqd promote`",

@@ -17,6 +17,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psutil
 
 from freqd.errors import InputError
+from freqd.pseudonym import secret_of
+from tasks import embedded
+from tasks.embedded import client_headers
 
 if TYPE_CHECKING:
     from tasks.workspace import Workspace
@@ -67,9 +70,10 @@ class Stack:
         """All living processes of the stack: servers, worker, runs, and whatever they started."""
         return [process for process in psutil.process_iter() if _mark(process.pid) == self.mark]
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, workspace: Workspace) -> dict[str, str]:
         """What a client of the servers needs."""
         return {
+            **client_headers(token(workspace)),
             "PREFECT_API_URL": f"{self.prefect}/api",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines a stage
@@ -88,6 +92,20 @@ def folder(workspace: Workspace) -> Path:
 def state_file(workspace: Workspace) -> Path:
     """The file that says which stack was started."""
     return folder(workspace) / "state.json"
+
+
+def token(workspace: Workspace) -> str:
+    """The secret by which the Prefect server knows freqd's own processes; made when it is asked for first.
+
+    Whoever can read the file may do everything through the server's API, so nobody but its owner can.
+    """
+    return secret_of(folder(workspace) / "token").hex()
+
+
+def reachable(workspace: Workspace) -> bool:
+    """Whether there is a Prefect server that outlives this process."""
+    configured = bool(os.environ.get("PREFECT_API_URL")) and embedded.running() is None
+    return configured or Stack.running(workspace) is not None
 
 
 def database_url() -> str | None:
@@ -113,7 +131,7 @@ def connect(workspace: Workspace) -> dict[str, str]:
     """
     stack = Stack.running(workspace)
     if stack is not None:
-        return stack.environment()
+        return stack.environment(workspace)
     configured = os.environ.get("PREFECT_API_URL") and os.environ.get("MLFLOW_TRACKING_URI")
     if os.environ.get(DATABASE) and not configured:
         raise InputError(

@@ -8,7 +8,6 @@ the same result wait for each other.
 from __future__ import annotations
 
 import ctypes
-import errno
 import gc
 import json
 import sys
@@ -28,11 +27,12 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed
 
 from freqd import provenance
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import DamagedArtifact
 from freqd.progress import Progress
 from freqd.store import Artifact, ArtifactRef, storage_error, text_digest
 from tasks import tracking
 from tasks.context import RunContext, StageOutcome
+from tasks.faults import PLACE
 from tasks.page import Shown, show
 from tasks.progress import StageProgress, console
 
@@ -75,7 +75,7 @@ def is_transient(task: Any, run: Any, state: State[Any]) -> bool:
     try:
         state.result()
     except OSError as error:
-        return error.errno not in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT}
+        return error.errno not in PLACE
     except Exception:
         return False
     return False
@@ -136,7 +136,7 @@ def run_stage(
             pages = [Shown(**page) for page in entry.get("shown", [])]  # results of earlier versions have none
             show(pages, made_by=entry["run"] if cached else None)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        if error.errno in PLACE:
             raise storage_error(error, context.workspace.root) from error
         raise
     outcome = StageOutcome(
@@ -251,15 +251,3 @@ class PeakMemory:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-
-
-def user_error(error: BaseException) -> InputError | None:
-    """The user's error behind an exception, if that is what it is."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, InputError):
-            return seen
-        if isinstance(seen, OSError) and seen.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-            return storage_error(seen, Path(seen.filename or "the working directory"))
-        seen = seen.__cause__ or seen.__context__
-    return None

@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from typing import Any
 import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from prefect.exceptions import TerminationSignal
 
+from tasks.stopping import Stopped
 from tasks.workspace import Workspace
 
 ENTRIES_A_BATCH = 100
@@ -37,7 +40,13 @@ def experiment(workspace: Workspace, name: str) -> str:
         return str(found.experiment_id)
     served = client().tracking_uri.startswith(("http://", "https://"))
     location = None if served else (workspace.mlflow_artifacts / name).as_uri()
-    return str(client().create_experiment(name, artifact_location=location))
+    try:
+        return str(client().create_experiment(name, artifact_location=location))
+    except MlflowException:  # another first run was faster
+        found = client().get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def start_parent(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
@@ -64,10 +73,21 @@ def stage_run(experiment_id: str, parent: str, stage: str, tags: Mapping[str, st
     run_id = str(client().create_run(experiment_id, run_name=stage, tags={**own, **tags}).info.run_id)
     try:
         yield run_id
-    except BaseException:
-        client().set_terminated(run_id, "FAILED")
+    except BaseException as error:
+        close(run_id, status_of(error))
         raise
     client().set_terminated(run_id, "FINISHED")
+
+
+def close(run_id: str, status: str) -> None:
+    """Close a run that did not finish; an error while that is done must not hide the one that led to it."""
+    with suppress(Exception):
+        client().set_terminated(run_id, status)
+
+
+def status_of(error: BaseException) -> str:
+    """What becomes of a run that is ended by this error."""
+    return "KILLED" if isinstance(error, Stopped | TerminationSignal | KeyboardInterrupt) else "FAILED"
 
 
 def log(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from freqd.data.ids import IdRegistry
 from freqd.errors import InputError
-from freqd.pseudonym import salt_of
+from freqd.pseudonym import secret_of
 from freqd.store import Store, storage_error
 
 MIN_FREE_BYTES = 200 * 2**20
+IN_USE = ".in-use"
+"""A file that every run holds a shared lock of."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,43 @@ class Workspace:
         """The workspace of ``--workdir``, else of ``FREQD_WORKDIR``, else ``freqd-work`` in the current folder."""
         return cls(Path(workdir or os.environ.get("FREQD_WORKDIR") or "freqd-work").expanduser().absolute())
 
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the working directory if it is not there, for a run that may find that its input is wrong.
+
+        Then, if this run made it, no stage has finished in it and nobody else is at work in it, it is removed again. What is
+        above it, and what anybody else made, is never touched.
+
+        Raises:
+            InputError: as ``prepare``.
+        """
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            made = _make(self.root)
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+        self.prepare()
+        with (self.root / IN_USE).open("w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH)
+            try:
+                yield
+            except InputError:
+                if made and self._untouched(mark):
+                    shutil.rmtree(self.root, ignore_errors=True)
+                raise
+
+    def _untouched(self, mark: IO[str]) -> bool:
+        """Whether no stage has finished here and no other process is at work."""
+        if any((self.store.root / "index").glob("*/*.json")) or any((self.store.root / "artifacts").glob("*/*")):
+            return False
+        if any(any(folder.glob("*")) for folder in (self.runs, self.drift, self.root / "tuned", self.root / "stack")):
+            return False
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
     def prepare(self) -> None:
         """Create the root and prove that it can be written.
 
@@ -39,10 +84,11 @@ class Workspace:
             InputError: it cannot be made or written, or the disk is nearly full.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / ".writable"
-            probe.write_text("")
-            probe.unlink()
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            _make(self.root)
+            probe, name = tempfile.mkstemp(prefix=".writable-", dir=self.root)
+            os.close(probe)
+            Path(name).unlink()
             stats = os.statvfs(self.root)
         except OSError as error:
             raise storage_error(error, self.root) from error
@@ -86,7 +132,7 @@ class Workspace:
     @property
     def salt(self) -> bytes:
         """What pseudonyms of users are made with; made when it is asked for first."""
-        return salt_of(self.root / "salt")
+        return secret_of(self.root / "salt")
 
     @property
     def prefect_home(self) -> Path:
@@ -107,3 +153,14 @@ class Workspace:
     def mlflow_artifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.mlflow_home / "artifacts"
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder that its owner alone may read, unless it is there; whether it was made."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +99,7 @@ def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
 
 
 def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", **options: Any) -> dict[str, Any]:
-    """Run a flow in this process; nothing is left of a working directory that was made for wrong input.
+    """Run a flow in this process; nothing is left of a working directory that was made for wrong input, see ``opened``.
 
     Args:
         settings: of the run; with ``data`` among the options, each of those data sets is checked in place of its own.
@@ -108,34 +107,36 @@ def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", 
         flow: module of ``flows`` and name of the flow, which is imported late.
         options: further arguments of the flow.
     """
-    from tasks.environment import embed
+    from tasks.environment import embed, watch_servers
     from tasks.preflight import preflight
 
     workspace = workspace_of(workdir)
     for data in [settings.data.of(source) for source in options.get("data", ())] or [settings.data]:
         preflight(settings.model_copy(update={"data": data}), workspace, options.get("run_name"))
-    new = [p for p in (workspace.root, *workspace.root.parents) if not p.exists()]
-    try:
-        workspace.prepare()
+    with workspace.opened():
         if settings.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         embed(workspace)
-        from tasks.stage import user_error
-
+        watch_servers(workspace)
         module, name = flow.split(":")
         try:
             run = getattr(import_module(f"flows.{module}"), name)
+            from tasks import embedded
+
+            server = embedded.running()
+            if server is not None:
+                server.wait(
+                    lambda line: Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+                )
             result: dict[str, Any] = run(config=settings, workdir=str(workspace.root), **options)
             return result
         except Exception as error:
-            mine = user_error(error)
+            from tasks.faults import translate
+
+            mine = translate(error)
             if mine is None:
                 raise
             raise mine from error
-    except InputError:
-        if new:
-            shutil.rmtree(new[-1], ignore_errors=True)
-        raise
 
 
 def print_table(table: Table) -> None:

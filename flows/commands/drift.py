@@ -52,6 +52,8 @@ def drift(
 
     workspace = workspace_of(workdir)
     use_registry(workspace)
+    if cron is not None:
+        deployment_of(workspace)  # before anything is read: without servers there is no schedule
     embed(workspace)
     settings = _settings(workspace, config, set_, name)
     from flows.deployment import WATCH
@@ -59,12 +61,16 @@ def drift(
 
     files = [str(path.absolute()) for path in new or ()]
     if cron is not None:
+        from tasks import registry
+        from tasks.drift import require_among
         from tasks.preflight import preflight
 
+        model = registry.resolve(name)
         preflight(settings, workspace)
+        require_among(settings, files)
         deployment = deployment_of(workspace)
         label, zone = f"drift-{config.stem if config else name or 'champion'}", timezone or deployment.local_timezone()
-        show_times(label, deployment.schedule(label, cron, zone, settings, workspace, WATCH, model=name, new=files))
+        show_times(label, deployment.schedule(label, cron, zone, settings, workspace, WATCH, model=model, new=files))
         return DONE
     found = start(anchored(settings, Path.cwd()), workdir, "drift:drift", model=name, new=tuple(files))
     if as_json:

@@ -174,7 +174,7 @@ def _registry(workdir: Path | None) -> tuple[Any, Any]:
     if Stack.running(workspace) is not None:
         from tasks.environment import embed
 
-        embed(workspace)
+        embed(workspace, flows=False)
     else:
         from flows.champion import use_registry
 

@@ -140,7 +140,10 @@ def schedule(
     The servers must be up (`freqd up`). No two runs run at once: a run that finds another one running is cancelled.
     """
     settings = read_settings(config, None, None, (None, None, None), None)
+    from freqd.data.source import require_source
     from tasks.preflight import preflight
+
+    require_source(settings, str(config))
 
     workspace = workspace_of(workdir)
     preflight(settings, workspace)
@@ -203,9 +206,9 @@ def deployment_of(workspace: Any) -> Any:
     Raises:
         InputError: it is down.
     """
-    from tasks.servers import Stack
+    from tasks.servers import reachable
 
-    if Stack.running(workspace) is None and not os.environ.get("PREFECT_API_URL"):
+    if not reachable(workspace):
         raise InputError(
             f"the servers of {workspace.root} are down", "start them with `freqd up`, or name their --workdir"
         )

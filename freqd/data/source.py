@@ -134,6 +134,17 @@ def labels_of(config: DataConfig) -> list[str]:
     return parts or list(config.source)
 
 
+def require_source(config: RunConfig, place: str) -> None:
+    """See that the settings say which data they are for: nothing that runs by itself may fall back to the built-in ones.
+
+    Raises:
+        InputError: they do not.
+    """
+    said = config.data.model_fields_set if "data" in config.model_fields_set else set()
+    if not said & {"source", "train", "sql"}:
+        raise InputError(f"{place} names no data", 'name them, in a settings file by [data] source = ["FILE"]')
+
+
 def anchored(config: RunConfig, folder: Path) -> RunConfig:
     """The settings with absolute paths, relative ones being those of ``folder``: a run may start in another one."""
 
