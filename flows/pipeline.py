@@ -12,7 +12,7 @@ from flows.opening import open_run, prepare
 from freqd import provenance
 from freqd.budget import within_budget
 from freqd.config import DistillConfig, RunConfig
-from freqd.data.source import name_of, require_source
+from freqd.data.source import require_source
 from freqd.store import ArtifactRef
 from tasks import tracking
 from tasks.approval import answer_for, approval
@@ -20,6 +20,7 @@ from tasks.baselines import scratch, svd
 from tasks.context import RunContext, StageOutcome, origin
 from tasks.distill import distill
 from tasks.evaluate import evaluate
+from tasks.family import check_family, model_name
 from tasks.register import register
 from tasks.spectrum import spectrum
 from tasks.start import Start, find_start
@@ -81,7 +82,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
         return outcome
 
     try:
-        ready = prepare(context, config, config.data, run, lambda split: find_start(context, config, split))
+        ready = prepare(context, config, config.data, run, lambda split: _begin(context, config, split))
         split, graphs, models = ready.split, ready.graphs, {"teacher": ready.teacher}
         if config.distill.baselines:
             models["scratch"] = run(scratch(context, split, config.distill, return_state=True)).refs["scratch"]
@@ -106,7 +107,7 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
             evaluate(context, split, models, graphs, found, config.evaluate, config.spectral, return_state=True)
         ).refs
         if config.registry.enabled:
-            name = config.registry.model_name or f"freqd-{name_of(config.data)}"
+            name = model_name(config)
             registered = run(
                 register(
                     context,
@@ -127,6 +128,12 @@ def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[s
     except _Done:
         return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
     return report(context, asked, done, ready.start)
+
+
+def _begin(context: RunContext, config: RunConfig, split: ArtifactRef) -> Start | None:
+    """Before the first training: whether the data go with the champion, and where the trainings start."""
+    check_family(context, config, split)
+    return find_start(context, config, split)
 
 
 def patient(config: RunConfig, start: Start | None) -> DistillConfig:

@@ -339,7 +339,11 @@ class EvaluateConfig(Settings):
 class RegistryConfig(Settings):
     """The gate between a trained student and production."""
 
-    model_name: str | None = Field(None, description="Name in the registry; default freqd-<data>.")
+    model_name: str | None = Field(
+        None,
+        pattern=r"^[^/\\:.\s\x00-\x1f][^/\\:\x00-\x1f]{0,199}$",
+        description="Name in the registry, without / and :; default freqd-<data>.",
+    )
     enabled: bool = Field(True, description="Register the student and run the gate.")
     margin: float = Field(
         0.0,
@@ -373,7 +377,27 @@ class RegistryConfig(Settings):
         "every third or fourth comparison.",
     )
     min_gap_closed: float | None = Field(
-        None, description="Guardrail for a first champion: share of the gap scratch -> teacher that the student closes."
+        None,
+        description="Guardrail for a first champion: share of the gap scratch -> teacher that the student closes. Not applied where "
+        "there is no gap.",
+    )
+    first_not_worse: bool = Field(
+        True,
+        description="A first champion must not be shown, by the paired interval, to be worse than the best other model of its size.",
+    )
+    same_family: bool = Field(
+        False,
+        description="true: the data are taken to be a later state of those that the champion was made of, without a look.",
+    )
+    min_known_share: Fraction = Field(
+        0.5,
+        description="Share of the champion's items, or of its users, that the data must hold to count as a later state of the same "
+        "data.",
+    )
+    min_pair_share: Fraction = Field(
+        0.5,
+        description="Share of the champion's interactions in the time that both have which the data must hold to count as a later "
+        "state of the same data.",
     )
     approval: Literal["none", "ask"] = Field(
         "none",

@@ -33,6 +33,7 @@ class Candidate(BaseModel):
         groups: the test users by activity, as ``freqd.evaluate.groups.by_activity`` has them.
         n_bytes: size of the features.
         latency_ms: median to score a user.
+        judged_users: test users with something that a model of the train part can rank; None if that was not counted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +45,18 @@ class Candidate(BaseModel):
     groups: tuple[Group, ...]
     n_bytes: int
     latency_ms: float
+    judged_users: int | None = None
+
+
+class Rival(BaseModel):
+    """A model of the student's own size that was judged beside it, and the student's NDCG@10 minus its, with the interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    mean: float
+    low: float
+    high: float
 
 
 class Check(BaseModel):
@@ -87,6 +100,7 @@ def judge(
     policy: RegistryConfig,
     evaluation: EvaluateConfig,
     rng: np.random.Generator,
+    rivals: tuple[Rival, ...] = (),
 ) -> Verdict:
     """Compare the challenger with the champion and the guardrails.
 
@@ -104,19 +118,21 @@ def judge(
         policy: margin and guardrails.
         evaluation: level and resamples of the interval.
         rng: source of the resamples.
+        rivals: other models of the student's size. A first champion must not be shown to be worse than the best of them.
 
     Raises:
         ValueError: the groups of the two are not of the same users.
     """
     checks = [_limit("size in bytes", challenger.n_bytes, policy.max_bytes)]
     checks.append(_limit("median ms to score a user", challenger.latency_ms, policy.max_latency_ms))
+    if challenger.judged_users is not None:
+        judged = challenger.judged_users
+        checks.append(Check(name="test users that can be judged", value=judged, limit=">= 1", passed=judged >= 1))
     difference = None
+    best = min(rivals, key=lambda rival: rival.mean, default=None)
+    level = f"{100 * evaluation.confidence:g} %"
     if champion is None or per_user is None:
-        if policy.min_gap_closed is not None:
-            passed = gap_closed is not None and gap_closed >= policy.min_gap_closed
-            checks.append(
-                Check(name="gap closed", value=gap_closed, limit=f">= {policy.min_gap_closed}", passed=passed)
-            )
+        checks += _first(gap_closed, best, level, policy)
     else:
         difference = asdict(
             paired_bootstrap(
@@ -128,7 +144,6 @@ def judge(
             )
         )
         better = difference["low"] > policy.margin
-        level = f"{100 * evaluation.confidence:g} %"
         checks.append(
             Check(
                 name=f"NDCG@10 minus the champion's, lower end of the {level} interval",
@@ -151,7 +166,12 @@ def judge(
             reasons.append("the champion is better beyond chance")
     elif champion is None:
         verdict = PROMOTED
-        reasons = ["the first model of its name: no champion to compare with, and every other guardrail holds"]
+        beside = (
+            ""
+            if best is None
+            else f" not shown to be worse than {best.name} ({best.mean:+.4f}, {best.low:+.4f} to {best.high:+.4f}),"
+        )
+        reasons = [f"the first model of its name: no champion to compare with,{beside} and every other guardrail holds"]
     else:
         verdict = PROMOTED
         assert difference is not None
@@ -167,6 +187,37 @@ def judge(
         champion=champion.version if champion else None,
         difference=difference,
     )
+
+
+def _first(gap_closed: float | None, best: Rival | None, level: str, policy: RegistryConfig) -> list[Check]:
+    """What is asked of a first champion alone."""
+    checks = []
+    name = "NDCG@10 minus that of the best other model of its size"
+    if not policy.first_not_worse:
+        checks.append(_passes(name, None if best is None else best.mean, OFF))
+    elif best is None:
+        checks.append(_passes(name, None, "not applicable: no other model of its size was trained"))
+    else:
+        against = f"against {best.name}: {best.mean:+.4f} ({best.low:+.4f} to {best.high:+.4f})"
+        checks.append(
+            Check(
+                name=f"{name}, upper end of the {level} interval",
+                value=best.high,
+                limit=">= 0",
+                passed=best.high >= 0,
+                detail=against,
+            )
+        )
+    if policy.min_gap_closed is not None and gap_closed is None:
+        checks.append(
+            _passes(
+                "gap closed", None, "not applied: there is no gap between the teacher and the student trained alone"
+            )
+        )
+    elif policy.min_gap_closed is not None and gap_closed is not None:
+        passed = gap_closed >= policy.min_gap_closed
+        checks.append(Check(name="gap closed", value=gap_closed, limit=f">= {policy.min_gap_closed}", passed=passed))
+    return checks
 
 
 def _limit(name: str, value: float, limit: float | None) -> Check:

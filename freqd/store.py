@@ -14,6 +14,7 @@ since it is renamed into place.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -107,6 +108,12 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        path.unlink(missing_ok=True)
+
+
 def _sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
@@ -140,10 +147,7 @@ class Store:
             meta = {"kind": artifact.kind, "digest": digest, "records": records, **(manifest or {})}
             (temporary / MANIFEST).write_text(json.dumps(meta, indent=1, sort_keys=True, default=str))
             _sync_tree(temporary)
-            target = base / digest
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
+            self._place(temporary, self.ref(artifact.kind, digest))
         except OSError as error:
             raise storage_error(error, base) from error
         except SafetensorError as error:  # its way of saying that a file cannot be written
@@ -151,6 +155,27 @@ class Store:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return self.ref(artifact.kind, digest)
+
+    def _place(self, made: Path, ref: ArtifactRef) -> None:
+        """Give a complete folder its name; a whole artifact that is there stays, a damaged one is moved aside first.
+
+        Several processes may place the same artifact at once: each finds either its own or another's whole one.
+        """
+        while True:
+            try:
+                made.rename(ref.path)
+                return
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                    raise
+            try:
+                self.verify(ref)
+                return
+            except DamagedArtifact:
+                aside = ref.path.with_name(f".{uuid.uuid4().hex}.old")
+                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                    ref.path.rename(aside)
+                _remove(aside)
 
     def open(self, ref: ArtifactRef, kind: type[A]) -> A:
         """Read an artifact after checking its bytes against its digest.

@@ -27,6 +27,7 @@ from freqd.config import RegistryConfig
 from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Check, Verdict
 from freqd.store import ArtifactRef, Facts
 from tasks import registry, tracking
+from tasks.audit import readable
 from tasks.context import RunContext, flow_run_id
 from tasks.lease import give_back
 from tasks.page import Shown
@@ -76,7 +77,7 @@ def answer_for(context: RunContext, registration: ArtifactRef, policy: RegistryC
         return Answer.model_validate({field: tags[tag] for field, tag in TAGS.items()})
     answer = _ask(f"{name} version {version}", verdict, policy.approval_hours) or Answer(
         said="nothing",
-        who=f"gate of run {context.run_name}",
+        who=f"{registry.GATE}{context.run_name}",
         why=f"nobody answered within {policy.approval_hours:g} hours",
     )
     for field, value in answer.model_dump().items():
@@ -141,9 +142,9 @@ def settle(
             registry.promote(context.workspace, name, version, **record)
         except registry.ChampionMoved as error:
             promoted, reason = False, f"{reason}, but meanwhile {error}: compare again, then `freqd promote {version}`"
-            registry.refuse(context.workspace, name, version, **{**record, "why": reason})
+            registry.refuse(context.workspace, name, version, **{**record, "why": reason, "against": "any"})
     else:
-        registry.refuse(context.workspace, name, version, **record)
+        registry.refuse(context.workspace, name, version, **{**record, "against": "any"})
     settled = verdict.model_copy(
         update={
             "promoted": promoted,
@@ -181,7 +182,7 @@ def _ask(what: str, verdict: Verdict, hours: float) -> Answer | None:
             wrong = "The run was resumed without an answer, so it asks again. "
             get_run_logger().warning(wrong.strip())
             continue
-        return Answer(said=found.approve, who=found.who.strip(), why=found.why.strip())
+        return Answer(said=found.approve, who=readable(found.who.strip()), why=readable(found.why.strip()))
     return None
 
 

@@ -1,6 +1,7 @@
 """Who moved which model where, when, why and on which evidence: one JSON line each, appended and never rewritten.
 
-Every line holds the digest of the line before it, so that a line that was changed or taken out is noticed.
+Every line holds the digest of the line before it, and a file beside the trail the digest of the last one, so that a line that
+was changed or taken out is noticed, at the end too. Who can write both files can forge both: a copy elsewhere tells.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from freqd.errors import InputError
-from freqd.store import text_digest
+from freqd.store import text_digest, write_atomic
 
 PROMOTE, ROLLBACK, REFUSE, FAIL = "promote", "rollback", "refuse", "fail"
 """What happens: a version becomes champion, an earlier one does again, the gate says no, a move did not succeed."""
@@ -60,7 +61,7 @@ class AuditTrail:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock")):
             before = self.path.read_bytes() if self.path.exists() else b""
-            lines = before.decode(errors="replace").splitlines()
+            lines = _split(before)
             entry = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "who": who,
@@ -72,12 +73,13 @@ class AuditTrail:
                 "evidence": dict(evidence),
                 "after": text_digest(lines[-1]) if lines else "",
             }
-            line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
+            line = json.dumps(entry, default=str)  # in ASCII: no character of a reason can end the line
             torn = bool(before) and not before.endswith(b"\n")  # a machine that lost power in mid-line
-            with self.path.open("ab") as file:
-                file.write((("\n" if torn else "") + line).encode())
+            with open(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+                file.write(f"{chr(10) if torn else ''}{line}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
+            write_atomic(self._end, text_digest(line))
             if not before:
                 folder = os.open(self.path.parent, os.O_RDONLY)
                 try:
@@ -99,6 +101,38 @@ class AuditTrail:
                 wrong.append(number)
             before = line
         return wrong
+
+    def ending(self) -> str:
+        """What is wrong with the last line, in words; empty if nothing is.
+
+        A process that was killed between a line and the note of its digest leaves the note of the line before it.
+        """
+        lines = [line for line, _ in self._lines()]
+        try:
+            noted = self._end.read_text().strip()
+        except OSError:  # trails of earlier versions have none
+            return ""
+        known = [text_digest(line) for line in lines]
+        if known and (noted == known[-1] or (len(known) > 1 and noted == known[-2])):
+            return ""
+        return (
+            "lines are missing at the end"
+            if noted not in known and lines
+            else "the last line was changed or lines were added"
+        )
+
+    @property
+    def _end(self) -> Path:
+        return self.path.with_suffix(".end")
+
+    def last_move(self, model: str) -> dict[str, Any] | None:
+        """The latest promotion or roll-back of a model that is not noted as failed."""
+        for entry in reversed(self.entries(model)):
+            if entry["what"] == FAIL:
+                return None
+            if entry["what"] in (PROMOTE, ROLLBACK):
+                return dict(entry)
+        return None
 
     def before(self, model: str, champion: str) -> str:
         """The champion that ``champion`` took over from when it was promoted last.
@@ -123,13 +157,24 @@ class AuditTrail:
         if not self.path.exists():
             return []
         found: list[tuple[str, dict[str, Any] | None]] = []
-        for line in self.path.read_bytes().decode(errors="replace").splitlines():
+        for line in _split(self.path.read_bytes()):
             try:
                 entry = json.loads(line)
             except ValueError:
                 entry = None
             found.append((line, entry if isinstance(entry, dict) and "what" in entry else None))
         return found
+
+
+def _split(content: bytes) -> list[str]:
+    """Lines end with a line feed and with nothing else: reasons may hold other separators."""
+    text = content.decode(errors="replace")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def readable(text: str) -> str:
+    """A text that every store can keep: half a surrogate pair, as a terminal makes of bytes that are no UTF-8, becomes ?."""
+    return text.encode(errors="replace").decode()
 
 
 def person() -> str:

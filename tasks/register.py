@@ -25,11 +25,11 @@ from freqd.errors import DamagedArtifact, InputError
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.features import FeatureTable, TrainedModel
-from freqd.gate import WAITING, Candidate, Check, Verdict, judge
+from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
 from freqd.report.text import escape
 from freqd.serve.bundle import Bundle
-from freqd.store import ArtifactRef, Facts, Store
+from freqd.store import ArtifactRef, Facts, Store, folder_digest
 from tasks import recommender_model, registry, tracking
 from tasks.context import RunContext
 from tasks.evaluate import METRIC
@@ -38,6 +38,8 @@ from tasks.stage import Result, Tools, is_transient, run_stage
 
 DECISIONS = 5
 """Attempts to judge against a champion that does not change meanwhile."""
+KEY = "freqd.register_key"
+"""Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
 EXAMPLE_USER = "somebody"
 """In the model's input example, which everybody sees on the MLflow page: no user's own id."""
 SIGNATURE = ModelSignature(
@@ -69,14 +71,16 @@ def register(
         found = store.open(facts, Facts)
         known = found.values
         tools.progress(0.1, "writing the model")
-        version = _log_version(
-            context, Bundle.of(features, parts), own, model_name, {**lineage, **_numbers(own, known)}
+        tags = {**lineage, **_numbers(own, known), KEY: tools.key}
+        version = _earlier(model_name, tools.key) or _log_version(
+            context, Bundle.of(features, parts), own, model_name, tags
         )
         tools.progress(0.7, "asking the gate")
         challenger = Candidate(
             version=str(version.version),
             n_bytes=features.n_bytes,
             latency_ms=found.measured["latency"]["student"]["median_ms"],
+            judged_users=_judged_users(parts),
             **_quality(own),
         )
         tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
@@ -122,6 +126,32 @@ def register(
     )
 
 
+def _earlier(model_name: str, key: str) -> ModelVersion | None:
+    """The version that this very stage has registered already, before it was killed."""
+    found = tracking.client().search_model_versions(f"name = '{registry.quoted(model_name)}' and tag.`{KEY}` = '{key}'")
+    return max(found, key=lambda version: int(version.version), default=None)
+
+
+def _judged_users(parts: Split) -> int:
+    """Test users of train who have a test item of train: those whose ranking says something of a model."""
+    users, items = (np.zeros(n, np.bool_) for n in (parts.n_users, parts.n_items))
+    users[parts.train.user] = True
+    items[parts.train.item] = True
+    judged = users[parts.test.user] & items[parts.test.item]
+    return len(np.unique(parts.test.user[judged]))
+
+
+def _rivals(known: dict[str, Any]) -> tuple[Rival, ...]:
+    """The models of the student's size that were judged beside it."""
+    names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
+    found = {name: known["intervals"].get(f"student_minus_{name}") for name in names}
+    return tuple(
+        Rival(name=names[name], **{end: difference[end] for end in ("mean", "low", "high")})
+        for name, difference in found.items()
+        if difference is not None
+    )
+
+
 def _shown(check: Check) -> dict[str, Any]:
     """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
     row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
@@ -143,7 +173,7 @@ def _gate(
 
     With ``ask``, a yes only waits for a person's: see ``tasks.approval``.
     """
-    who = f"gate of run {context.run_name}"
+    who = f"{registry.GATE}{context.run_name}"
     for _ in range(DECISIONS):
         present = registry.champion_of(model_name)
         verdict = decide(present)
@@ -205,6 +235,7 @@ def _log_version(
         mlflow.start_run(run_id=context.mlflow_run_id, log_system_metrics=False),
     ):
         bundle.write(Path(folder))
+        tags = {**tags, registry.DIGEST: folder_digest(Path(folder))}
         info = mlflow.pyfunc.log_model(
             name="student",
             python_model=recommender_model.__file__,
@@ -241,7 +272,7 @@ def _decide(
     rng = np.random.default_rng(context.seed)
     closed = known["gap_closed"]["value"]
     if present is None:
-        return judge(challenger, None, None, closed, config, evaluation, rng)
+        return judge(challenger, None, None, closed, config, evaluation, rng, _rivals(known))
     bundle = registry.load_champion(model_name, str(present.version))
     fair = _fair(context.workspace.store, present, parts)
     same = Rows.of(bundle.user_ids, parts.user_ids).known

@@ -22,13 +22,17 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from freqd.data.types import Split
 from freqd.errors import FreqdError, InputError
 from freqd.serve.bundle import Bundle
-from freqd.store import Store
+from freqd.store import Store, folder_digest
 from tasks import tracking
-from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
+from tasks.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, readable
 from tasks.workspace import Workspace
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+DIGEST = "freqd.bundle_digest"
+"""Tag of a version: the digest of its files."""
+GATE = "gate of run "
+"""Begins the name of who decided, where it was a run."""
 SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
 """Tags of a version that hold its headline numbers."""
 
@@ -95,7 +99,7 @@ def resolve(name: str | None) -> str:
 
 def versions(model: str) -> list[ModelVersion]:
     """All versions with their aliases, the latest first."""
-    found = tracking.client().search_model_versions(f"name = '{_quoted(model)}'", max_results=1000)
+    found = tracking.client().search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
     return sorted((find(model, str(v.version)) for v in found), key=lambda v: -int(v.version))
 
 
@@ -113,7 +117,7 @@ def find(model: str, version: str) -> ModelVersion:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        known = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=1000)
+        known = client.search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
         numbers = ", ".join(sorted((str(v.version) for v in known), key=int)[-20:]) or "none"
         raise InputError(
             f"model {model} has no version {version!r}", f"versions are: {numbers}; see `freqd models list`"
@@ -129,11 +133,24 @@ def load(model: str, version: str) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
         try:
             path = mlflow.artifacts.download_artifacts(f"models:/{model}/{version}", dst_path=folder)
-            bundle = Bundle.read(Bundle.find(Path(path)))
+            files = Bundle.find(Path(path))
+            _check_digest(model, version, folder_digest(files))
+            bundle = Bundle.read(files)
             bundle.check()
         except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
             raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
     return bundle
+
+
+def _check_digest(model: str, version: str, found: str) -> None:
+    """See that a version's files are those that were registered; versions of earlier freqd have no digest to compare with.
+
+    Raises:
+        ValueError: they are not.
+    """
+    wanted = tracking.client().get_model_version(model, version).tags.get(DIGEST)
+    if wanted is not None and found != wanted:
+        raise ValueError(f"its files have the digest {found[:12]}, registered was {wanted[:12]}: they were changed")
 
 
 def load_champion(model: str, version: str) -> Bundle:
@@ -201,9 +218,11 @@ def promote(
             raise ChampionMoved(
                 f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
             )
+        who, why = readable(who), readable(why)
         move = Move(model, str(entry.version), previous, changed=True)
         record: dict[str, Any] = {"who": who, "model": model, "version": move.version, "previous": previous}
-        trail(workspace).append(what, why=why, evidence=evidence, **record)
+        if not _noted(workspace, what, record):
+            trail(workspace).append(what, why=why, evidence=evidence, **record)
         try:
             for label, value in (
                 ("champion_by", who),
@@ -219,6 +238,24 @@ def promote(
     return move
 
 
+def _noted(workspace: Workspace, what: str, record: Mapping[str, Any]) -> bool:
+    """Whether a gate has written this very move down already, and was killed before the switch.
+
+    Another move that was written down and is not there is noted as failed first, so that the trail has no champion that
+    never was one.
+    """
+    last = trail(workspace).last_move(record["model"])
+    if last is None or last["version"] == record["previous"]:
+        return False
+    same = (last["what"], last["version"], last["previous"]) == (what, record["version"], record["previous"])
+    if same and all(str(who).startswith(GATE) for who in (last["who"], record["who"])):
+        return True
+    why = "not the champion: the promotion was interrupted before the switch, or the alias was moved without freqd"
+    moved = {name: last[name] for name in ("model", "version", "previous")}
+    trail(workspace).append(FAIL, who=record["who"], why=why, evidence={}, **moved)
+    return False
+
+
 def refuse(
     workspace: Workspace,
     model: str,
@@ -227,10 +264,22 @@ def refuse(
     who: str,
     why: str,
     evidence: Mapping[str, Any],
-    against: str | None,
+    against: str | None = "any",
 ) -> None:
-    """Write down that a version was not made champion, and why."""
-    trail(workspace).append(REFUSE, who=who, model=model, version=version, previous=against, why=why, evidence=evidence)
+    """Write down that a version was not made champion, and why. The arguments are those of ``promote``.
+
+    Raises:
+        ChampionMoved: the champion is another one than ``against``.
+    """
+    with lock(workspace, model):
+        present = champion_of(model)
+        previous = None if present is None else str(present.version)
+        if against not in ("any", previous):
+            raise ChampionMoved(
+                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
+            )
+        record: dict[str, Any] = {"who": readable(who), "model": model, "version": version, "previous": previous}
+        trail(workspace).append(REFUSE, why=readable(why), evidence=evidence, **record)
 
 
 def rollback(workspace: Workspace, model: str, *, who: str, why: str) -> Move:
@@ -325,5 +374,6 @@ def _run(version: ModelVersion) -> Any:
         raise
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name within quotes of MLflow's filters."""
     return name.replace("'", "''")

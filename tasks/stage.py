@@ -64,10 +64,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a computation may use: a folder for checkpoints that survives a kill, and somewhere to tell its progress."""
+    """What a computation may use: a folder for checkpoints that survives a kill, somewhere to tell its progress, its key."""
 
     scratch: Path
     progress: Progress
+    key: str
 
 
 def is_transient(task: Any, run: Any, state: State[Any]) -> bool:
@@ -183,7 +184,7 @@ def _compute(
     return_memory()
     started = time.perf_counter()
     with StageProgress(name) as progress, PeakMemory() as peak:
-        result = compute(Tools(store.scratch(name, key), progress))
+        result = compute(Tools(store.scratch(name, key), progress, key))
     manifest = {**shape, "key": key, "packages": provenance.versions(), "run": context.run_name}
     refs = {label: store.save(artifact, manifest).model_dump() for label, artifact in result.artifacts.items()}
     entry = {

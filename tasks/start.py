@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from freqd.config import RunConfig
-from freqd.data.source import name_of
 from freqd.data.types import Split
 from freqd.errors import InputError
 from freqd.features import TrainedModel
@@ -22,6 +21,7 @@ from freqd.store import ArtifactRef, Store
 from tasks import registry
 from tasks.before import CHAMPION, NONE, PARTS, TAG, Before, before_of, check_models, check_start, run_named
 from tasks.context import RunContext
+from tasks.family import model_name
 from tasks.progress import console
 from tasks.workspace import Workspace
 
@@ -51,7 +51,7 @@ def find_start(context: RunContext, config: RunConfig, split: ArtifactRef) -> St
         return None
     check_start(config, workspace, context.run_name)
     if asked == CHAMPION:
-        start = _of_champion(workspace, config.registry.model_name or f"freqd-{name_of(config.data)}", split)
+        start = _of_champion(workspace, model_name(config), split)
     else:
         start = Start(asked=asked, before=run_named(workspace, asked))
     if start.before is not None:

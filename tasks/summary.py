@@ -79,10 +79,16 @@ def _images(context: RunContext, summary: dict[str, Any], stages: str) -> dict[s
     earlier = folder / text_digest(stages, provenance.code_digest(["freqd.report.*"]))
     if not earlier.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder))
-        for name, image in figures.all_figures(summary).items():
-            (new / f"{name}.png").write_bytes(image)
-        new.rename(earlier)
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
+            new = Path(made) / "figures"
+            new.mkdir()
+            for name, image in figures.all_figures(summary).items():
+                (new / f"{name}.png").write_bytes(image)
+            try:
+                new.rename(earlier)
+            except OSError:  # an equal run was faster
+                if not earlier.is_dir():
+                    raise
     return {path.stem: path.read_bytes() for path in sorted(earlier.glob("*.png"))}
 
 

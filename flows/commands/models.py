@@ -106,7 +106,7 @@ def promote(
     workdir: Workdir = None,
 ) -> int:
     """Make a version the champion, whatever the gate said of it; who, when and why is written down."""
-    _require_reason(why)
+    why = _reason(why)
     registry, workspace = _registry(workdir)
     from tasks.audit import person
 
@@ -133,7 +133,7 @@ def rollback(
     workdir: Workdir = None,
 ) -> int:
     """Make the champion's predecessor the champion again; given again, it goes one further back."""
-    _require_reason(why)
+    why = _reason(why)
     registry, workspace = _registry(workdir)
     from tasks.audit import person
 
@@ -155,15 +155,14 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
         console.print(of if others else "the audit trail is empty", markup=False, soft_wrap=True)
     else:
         _show_entries(entries)
-    wrong = trail.check()
-    if wrong:
-        numbers = ", ".join(map(str, wrong))
-        console.print(
-            f"NOT WHOLE: line {numbers} of {trail.path} is torn, or was changed or one before it taken out",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
-        return BROKEN
-    return DONE
+    wrong, ending = trail.check(), trail.ending()
+    problems = (
+        [f"line {', '.join(map(str, wrong))} is torn, or was changed or one before it taken out"] if wrong else []
+    )
+    problems += [ending] if ending else []
+    for problem in problems:
+        console.print(f"NOT WHOLE: {trail.path}: {problem}", markup=False, soft_wrap=True)
+    return BROKEN if problems else DONE
 
 
 def _registry(workdir: Path | None) -> tuple[Any, Any]:
@@ -184,9 +183,12 @@ def _registry(workdir: Path | None) -> tuple[Any, Any]:
     return registry, workspace
 
 
-def _require_reason(why: str) -> None:
+def _reason(why: str) -> str:
+    from tasks.audit import readable
+
     if not why.strip():
         raise InputError("--why is empty", "say why in a few words: it is kept in the audit trail")
+    return readable(why)
 
 
 def _say(move: Any) -> None:

@@ -16,7 +16,9 @@ from freqd.pseudonym import pseudonym, shape
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one with the alias].")]
 Alias = Annotated[str, Parameter(help="Which of its versions: the one with this alias.")]
-K = Annotated[int, Parameter(help="Items a user.", validator=Number(gte=1))]
+MOST = 10_000
+"""Items a user that `freqd recommend` writes at the most."""
+K = Annotated[int, Parameter(help=f"Items a user, at most {MOST:,}.", validator=Number(gte=1, lte=MOST))]
 ModelName = Literal["student", "teacher", "scratch", "svd"]
 
 IndexKind = Literal["auto", "exact", "faiss"]
@@ -102,8 +104,11 @@ def recommend(
     workdir: Workdir = None,
 ) -> int:
     """Write the best items of all users to one Parquet file: user, rank, item, score, source."""
+    out = out.expanduser()
     if out.suffix != ".parquet":
         raise InputError(f"{out} does not end in .parquet", "name a Parquet file with --out")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder", "name a Parquet file with --out")
     registered = _registered(name, alias, workdir)
     from rich.progress import Progress
 
@@ -133,9 +138,11 @@ def export(
 ) -> int:
     """Write a registered model's features with their ids, for other systems."""
     from freqd.serve import export_features
-    from freqd.serve.export import form_of
+    from freqd.serve.export import check_target, form_of
 
+    out = out.expanduser()
     form = form_of(out)
+    check_target(out, form)
     registered = _registered(name, alias, workdir)
     version, bundle = registered.open()
     export_features(bundle.features, bundle.user_ids, bundle.item_ids, out, form)

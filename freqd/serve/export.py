@@ -20,6 +20,7 @@ from freqd.features import FeatureTable, FloatMatrix
 from freqd.store import storage_error
 
 Format = Literal["safetensors", "npz", "parquet"]
+_PARQUET_FILES = ("users.parquet", "items.parquet")
 
 
 def export_features(
@@ -53,8 +54,38 @@ def export_features(
         "npz": lambda path: _write_npz(path, features, users, items),
         "parquet": lambda path: _write_parquet(path, features, users, items),
     }
-    _replace(target, writers[form or form_of(target)])
+    chosen = form or form_of(target)
+    check_target(target, chosen)
+    _replace(target, writers[chosen])
     return target
+
+
+def check_target(target: Path, form: Format) -> None:
+    """See that nothing but an earlier export is replaced.
+
+    Raises:
+        InputError: at ``target`` is a folder where a file is to be, a file where a folder is to be, or a folder that holds
+            anything else than the two files of an export.
+    """
+    if not target.exists():
+        return
+    if form != "parquet":
+        if not target.is_file():
+            raise InputError(
+                f"{target} is a folder, and a file is to be written there", "name a file that is not there yet"
+            )
+        return
+    if not target.is_dir():
+        raise InputError(
+            f"{target} is a file, and a folder is to be written there", "name a folder that is not there yet"
+        )
+    others = sorted(path.name for path in target.iterdir() if path.name not in _PARQUET_FILES or not path.is_file())
+    if others:
+        listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise InputError(
+            f"the folder {target} holds other things ({listed}), which an export would delete",
+            f"name a folder of its own, for example {target / 'features'}",
+        )
 
 
 def form_of(target: Path) -> Format:
@@ -115,6 +146,7 @@ def _padded(ids: pl.Series) -> npt.NDArray[np.uint8]:
 
 def _replace(target: Path, write: Callable[[Path], None]) -> None:
     """Write beside ``target``, bring the bytes to the disk, then rename."""
+    target = target.resolve()  # of a link, what it points to is replaced
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     aside = temporary.with_suffix(".old")
     try:
