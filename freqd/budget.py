@@ -18,8 +18,8 @@ TEACHER_SHARE = 0.5
 def within_budget(config: RunConfig) -> RunConfig:
     """The settings with the trainings' time budgets shortened so that their sum fits ``budget_minutes``.
 
-    Limits that fit already stay as they are; else all are shortened by the same factor. A bpr or lightgcn teacher
-    without ``max_seconds`` gets half of the trainings' time, a brought one needs none. Without ``budget_minutes``
+    Limits that fit already stay as they are; else all are shortened by the same factor. A teacher without a limit gets half
+    of the trainings' time, the others the rest in equal parts; a brought teacher needs none. Without ``budget_minutes``
     nothing changes.
     """
     if config.budget_minutes is None:
@@ -27,12 +27,13 @@ def within_budget(config: RunConfig) -> RunConfig:
     available = 60.0 * config.budget_minutes * TRAINING_SHARE
     teacher, distill = config.teacher, config.distill
     trainings = 2 if distill.baselines else 1  # the student alone has as much as the distillation
-    wanted = _teacher_seconds(teacher, available) + trainings * distill.max_seconds
+    each = distill.max_seconds or (1 - TEACHER_SHARE) * available / trainings
+    wanted = _teacher_seconds(teacher, available) + trainings * each
     factor = min(1.0, available / wanted)
     return config.model_copy(
         update={
             "teacher": _shortened_teacher(teacher, factor, available),
-            "distill": distill.model_copy(update={"max_seconds": _shortened(distill.max_seconds, factor)}),
+            "distill": distill.model_copy(update={"max_seconds": _shortened(each, factor)}),
         }
     )
 
@@ -41,7 +42,7 @@ def _teacher_seconds(config: TeacherConfig, available: float) -> float:
     if config.kind == "features":
         return 0.0
     if config.kind == "als":
-        return config.search_seconds
+        return config.search_seconds or TEACHER_SHARE * available
     return config.max_seconds or TEACHER_SHARE * available
 
 

@@ -174,7 +174,13 @@ class TeacherConfig(Settings):
         description="ALS: confidence of an interaction is 1 + alpha; several are searched.",
     )
     iterations: int = Field(12, ge=1, le=500, description="ALS: sweeps over users and items at the most.")
-    search_seconds: float = Field(300.0, gt=0.0, description="Time budget of the search over the values above.")
+    search_seconds: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e7,
+        description="Time budget of the search over the values above. Without it: none, so that the result does not depend on how "
+        "busy the machine is.",
+    )
     layers: int = Field(3, ge=1, le=8, description="LightGCN: propagation layers.")
     epochs: int = Field(300, ge=1, le=100_000, description="bpr, lightgcn: epochs at the most.")
     batch_size: int = Field(2048, ge=16, le=1_000_000, description="bpr, lightgcn: interactions a step.")
@@ -310,12 +316,12 @@ class DistillConfig(Settings):
     )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
-    max_seconds: float = Field(
-        300.0,
+    max_seconds: float | None = Field(
+        None,
         gt=0.0,
         le=1e7,
         description="Time budget of the distillation, and as much for all trainings of the student alone together; "
-        "the best so far is kept, and the report says so.",
+        "the best so far is kept, and the report says so. Without it: none.",
     )
 
 

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numba
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+__all__ = ["LINE", "kernel", "njit", "prefetch", "prefetch_to_write"]
+
+
+def _cache_folder(package: Path) -> Path | None:
+    """Where compiled code of the present kernels is kept; None: where numba keeps it, if that folder cannot be written.
+
+    numba compiles a function again when its own file has changed, but not when a kernel has that it calls from another file:
+    the old code would go on to be used. So every state of all files with kernels has a folder of its own.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_bytes()
+        if b"njit" in text or b"kernel(" in text:
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + text)
+    folder = package / "__pycache__" / f"kernels-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+if "NUMBA_CACHE_DIR" not in os.environ and (_folder := _cache_folder(Path(__file__).parent)) is not None:
+    numba.config.CACHE_DIR = str(_folder)  # type: ignore[attr-defined]  # read when a function is decorated
 
 kernel = partial(njit, cache=True, nogil=True, _nrt=False)
 """``@kernel()``, ``@kernel(fastmath=...)``: numba's ``njit`` for a function that makes no array; a view of one is none.

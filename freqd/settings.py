@@ -39,7 +39,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         InputError: the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        return tomllib.loads(path.expanduser().read_text("utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"cannot read the settings file {path}: {error.strerror}", "check the path of --config"

@@ -108,7 +108,7 @@ def approval(context: RunContext, registration: ArtifactRef, answer: Answer, pol
         "approval",
         inputs={"registration": registration},
         settings=answer.model_dump(),
-        code=["freqd.gate"],
+        code=["freqd.gate", __name__],
         compute=compute,
     )
 

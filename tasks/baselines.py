@@ -13,7 +13,7 @@ from freqd.distill import svd_student, train_scratch
 from freqd.features import TrainedModel
 from freqd.store import ArtifactRef
 from tasks.context import RunContext
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Result, Tools, cut, is_transient, run_stage
 
 SCRATCH_SETTINGS = {
     "backbone", "layers", "dim", "init_std", "batch_size", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs",
@@ -36,7 +36,7 @@ def scratch(context: RunContext, split: ArtifactRef, config: DistillConfig) -> S
         )
         ndcg = model.info["valid_ndcg_at_10"]
         headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
-        return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history)
+        return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))
 
     return run_stage(
         context,
@@ -47,7 +47,7 @@ def scratch(context: RunContext, split: ArtifactRef, config: DistillConfig) -> S
             "seed": context.seed,
             "device": context.device,
         },
-        code=["freqd.distill.scratch"],
+        code=["freqd.distill.scratch", __name__],
         compute=compute,
     )
 
@@ -62,5 +62,10 @@ def svd(context: RunContext, teacher: ArtifactRef, dim: int) -> State[Any]:
         return Result({"svd": model}, f"{features.dim} numbers: the teacher's truncated SVD")
 
     return run_stage(
-        context, "svd", inputs={"teacher": teacher}, settings={"dim": dim}, code=["freqd.distill.svd"], compute=compute
+        context,
+        "svd",
+        inputs={"teacher": teacher},
+        settings={"dim": dim},
+        code=["freqd.distill.svd", __name__],
+        compute=compute,
     )

@@ -94,7 +94,7 @@ def timeline(context: RunContext, config: DataConfig, cadence: CadenceConfig) ->
             "cadence": cadence.model_dump(mode="json"),
             "source_digest": data.source_digest(config, **places),
         },
-        code=["freqd.cadence.timeline", "freqd.data"],
+        code=["freqd.cadence.timeline", "freqd.data", __name__],
         compute=compute,
     )
 
@@ -140,7 +140,7 @@ def judge(
             "first": str(window.first),
             "last": str(window.last),
         },
-        code=["freqd.cadence.judge"],
+        code=["freqd.cadence.judge", __name__],
         compute=compute,
     )
 

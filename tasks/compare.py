@@ -90,7 +90,7 @@ def judge(context: RunContext, split: ArtifactRef, model: ArtifactRef, config: E
         "judge",
         inputs={"split": split, "model": model},
         settings=config.model_dump(mode="json", include={"protocol", "ks"}),
-        code=["freqd.evaluate.*"],
+        code=["freqd.evaluate.*", "tasks.evaluate", __name__],
         compute=compute,
     )
 
@@ -122,7 +122,7 @@ def mastery(
         "mastery",
         inputs={"teacher": teacher, "graphs": graphs, "spectrum": spectrum, **students},
         settings=config.model_dump(mode="json", include={"method", "exact_below", "degree"}),
-        code=["freqd.spectral"],
+        code=["freqd.spectral", "tasks.evaluate", __name__],
         compute=compute,
     )
 

@@ -20,9 +20,9 @@ from freqd.spectral import Mastery, Spectrum
 from freqd.store import ArtifactRef
 from tasks.before import Before
 from tasks.context import RunContext
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Result, Tools, cut, is_transient, run_stage
 
-CODE = ("freqd.distill.*",)
+CODE = ("freqd.distill.*", __name__)
 """What shapes a student, with all that it imports."""
 
 
@@ -135,4 +135,4 @@ def teach(
     ndcg = model.info["valid_ndcg_at_10"]
     names = " + ".join(o.name for o in config.objectives) or "no objective"
     headline = f"{model.features.dim} numbers, {names}: validation NDCG@10 {ndcg:.4f}"
-    return Result({"student": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history)
+    return Result({"student": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))

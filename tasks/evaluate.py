@@ -76,7 +76,7 @@ def evaluate(
             "spectral": spectral.model_dump(mode="json", include={"method", "exact_below", "degree"}),
             "seed": context.seed,
         },
-        code=["freqd.evaluate.*", "freqd.spectral"],
+        code=["freqd.evaluate.*", "freqd.spectral", __name__],
         compute=compute,
     )
 

@@ -42,5 +42,10 @@ def graph(
 
     inputs = {"split": split} if teacher is None else {"split": split, "teacher": teacher}
     return run_stage(
-        context, "graph", inputs=inputs, settings=config.model_dump(mode="json"), code=["freqd.graph"], compute=compute
+        context,
+        "graph",
+        inputs=inputs,
+        settings=config.model_dump(mode="json"),
+        code=["freqd.graph", __name__],
+        compute=compute,
     )

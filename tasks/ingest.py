@@ -57,6 +57,6 @@ def ingest(context: RunContext, config: DataConfig) -> State[Any]:
             "seed": context.seed,
             "source_digest": data.source_digest(config, **places),
         },
-        code=["freqd.data"],
+        code=["freqd.data", __name__],
         compute=compute,
     )

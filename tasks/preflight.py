@@ -32,6 +32,7 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
     check_objectives(config.distill.objectives, config.teacher)
     if config.registry.enabled and config.registry.approval == "ask":
         require_page(workspace)
+    _check_device(config.device)
     check_start(config, workspace, run_name)
     size, without_times = own_bytes(config.data), timeless(config.data)
     if config.data.as_of is not None and without_times is not None:
@@ -42,6 +43,19 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
         found = check(config.data, seed=config.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
         if not found.ok:
             raise InputError(found.problem, found.remedy)
+
+
+def _check_device(device: str) -> None:
+    if not device.startswith("cuda"):
+        return
+    import torch
+
+    there, wanted = torch.cuda.device_count() if torch.cuda.is_available() else 0, int(device.partition(":")[2] or 0)
+    if wanted >= there:
+        raise InputError(
+            f"device = {device!r}, but torch finds {f'{there} CUDA devices' if there else 'no CUDA device'}",
+            "set device=auto or device=cpu, or install a torch built for your CUDA (see the Makefile)",
+        )
 
 
 def require_page(workspace: Workspace) -> None:

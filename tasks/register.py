@@ -120,7 +120,7 @@ def register(
             "evaluation": evaluation.model_dump(mode="json"),
             "seed": context.seed,
         },
-        code=["freqd.gate", "freqd.serve.bundle"],
+        code=["freqd.gate", "freqd.serve.bundle", __name__],
         compute=compute,
         confirm=confirm,
     )

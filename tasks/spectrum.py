@@ -56,6 +56,6 @@ def spectrum(
         "spectrum",
         inputs={"split": split, "graphs": graphs, "teacher": teacher},
         settings={**config.model_dump(mode="json"), "seed": context.seed},
-        code=["freqd.spectral", "freqd.evaluate"],
+        code=["freqd.spectral", "freqd.evaluate", __name__],
         compute=compute,
     )

@@ -99,7 +99,7 @@ def run_stage(
         name: the stage.
         inputs: artifacts that ``compute`` opens.
         settings: values that shape the result, JSON-able.
-        code: modules whose code, with all of freqd that it imports, shapes the result.
+        code: modules whose code, with all of freqd that it imports, shapes the result: the stage's own is one of them.
         compute: makes the result.
         confirm: whether what the result points to outside the store is still there.
     """
@@ -202,6 +202,13 @@ def _compute(
         store.record(name, key, entry)
     store.clear_scratch(name, key)
     return entry
+
+
+def cut(model_info: Mapping[str, Any]) -> list[str]:
+    """What the console says of a training that its time budget stopped."""
+    if model_info.get("stopped") != "time":
+        return []
+    return ["warning: stopped by its time budget while it may still have improved"]
 
 
 def limit_threads(threads: int) -> None:

@@ -231,10 +231,11 @@ def advise(summary: Mapping[str, Any]) -> list[str]:
         )
     minutes = summary["budget"]["minutes"]
     trainings = {"scratch": "The student trained alone", "student": "The distillation"}
-    for name, what in ({"teacher": "The teacher", **trainings} if minutes else trainings).items():
+    limits = {"teacher": "teacher.max_seconds or teacher.search_seconds"}
+    for name, what in {"teacher": "The teacher", **trainings}.items():
         if name in summary["budget"]["cut"]:
             flatters = ", so the gap closed may flatter the distillation" if name == "scratch" else ""
-            remedy = "budget_minutes" if minutes else "distill.max_seconds"
+            remedy = "budget_minutes" if minutes else limits.get(name, "distill.max_seconds")
             advice.append(
                 f"{what} was stopped by its time budget while it may still have improved{flatters}: "
                 f"raise it with --set {remedy}=..."

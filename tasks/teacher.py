@@ -77,6 +77,6 @@ def teacher(
             "source_digest": source_digest(config),
             **({} if carried is None else {"start": start.model_dump(mode="json", include={"sweeps", "tolerance"})}),
         },
-        code=["freqd.models.teacher"],
+        code=["freqd.models.teacher", __name__],
         compute=compute,
     )

@@ -37,8 +37,20 @@ class Workspace:
 
     @classmethod
     def locate(cls, workdir: str | Path | None) -> Workspace:
-        """The workspace of ``--workdir``, else of ``FREQD_WORKDIR``, else ``freqd-work`` in the current folder."""
-        return cls(Path(workdir or os.environ.get("FREQD_WORKDIR") or "freqd-work").expanduser().absolute())
+        """The workspace of ``--workdir``, else of ``FREQD_WORKDIR``, else ``freqd-work`` in the current folder.
+
+        Raises:
+            InputError: its path has a character that no database's address can hold.
+        """
+        root = Path(workdir or os.environ.get("FREQD_WORKDIR") or "freqd-work").expanduser().absolute()
+        odd = sorted({character for character in str(root) if character in "?#%" or ord(character) < 32})
+        if odd:
+            raise InputError(
+                f"the working directory {str(root)!r} has {' and '.join(map(repr, odd))} in its path, which the addresses of databases "
+                "cannot hold",
+                "name another one with --workdir (or FREQD_WORKDIR)",
+            )
+        return cls(root)
 
     @contextmanager
     def opened(self) -> Iterator[None]:

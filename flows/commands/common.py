@@ -67,6 +67,23 @@ def check_name(name: str | None) -> None:
         raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
 
 
+def check_file(option: str, path: Path | None) -> None:
+    """See that a file can be written, before anything expensive is done.
+
+    Raises:
+        InputError: it is a folder, or a part of its path is a file or may not be written.
+    """
+    if path is None:
+        return
+    place = path.parent
+    while not place.exists():
+        place = place.parent
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder", "name a file")
+    if not place.is_dir() or not os.access(path if path.exists() else place, os.W_OK):
+        raise InputError(f"{option} {path} cannot be written", "name another file")
+
+
 def registering(settings: Any, registered: bool) -> Any:
     """The settings with the registry on or off, so that nothing is asked for that only a registered model needs."""
     return settings.model_copy(update={"registry": settings.registry.model_copy(update={"enabled": registered})})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands.common import DONE, Config, Set, Workdir, check_name, console, read_settings, start
+from flows.commands.common import DONE, Config, Set, Workdir, check_file, check_name, console, read_settings, start
 from flows.commands.methods import BASELINES, resolve, tuned, words_of
 from freqd.errors import InputError
 
@@ -62,8 +62,10 @@ def compare(
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
     check_name(name)
+    out = out and out.expanduser()
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "name a folder")
+    check_file("--out", out and out / "comparison.json")
     chosen = _methods(settings, methods, tuned_ or ())
     if against not in (*BASELINES, *chosen):
         raise InputError(

@@ -17,6 +17,7 @@ from flows.commands.common import (
     Train,
     Valid,
     Workdir,
+    check_file,
     check_name,
     console,
     find_run,
@@ -51,6 +52,8 @@ def run(
     """
     settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
     check_name(name)
+    summary = summary and summary.expanduser()
+    check_file("--summary", summary)
     result = start(settings, workdir, run_name=name)
     if summary is not None:
         from freqd.store import storage_error, write_atomic

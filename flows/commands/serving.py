@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.commands.common import DONE, Workdir, console, find_run, workspace_of
+from flows.commands.common import DONE, Workdir, check_file, console, find_run, workspace_of
 from freqd.errors import InputError
 from freqd.pseudonym import pseudonym, shape
 
@@ -109,6 +109,7 @@ def recommend(
         raise InputError(f"{out} does not end in .parquet", "name a Parquet file with --out")
     if out.is_dir():
         raise InputError(f"{out} is a folder", "name a Parquet file with --out")
+    check_file("--out", out)
     registered = _registered(name, alias, workdir)
     from rich.progress import Progress
 

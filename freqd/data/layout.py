@@ -16,7 +16,8 @@ from typing import IO, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from freqd.kernels import njit
 
 Layout = Literal["table", "adjacency"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from freqd.data.types import IdArray
+from freqd.kernels import njit
 
 PartArray = npt.NDArray[np.int8]
 TimeArray = npt.NDArray[np.int64]

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numba import njit
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from freqd.distill.linear_look import Look
 from freqd.distill.neighbourhood import Gather, RowFilter
 from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
 from freqd.features import FloatMatrix
+from freqd.kernels import njit
 from freqd.models.mf import RowReader
 from freqd.models.optimizer import FloatArray, LongArray
 from freqd.spectral.filters import Filter

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from freqd.evaluate.listed import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
-from freqd.kernels import kernel
+from freqd.kernels import kernel, njit
 from freqd.models.training import View
 from freqd.parallel import blocks_of, for_blocks
 
@@ -28,7 +27,7 @@ SPREAD_TOP, SPREAD_RANDOM = 50, 100
 Lists = npt.NDArray[np.int32]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _compact(lists: Any, bound: int) -> tuple[Any, Any]:
     """Distinct items in order of first occurrence, and the lists with positions among them."""
     position = np.full(bound, -1, np.int32)
@@ -111,7 +110,7 @@ def drop_repeated(lists: Lists) -> None:
     for_blocks(blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _drop_repeated(lists[rows]))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _drop_repeated(lists: Lists) -> None:
     for row in range(lists.shape[0]):
         lists[row].sort()
@@ -163,7 +162,7 @@ def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) 
     return items
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _drop_seen(items: Any, indptr: Any, indices: Any) -> None:
     for user in range(items.shape[0]):
         seen = indices[indptr[user] : indptr[user + 1]]
@@ -195,7 +194,7 @@ def sample_listed(
     return np.where(drawn, np.take_along_axis(lists, chosen, axis=1), np.int32(NO_ITEM)).astype(np.int32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def drop_listed(items: Lists, lists: Lists) -> None:
     """Put ``NO_ITEM``, in place, for each item that is in the row's list."""
     for row in range(items.shape[0]):

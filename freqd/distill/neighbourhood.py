@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from freqd.kernels import prefetch
+from freqd.kernels import njit, prefetch
 from freqd.models.mf import RowReader
 from freqd.models.optimizer import AHEAD, FloatArray, LongArray
 from freqd.spectral.filters import Filter
@@ -23,7 +22,7 @@ SLICED_FORMS = ("linear", "quadratic")
 """Powers of one linear filter; of a series the rows of all nodes are filtered."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _entries(
     indptr: Any, indices: Any, values: Any, sums: Any, diagonal: Any, rows: Any, bound: Any, draws: Any
 ) -> tuple[Any, Any, Any]:
@@ -79,7 +78,7 @@ def _entries(
     return starts, columns[:end], kept[:end]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _sums_and_diagonal(indptr: Any, indices: Any, values: Any) -> tuple[Any, Any]:
     """Sums of |values| along each row without its diagonal, and where each row's diagonal is (−1: nowhere)."""
     sums, diagonal = np.empty(len(values), np.float32), np.full(len(indptr) - 1, -1, np.int64)

@@ -54,7 +54,7 @@ def train_scratch(
             validate=validate,
             settings=replace(
                 fit_settings(config, epochs, learning_rate, weight_decay, device, base_weight=1.0),
-                max_seconds=config.max_seconds / len(grid),
+                max_seconds=None if config.max_seconds is None else config.max_seconds / len(grid),
             ),
             seed=seed,
             checkpoint=_numbered(checkpoint, number),

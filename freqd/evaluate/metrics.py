@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from freqd.data.types import IdArray
+from freqd.kernels import njit
 
 Hits = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.integer]
@@ -36,7 +36,7 @@ def hits(ranked: IdArray, targets: sparse.csr_array, users: IdArray) -> Hits:
     return result
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _hits(ranked, indptr, indices, users):  # type: ignore[no-untyped-def]
     found = np.zeros(ranked.shape, np.bool_)
     for row in range(ranked.shape[0]):

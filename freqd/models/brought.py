@@ -74,7 +74,7 @@ def brought_files(path: str | Path) -> list[Path]:
     Raises:
         InputError: nothing there, or nothing that can be read.
     """
-    place = Path(path)
+    place = Path(path).expanduser()
     if place.is_dir():
         files = [place / "users.parquet", place / "items.parquet"]
         missing = [file.name for file in files if not file.is_file()]

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from scipy import sparse
 from torch import Tensor
 
 from freqd.features import FloatMatrix
-from freqd.kernels import LINE, kernel, prefetch, prefetch_to_write
+from freqd.kernels import LINE, kernel, njit, prefetch, prefetch_to_write
 from freqd.parallel import blocks_of, even_blocks, for_blocks
 
 BLOCKS = 16

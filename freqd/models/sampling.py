@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from scipy import sparse
 from torch import Tensor
 
-from freqd.kernels import kernel
+from freqd.kernels import kernel, njit
 
 LongArray = npt.NDArray[np.int64]
 IndexArray = npt.NDArray[np.int32]

@@ -1,4 +1,4 @@
-"""Validation search over the sizes and strengths of ALS, within a time budget.
+"""Validation search over the sizes and strengths of ALS, within a time budget if there is one.
 
 Coarse to fine, so that the time goes where it pays:
 
@@ -70,7 +70,7 @@ def search_als(
     alpha: Sequence[float],
     iterations: int,
     patience: int,
-    budget_seconds: float,
+    budget_seconds: float | None,
     seed: int,
     threads: int | None,
     folder: Path,
@@ -84,7 +84,7 @@ def search_als(
         factors, regularization, alpha: the values of the grid; the first pair is tried first.
         iterations: sweeps at the most.
         patience: validations without a better value before a trial stops.
-        budget_seconds: time for all trials together.
+        budget_seconds: time for all trials together; None: as long as they take.
         folder: where the trials are kept, to be found again after a kill; made if missing.
 
     Raises:
@@ -111,7 +111,7 @@ class _Search:
         validate: Validate,
         iterations: int,
         patience: int,
-        budget_seconds: float,
+        budget_seconds: float | None,
         seed: int,
         threads: int | None,
         folder: Path,
@@ -119,7 +119,7 @@ class _Search:
     ) -> None:
         self.train, self.validate = train, validate
         self.iterations, self.patience = iterations, patience
-        self.budget_seconds = budget_seconds
+        self.budget_seconds = math.inf if budget_seconds is None else budget_seconds
         self.seed, self.threads = seed, threads
         self.folder, self.progress = folder, progress
         self.trials: list[AlsTrial] = []

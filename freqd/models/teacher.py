@@ -224,7 +224,8 @@ def _gradient_teacher(
     trials: list[dict[str, Any]] = []
     elapsed, cut = 0.0, False
     for number, factors in enumerate(sizes):
-        if trials and elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] > config.search_seconds:
+        expected = elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] if trials else 0.0
+        if config.search_seconds is not None and expected > config.search_seconds:
             break
 
         def step(done: float, text: str, number: int = number, factors: int = factors) -> None:
@@ -301,8 +302,8 @@ def _budget_warnings(hit: bool, not_tried: int, config: TeacherConfig) -> list[s
         return []
     left = f"{not_tried} settings were not tried" if not_tried else "not every good setting was trained to the end"
     return [
-        f"the search of the teacher stopped at its budget of {config.search_seconds:g} s: {left}; "
-        "raise teacher.search_seconds, or give fewer values"
+        f"the search of the teacher stopped at its budget of {config.search_seconds or config.max_seconds or 0:g} s: {left}; "
+        "raise or leave out the time budget (budget_minutes, teacher.search_seconds), or give fewer values"
     ]
 
 
@@ -310,7 +311,7 @@ def _cut_warnings(cut: bool, config: TeacherConfig) -> list[str]:
     if not cut:
         return []
     return [
-        f"a training of the teacher was stopped by its time budget of {config.max_seconds:g} s while it may still have "
+        f"a training of the teacher was stopped by its time budget of {config.max_seconds or 0:g} s while it may still have "
         "improved; raise teacher.max_seconds, or budget_minutes if that is what set it"
     ]
 

@@ -18,7 +18,7 @@ NO_GAP_REMEDIES = (
     "Try other teacher sizes and strengths (`teacher.factors`, `teacher.regularization`, `teacher.alpha`): a bigger "
     "teacher is not always a better one.",
     "Try another kind of teacher (`teacher.kind` als, bpr or lightgcn), or bring your own features.",
-    "Give the search more time (`teacher.search_seconds`) or the data more history.",
+    "Let the search try more (`teacher.factors`, `teacher.regularization`, `teacher.alpha`), or give the data more history.",
 )
 
 

@@ -23,11 +23,11 @@ from typing import TypeVar
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 from freqd.features import FloatMatrix
+from freqd.kernels import njit
 
 FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")

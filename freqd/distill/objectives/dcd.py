@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,6 +25,7 @@ from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.ranked import RelaxedRankingObjective
 from freqd.evaluate.ranking import top_k
 from freqd.features import FeatureTable
+from freqd.kernels import njit
 
 
 class DcdOptions(Settings):
@@ -37,7 +37,7 @@ class DcdOptions(Settings):
     filtered: bool = Field(False, description="Imitate the filtered teacher instead of the raw one.")
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def rank_among(items: Any, others: Any) -> Any:
     """Position of each item in the row of ``others``, or the row's length where it is not there."""
     ranks = np.empty(items.shape, np.int64)
