@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from freqd.settings import build
+from tasks import servers
+from tasks.embedded import TOKEN_HEADER
 from tasks.servers import Stack
 from tasks.workspace import Workspace
 
@@ -89,9 +91,8 @@ class User:
         found = Stack.read(self.workspace)
         assert found is not None
         content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{found.prefect}/api{path}", content, {"Content-Type": "application/json"}, method=method
-        )
+        headers = {"Content-Type": "application/json", TOKEN_HEADER: servers.token(self.workspace)}
+        request = urllib.request.Request(f"{found.prefect}/api{path}", content, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
 

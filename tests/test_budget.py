@@ -11,15 +11,29 @@ from freqd.config import DistillConfig, RunConfig, TeacherConfig
 
 
 def seconds(config: RunConfig) -> float:
-    limit = config.teacher.search_seconds if config.teacher.kind == "als" else config.teacher.max_seconds or 0.0
-    return limit + config.distill.max_seconds * (2 if config.distill.baselines else 1)
+    limit = (config.teacher.search_seconds if config.teacher.kind == "als" else config.teacher.max_seconds) or 0.0
+    return limit + (config.distill.max_seconds or 0.0) * (2 if config.distill.baselines else 1)
 
 
 def test_without_a_budget_and_with_a_wide_one_nothing_changes() -> None:
     plain = RunConfig()
     assert within_budget(plain) == plain
-    wide = RunConfig(budget_minutes=60)
+    limits = {"teacher": TeacherConfig(search_seconds=300), "distill": DistillConfig(max_seconds=300)}
+    wide = RunConfig(budget_minutes=60, **limits)
     assert within_budget(wide) == wide
+
+
+def test_by_default_no_clock_bounds_a_training() -> None:
+    plain = RunConfig()
+    assert (plain.teacher.search_seconds, plain.teacher.max_seconds, plain.distill.max_seconds) == (None, None, None)
+
+
+@pytest.mark.parametrize("baselines", [True, False])
+def test_a_budget_bounds_what_has_no_limit_of_its_own(baselines: bool) -> None:
+    found = within_budget(RunConfig(budget_minutes=10, distill=DistillConfig(baselines=baselines)))
+    assert found.teacher.search_seconds == pytest.approx(240)
+    assert found.distill.max_seconds == pytest.approx(120 if baselines else 240)
+    assert seconds(found) == pytest.approx(480)
 
 
 def test_what_does_not_fit_is_shortened_by_one_factor() -> None:

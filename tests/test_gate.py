@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from freqd.config import EvaluateConfig, RegistryConfig
-from freqd.gate import Candidate, Check, Verdict, judge
+from freqd.gate import Candidate, Check, Rival, Verdict, judge
 from freqd.settings import build
 
 POLICY = RegistryConfig()
@@ -100,7 +100,7 @@ def test_guardrails_stop_even_a_better_model(policy: RegistryConfig, changes: di
     assert verdict.reasons == [reason]
 
 
-@pytest.mark.parametrize(("gap", "promoted"), [(0.9, True), (0.7, False), (None, False)])
+@pytest.mark.parametrize(("gap", "promoted"), [(0.9, True), (0.7, False), (None, True)])
 def test_a_first_champion_may_have_to_close_the_gap(gap: float | None, promoted: bool) -> None:
     assert ask(None, RegistryConfig(min_gap_closed=0.8), gap=gap).promoted is promoted
 
@@ -108,6 +108,58 @@ def test_a_first_champion_may_have_to_close_the_gap(gap: float | None, promoted:
 def test_every_check_is_listed_whether_it_passed_or_not() -> None:
     verdict = ask(0.05, RegistryConfig(max_bytes=1))
     assert [check.passed for check in verdict.checks] == [False, True, True, True, True, True]
+
+
+def against(difference: float, spread: float, margin: float) -> Verdict:
+    """A challenger whose users gain exactly so much on average, half of them ``spread`` more and half less."""
+    theirs = np.full(400, 0.25, np.float32)
+    mine = theirs + np.float32(difference) + np.where(np.arange(400) % 2, spread, -spread).astype(np.float32)
+    pair, policy = (mine, theirs), RegistryConfig(margin=margin)
+    return judge(candidate(), candidate(version="1"), pair, 1.0, policy, EVALUATION, np.random.default_rng(1))
+
+
+def test_the_low_end_of_the_interval_decides_and_not_the_mean() -> None:
+    verdict = against(0.03125, 0.25, margin=0.015625)
+    assert verdict.difference is not None
+    assert verdict.difference["low"] < 0.015625 < verdict.difference["mean"]
+    assert not verdict.promoted
+
+
+def test_what_only_reaches_the_margin_does_not_exceed_it() -> None:
+    assert against(0.25, 0.0, margin=0.25).difference["low"] == 0.25  # type: ignore[index]
+    assert not against(0.25, 0.0, margin=0.25).promoted
+    assert against(0.25, 0.0, margin=0.2499).promoted
+
+
+def rival(low: float, high: float, name: str = "the student trained alone") -> Rival:
+    return Rival(name=name, mean=(low + high) / 2, low=low, high=high)
+
+
+def first(*rivals: Rival, policy: RegistryConfig = POLICY, **changes: Any) -> Verdict:
+    return judge(candidate(**changes), None, None, None, policy, EVALUATION, np.random.default_rng(1), rivals)
+
+
+def test_a_first_champion_is_not_shown_to_be_worse_than_another_model_of_its_size() -> None:
+    assert first(rival(-0.01, 0.0)).promoted, "they may be equal"
+    refused = first(rival(0.01, 0.02), rival(-0.02, -0.001, "the SVD of the teacher"))
+    assert not refused.promoted
+    assert "the SVD of the teacher: -0.0105 (-0.0200 to -0.0010)" in refused.reasons[0]
+    assert first(rival(-0.02, -0.001), policy=RegistryConfig(first_not_worse=False)).promoted
+    assert first().promoted, "where nothing else was trained there is nothing to compare with"
+    assert ask(0.05).promoted, "a later champion is compared with the champion"
+
+
+def test_a_gap_that_does_not_exist_is_told_and_asks_for_nothing() -> None:
+    verdict = first(policy=RegistryConfig(min_gap_closed=0.8))
+    (check,) = [check for check in verdict.checks if check.name == "gap closed"]
+    assert check.passed
+    assert "not applied" in check.detail
+
+
+@pytest.mark.parametrize(("users", "promoted"), [(0, False), (1, True), (None, True)])
+def test_what_could_not_be_judged_is_not_promoted(users: int | None, promoted: bool) -> None:
+    assert first(judged_users=users).promoted is promoted
+    assert ask(0.05, judged_users=users).promoted is promoted
 
 
 # -- what is held against the champion's -----------------------------------------------------------------------------

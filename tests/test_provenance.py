@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
+import numba
 import pytest
 
 from freqd import provenance
+from freqd.kernels import _cache_folder
+from freqd.provenance import SOURCE_ROOT
 
 
 @pytest.fixture
@@ -64,3 +68,27 @@ def test_versions_and_environment_name_what_ran() -> None:
     assert facts["memory_bytes"] > 2**28
     assert facts["cores"] >= 1
     assert len(provenance.lock_digest()) == 64
+
+
+def test_the_key_of_every_stage_holds_the_code_of_its_own_module() -> None:
+    """What a stage computes by itself, such as how many users it asks, shapes its result as much as the library does."""
+    for path in sorted((SOURCE_ROOT / "tasks").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "run_stage":
+                code = ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == "code"))
+                assert "__name__" in code or code == "CODE", path
+    from tasks.distill import CODE
+
+    assert "tasks.distill" in CODE
+
+
+def test_the_cache_of_compiled_code_is_that_of_the_present_kernels(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("from numba import njit\nONE = 1\n")
+    (tmp_path / "b.py").write_text("ONE = 1\n")
+    first = _cache_folder(tmp_path)
+    (tmp_path / "b.py").write_text("ONE = 2\n")
+    assert _cache_folder(tmp_path) == first, "a module without kernels"
+    (tmp_path / "a.py").write_text("from numba import njit\nONE = 2\n")
+    assert _cache_folder(tmp_path) != first, "also for the callers of this kernel in other files"
+    assert Path(numba.config.CACHE_DIR).parent.name == "__pycache__"  # type: ignore[attr-defined]

@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freqd.pseudonym import pseudonym, salt_of, shape
+from freqd.pseudonym import pseudonym, secret_of, shape
 
 
 def test_the_salt_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     place = tmp_path / "new" / "salt"
-    first = salt_of(place)
+    first = secret_of(place)
     assert len(first) == 32
-    assert salt_of(place) == first
+    assert secret_of(place) == first
     assert place.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in place.parent.iterdir()] == ["salt"]
-    assert salt_of(tmp_path / "other") != first
+    assert secret_of(tmp_path / "other") != first
 
 
 def test_many_that_make_the_salt_at_once_get_the_same_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(salt_of, [tmp_path / "salt"] * 64))
+        found = set(pool.map(secret_of, [tmp_path / "salt"] * 64))
     assert len(found) == 1
 
 

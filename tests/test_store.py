@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from freqd.errors import DamagedArtifact, InputError
 from freqd.features import FeatureTable, TrainedModel
-from freqd.store import ArtifactRef, Facts, Store, text_digest, write_atomic
+from freqd.store import ArtifactRef, Facts, Store, storage_error, text_digest, write_atomic
 
 
 def table(seed: int = 0) -> FeatureTable:
@@ -77,7 +80,7 @@ def test_saving_again_mends_a_damaged_artifact(store: Store) -> None:
 def test_records_are_verified_but_do_not_shape_the_address(store: Store) -> None:
     first = store.save(Facts({"a": 1}, {"seconds": 1.5}))
     assert store.save(Facts({"a": 1}, {"seconds": 2.5})) == first
-    assert store.open(first, Facts).measured == {"seconds": 2.5}
+    assert store.open(first, Facts).measured == {"seconds": 1.5}, "the whole one that was there is kept"
     assert store.save(Facts({"a": 2}, {"seconds": 1.5})) != first
     (first.path / "measured.json").write_text("{}")
     with pytest.raises(DamagedArtifact):
@@ -145,3 +148,70 @@ def test_feature_table_refuses_what_does_not_fit() -> None:
         FeatureTable(np.zeros((2, 2)), np.zeros((2, 2), np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="3 columns but items have 2"):
         FeatureTable(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32))
+
+
+def test_a_reader_never_sees_a_part_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_atomic(path, "old")
+    synced: list[tuple[bytes, str]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").read_bytes(), path.read_text()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with path.open() as held:
+        write_atomic(path, "new")
+        assert held.read() == "old", "the old file is replaced, not written over"
+    assert synced == [(b"new", "old")], "on the disk before it has its name"
+    assert path.read_text() == "new"
+
+
+def _save(root: str, barrier: Any, results: Any) -> None:
+    store, value = Store(Path(root)), {"a": list(range(50))}
+    barrier.wait()
+    for _ in range(30):
+        try:
+            store.open(store.save(Facts(value)), Facts)
+        except Exception as error:
+            results.put(repr(error))
+    results.put("done")
+
+
+def test_many_processes_may_save_and_read_the_same_content(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=_save, args=(str(tmp_path), barrier, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert found == ["done"] * 4
+    assert len(list((tmp_path / "artifacts" / "facts").iterdir())) == 1, "nothing is left over"
+
+
+def test_a_damaged_artifact_is_moved_aside_and_gone(store: Store) -> None:
+    ref = store.save(Facts({"a": 1}))
+    (ref.path / "facts.json").write_text("{}")
+    assert store.save(Facts({"a": 1})) == ref
+    assert store.open(ref, Facts).values == {"a": 1}
+    assert [path.name for path in ref.path.parent.iterdir()] == [ref.digest]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy", "never"),
+    [
+        (errno.ENOSPC, "free some space", "owns"),
+        (errno.EACCES, "whether you may write", "space"),
+        (errno.EROFS, "read-only", "free some"),
+        (errno.ENAMETOOLONG, "shorter name", "space"),
+        (errno.EISDIR, "another name", "space"),
+        (errno.EIO, "dmesg", "space"),
+    ],
+)
+def test_the_remedy_goes_with_the_reason(number: int, remedy: str, never: str) -> None:
+    found = storage_error(OSError(number, os.strerror(number)), Path("/x"))
+    assert remedy in found.remedy
+    assert never not in found.remedy

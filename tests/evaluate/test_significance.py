@@ -146,3 +146,20 @@ def test_holm_lies_between_the_raw_values_and_bonferroni(p_values):
         assert p_value <= got[str(index)] <= min(1.0, len(p_values) * p_value)
     order = np.argsort(p_values, kind="stable")
     assert (np.diff([got[str(index)] for index in order]) >= 0).all()
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_gaps_interval_leaves_as_much_out_at_each_end_as_it_says(confidence: float) -> None:
+    rng = generator(8)
+    n = 4000
+    scratch = rng.random(n)
+    teacher = scratch + 0.2
+    student = scratch + 0.15 + 0.5 * rng.standard_normal(n)
+    got = gap_closed(student, scratch, teacher, samples=8000, confidence=confidence, rng=generator(9))
+    assert got.low is not None
+    assert got.high is not None
+    error = (
+        float(np.std(student - scratch) / np.sqrt(n)) / 0.2
+    )  # the teacher's lead is the same for all: no ratio to spread
+    expected = 2 * stats.norm.ppf((1 + confidence) / 2) * error
+    assert got.high - got.low == pytest.approx(expected, rel=0.04)

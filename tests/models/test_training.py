@@ -15,7 +15,7 @@ from freqd.models import checkpoint as checkpointing
 from freqd.models.bpr import train_bpr
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, fit
+from freqd.models.training import FitSettings, _step_size, fit
 
 N_USERS, N_ITEMS = 120, 80
 
@@ -398,3 +398,11 @@ def test_products_are_rounded_in_trainings_on_a_gpu_only(planted, device, within
         validate=lambda _: outside.append(torch.get_float32_matmul_precision()) or 0.0)  # fmt: skip
     assert seen == {within}
     assert set(outside) == {"highest"}
+
+
+def test_the_step_size_by_the_clock_is_that_of_the_square():
+    settings = FitSettings(**(vars(QUICK) | {"epochs": 1000, "max_seconds": 10.0, "decay": 1.0, "learning_rate": 1.0}))
+    assert _step_size(settings, 0, 5.0) == pytest.approx(0.75)
+    assert _step_size(settings, 0, 8.0) == pytest.approx(0.36)
+    assert _step_size(settings, 500, 5.0) == pytest.approx(0.5), "where the epochs are ahead the clock has no say"
+    assert _step_size(settings, 0, 20.0) == 0.0

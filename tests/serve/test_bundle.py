@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
+from freqd.data.types import Interactions, Split
 from freqd.errors import InputError
 from freqd.features import FeatureTable
 from freqd.serve import Bundle
@@ -210,3 +211,15 @@ def test_a_batch_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write_recommendations(BUNDLE, target / "below.parquet")
     with pytest.raises(InputError, match="is a folder"):
         write_recommendations(BUNDLE, tmp_path)
+
+
+def test_everything_that_a_user_has_met_counts_as_seen() -> None:
+    """Of all three parts: a shop does not recommend what was bought last week."""
+    parts = [
+        Interactions(np.array([0, 1], np.int32), np.array(items, np.int32), 2, 6) for items in ([0, 1], [2, 3], [4, 5])
+    ]
+    split = Split(*parts, pl.Series(["a", "b"]), pl.Series(list("uvwxyz")))
+    features = FeatureTable(np.ones((2, 2), np.float32), np.ones((6, 2), np.float32))
+    bundle = Bundle.of(features, split)
+    assert sorted(bundle.ask("a", k=6).items) == ["v", "x", "z"]
+    assert sorted(bundle.ask("b", k=6).items) == ["u", "w", "y"]
