@@ -9,18 +9,23 @@ once and is answered by that model from beginning to end.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import html
+import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import JSONBody, Parameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,9 +37,28 @@ from freqd.config import IndexConfig
 from freqd.errors import InputError
 from freqd.serve import Answer, Bundle
 from freqd.serve import approximate as cells
+from freqd.serve.bundle import Lists
 
 MAX_K = 1000
 MAX_USERS = 1000
+MAX_LIST = 10_000
+"""Ids in each of the lists of a question."""
+MAX_BODY = 2 * 2**20
+MAX_ECHO = 20
+"""Ids of a question that an answer repeats because the model does not know them."""
+MAX_ANSWERED = 8
+"""Questions for many users that are worked on at a time; more are told to come again."""
+MAX_REQUESTS = 512
+"""Requests in the process at a time."""
+BODY_SECONDS = 10.0
+"""How long a client may take to send a body."""
+HEAD_SECONDS = 10.0
+"""How long a client may take to send the head of a request."""
+REGISTRY_SECONDS = 5.0
+"""How long the registry may take to say which version an alias points at."""
+BATCH_USERS = 50
+"""Users that are answered between two looks whether the client is still there."""
+METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 IN_LOOP_USERS = 2
 """A request for more users than this is answered in a thread, so that others need not wait for it."""
 LONGEST_WAIT = 300.0
@@ -119,6 +143,7 @@ class Service:
     rejected: Rejected | None = None
     registry_error: str | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    _asked: asyncio.Future[str] | None = None
 
     def __post_init__(self) -> None:
         self._take(self.model)
@@ -134,9 +159,9 @@ class Service:
     async def look(self) -> None:
         """Take over the version that the alias points at, if it is another one and whole."""
         try:
-            version = await asyncio.to_thread(self.source.version)
+            version = await self._ask_registry()
         except Exception as error:  # a registry that is away for a while must not stop the service
-            self.registry_error = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.registry_error = _without_places(f"{type(error).__name__}: {error}".splitlines()[0])
             self.metrics.registry_up.set(0)
             return
         self.registry_error = None
@@ -152,11 +177,24 @@ class Service:
         except Exception as error:  # the same: whatever it is, the present model goes on
             tries = 1 if last is None else last.tries + 1
             wait = min(self.poll_seconds * 2**tries, LONGEST_WAIT)
-            self._reject(Rejected(version, str(error), tries, time.monotonic() + wait))
+            self._reject(Rejected(version, _without_places(str(error)), tries, time.monotonic() + wait))
             return
         self._take(Model(version, bundle))
         self.metrics.swaps.inc()
         self._reject(None)
+
+    async def _ask_registry(self) -> str:
+        """The version that the alias points at; one question at a time, for one that hangs goes on in its thread.
+
+        Raises:
+            TimeoutError: the registry does not answer.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.ensure_future(asyncio.to_thread(self.source.version))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._asked), REGISTRY_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"the registry does not answer within {REGISTRY_SECONDS:g} s") from None
 
     def _load(self, version: str) -> Bundle:
         """Load a version and touch everything that the first request would have to build."""
@@ -239,6 +277,13 @@ class Similar(msgspec.Struct):
 Id = str | int
 
 
+class Problem(msgspec.Struct):
+    """Why a request was refused."""
+
+    status: int
+    error: str
+
+
 class Question(msgspec.Struct, forbid_unknown_fields=True):
     """Whom to recommend to, and what may be recommended.
 
@@ -252,23 +297,36 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
     allow: list[Id] | None = None
     deny: list[Id] | None = None
 
+    def check(self) -> None:
+        """See that it asks for no more than is answered.
+
+        Raises:
+            HTTPException: it does.
+        """
+        for name, most in (("users", MAX_USERS), ("history", MAX_LIST), ("allow", MAX_LIST), ("deny", MAX_LIST)):
+            given = len(getattr(self, name) or ())
+            if given > most:
+                raise HTTPException(f"{name}: {given} are given, at most {most} are taken", status_code=400)
+        if self.history is not None and len(self.users or ()) > 1:
+            raise HTTPException("history: it is one user's, but users names more than one", status_code=400)
+
 
 class Health(msgspec.Struct, omit_defaults=True):
-    """What is served, and what stands in the way of the newest version.
+    """What is served, and what stands in the way of the newest version; without the token, if one is asked for, the status only.
 
     ``status``: ``ok``, or ``degraded``: an older version answers because the newest is broken or the registry is away.
     ``index``: ``exact``, or ``faiss``: then ``index_recall`` is the share of the exact top 20 that it finds.
     """
 
     status: str
-    model: str
-    alias: str | None
-    version: str
-    users: int
-    items: int
-    dim: int
-    freqd: str
-    index: str
+    model: str | None = None
+    alias: str | None = None
+    version: str | None = None
+    users: int | None = None
+    items: int | None = None
+    dim: int | None = None
+    freqd: str | None = None
+    index: str | None = None
     index_recall: float | None = None
     index_build_seconds: float | None = None
     rejected_version: str | None = None
@@ -280,22 +338,34 @@ def _scored(answer: Answer) -> list[Scored]:
     return [Scored(item, score) for item, score in zip(answer.items, answer.scores, strict=True)]
 
 
+NO_LISTS = Lists([], None, None, [])
+_REFUSALS = {
+    400: ResponseSpec(
+        Problem, description="The question cannot be read or asks for too much.", generate_examples=False
+    ),
+    401: ResponseSpec(Problem, description="The token is missing or wrong.", generate_examples=False),
+    503: ResponseSpec(Problem, description="Too much at once.", generate_examples=False),
+}
+_UNKNOWN = {404: ResponseSpec(Problem, description="The model does not know it.", generate_examples=False)}
+
 # -- routes ---------------------------------------------------------------------------------------------------------
 
 K = Annotated[int, Parameter(ge=1, le=MAX_K, description=f"Items to return, 1 to {MAX_K}.")]
 
 
-def build(service: Service) -> Litestar:
-    """The application of one service."""
+def build(service: Service, access: Access | None = None) -> Litestar:
+    """The application of one service; ``access`` says who may ask, by default everybody."""
+    access = access or Access()
 
-    def recommendation(model: Model, user: str | None, **rest: Any) -> Recommendation:
-        answer = model.bundle.ask(user, **rest)
+    def recommendation(model: Model, user: str | None, lists: Lists, **rest: Any) -> Recommendation:
+        answer = model.bundle.answer(user, lists, **rest)
         service.metrics.answers.labels(answer.source).inc()
-        return Recommendation(
-            user, answer.source, _scored(answer), service.source.name, model.version, answer.unknown_items
-        )
+        unknown = answer.unknown_items[:MAX_ECHO]
+        return Recommendation(user, answer.source, _scored(answer), service.source.name, model.version, unknown)
 
-    @get("/recommend/{user:path}", summary="The best items of one user")
+    answered = asyncio.Semaphore(MAX_ANSWERED)
+
+    @get("/recommend/{user:path}", summary="The best items of one user", responses=_REFUSALS)
     async def recommend(
         request: Request[Any, Any, Any],
         user: Annotated[str, Parameter(description="The user's own id.")],
@@ -304,41 +374,47 @@ def build(service: Service) -> Litestar:
     ) -> Recommendation:
         """A known user is answered from the model, anybody else with what is popular; `source` says which."""
         _only(request, ("k", "exclude_seen"))
-        user = _own_id(request)
-        return recommendation(service.model, user, k=k, exclude_seen=exclude_seen)
+        user = _own_id(request, "/recommend/")
+        return recommendation(service.model, user, NO_LISTS, k=k, exclude_seen=exclude_seen)
 
-    @post("/recommend", status_code=200, summary="The best items of many users, or of a new one by history")
+    @post(
+        "/recommend",
+        status_code=200,
+        summary="The best items of many users, or of a new one by history",
+        responses=_REFUSALS,
+        request_max_body_size=MAX_BODY,
+    )
     async def recommend_many(
         request: Request[Any, Any, Any], data: JSONBody[Question | None] = None
     ) -> Recommendations:
         """Unknown users are folded in from `history`; without one they get what is popular. `source` says which.
 
-        Items of `history`, `allow` and `deny` that the model does not know are listed in `unknown_items`.
+        The first items of `history`, `allow` and `deny` that the model does not know are listed in `unknown_items`.
         """
         _only(request, ())
         if data is None:
             raise HTTPException("the body is missing: send a Question as JSON, see /", status_code=400)
         users: list[str | None] = [None] if data.users is None else [str(user) for user in data.users]
-        if len(users) > MAX_USERS:
-            raise HTTPException(f"users: {len(users)} are asked for, at most {MAX_USERS} are answered", status_code=400)
-        if data.history is not None and len(users) > 1:
-            raise HTTPException("history: it is one user's, but users names more than one", status_code=400)
+        data.check()
         model = service.model
-        rest = {
-            "history": _texts(data.history),
-            "k": data.k,
-            "exclude_seen": data.exclude_seen,
-            "allow": _texts(data.allow),
-            "deny": _texts(data.deny),
-        }
+        lists = model.bundle.resolve(history=_texts(data.history), allow=_texts(data.allow), deny=_texts(data.deny))
 
-        def answers() -> list[Recommendation]:
-            return [recommendation(model, user, **rest) for user in users]
+        def answers(some: list[str | None]) -> list[Recommendation]:
+            return [recommendation(model, user, lists, k=data.k, exclude_seen=data.exclude_seen) for user in some]
 
-        found = answers() if len(users) <= IN_LOOP_USERS else await asyncio.to_thread(answers)
+        if len(users) <= IN_LOOP_USERS:
+            return Recommendations(service.source.name, model.version, answers(users))
+        if answered.locked():
+            raise HTTPException("too many questions for many users at once: ask again in a second", status_code=503)
+        async with answered, _presence(request) as gone:
+            found: list[Recommendation] = []
+            for first in range(0, len(users), BATCH_USERS):
+                if gone.done():
+                    raise HTTPException("the client has gone", status_code=499)
+                found += await asyncio.to_thread(answers, users[first : first + BATCH_USERS])
         return Recommendations(service.source.name, model.version, found)
 
-    @get("/similar/{item:path}", summary="Items like one item")
+    @get("/similar/{item:path}", summary="Items like one item", responses={**_REFUSALS, **_UNKNOWN})
     async def similar(
         request: Request[Any, Any, Any],
         item: Annotated[str, Parameter(description="The item's own id.")],
@@ -346,7 +422,7 @@ def build(service: Service) -> Litestar:
     ) -> Similar:
         """By the cosine of their features. 404 for an item that the model does not know."""
         _only(request, ("k",))
-        item = _own_id(request)
+        item = _own_id(request, "/similar/")
         model = service.model
         if item not in model.bundle.item_rows:
             raise NotFoundException(f"the model does not know item {item!r}")
@@ -354,13 +430,16 @@ def build(service: Service) -> Litestar:
         return Similar(item, _scored(answer), service.source.name, model.version)
 
     @get("/health", summary="What is served")
-    async def health() -> Health:
+    async def health(request: Request[Any, Any, Any]) -> Health:
         """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
         model, rejected = service.model, service.rejected
         index = model.bundle.index.approximate
         degraded = rejected is not None or service.registry_error is not None
+        status = "degraded" if degraded else "ok"
+        if not request.scope.get("freqd_known", True):
+            return Health(status)
         return Health(
-            status="degraded" if degraded else "ok",
+            status=status,
             model=service.source.name,
             alias=service.source.alias,
             version=model.version,
@@ -396,14 +475,20 @@ def build(service: Service) -> Litestar:
     app = Litestar(
         route_handlers=[recommend, recommend_many, similar, health, metrics, page],
         lifespan=[following],
-        exception_handlers={HTTPException: _explain, InputError: _refuse},
+        exception_handlers={
+            HTTPException: _explain,
+            InputError: _refuse,
+            RecursionError: _unreadable,
+            UnicodeError: _unreadable,
+            Exception: _broken,
+        },
         openapi_config=OpenAPIConfig(
             title="freqd", version=freqd.__version__, path="/schema", render_plugins=[JsonRenderPlugin()],
             use_handler_docstrings=True,
         ),
         debug=False,
     )  # fmt: skip
-    app.asgi_handler = _measured(app.asgi_handler, service.metrics)  # outermost, so that refusals are counted too
+    app.asgi_handler = _measured(_bounded(app.asgi_handler, access), service.metrics)  # refusals are counted too
     return app
 
 
@@ -411,10 +496,30 @@ def _texts(ids: list[Id] | None) -> list[str] | None:
     return None if ids is None else [str(value) for value in ids]
 
 
-def _own_id(request: Request[Any, Any, Any]) -> str:
-    """What follows the route's name in the path as it was sent: slashes are part of an id, also doubled ones."""
-    path = request.scope["raw_path"].decode("ascii").partition("?")[0]  # some servers leave the query in it
-    return unquote(path.split("/", 2)[2])
+def _own_id(request: Request[Any, Any, Any], route: str) -> str:
+    """What follows the route in the path as it was sent: slashes are part of an id, also doubled ones.
+
+    Raises:
+        NotFoundException: the path as it was sent does not begin with the route.
+        HTTPException: the id is no UTF-8.
+    """
+    path = bytes(request.scope["raw_path"]).partition(b"?")[0]  # some servers leave the query in it
+    if not path.startswith(route.encode()):
+        raise NotFoundException("there is no such route; write the / before an id as it is")
+    try:
+        return unquote_to_bytes(path.removeprefix(route.encode())).decode()
+    except UnicodeDecodeError:
+        raise HTTPException("the id in the path is not UTF-8", status_code=400) from None
+
+
+@asynccontextmanager
+async def _presence(request: Request[Any, Any, Any]) -> AsyncIterator[asyncio.Task[Any]]:
+    """A task that is done when the client has gone; the body was read already, so nothing else can come."""
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        yield gone
+    finally:
+        gone.cancel()
 
 
 def _only(request: Request[Any, Any, Any], names: tuple[str, ...]) -> None:
@@ -440,8 +545,104 @@ def _refuse(_: Request[Any, Any, Any], error: InputError) -> Response[dict[str, 
     return _problem(400, error.problem)
 
 
-def _problem(status: int, message: str) -> Response[dict[str, Any]]:
-    return Response({"status": status, "error": message}, status_code=status, media_type=MediaType.JSON)
+def _unreadable(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return _problem(
+        400, f"the request cannot be read: {'it is nested too deeply' if isinstance(error, RecursionError) else error}"
+    )
+
+
+def _broken(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    logging.getLogger("freqd").error("a request failed", exc_info=error)
+    return _problem(500, "the request failed; the log of the service says why")
+
+
+def _problem(status: int, message: str) -> Response[Any]:
+    headers = {503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}.get(status, {})
+    return Response(Problem(status, message), status_code=status, media_type=MediaType.JSON, headers=headers)
+
+
+def _without_places(text: str) -> str:
+    """A text that may be shown to whoever asks: without paths and addresses of this machine."""
+    return re.sub(r"[a-z+]+://[^\s'\"]+|(?<![\w.])/[^\s'\":,)]+", "…", text)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask.
+
+    Attributes:
+        token: what a request has to bring as ``Authorization: Bearer TOKEN``; None: nothing.
+        hosts: names under which the service may be asked, in lower case, without a port; None: all. A page of a foreign name
+            that points to this machine could read the answers otherwise.
+    """
+
+    token: str | None = None
+    hosts: frozenset[str] | None = None
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Why a request may not be answered."""
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        if self.hosts is not None and name not in self.hosts:
+            return 403, "this service is not asked by that name; `freqd serve --allow-host NAME` allows it"
+        return None
+
+    def known(self, scope: Scope) -> bool:
+        """Whether the request brings the token."""
+        if self.token is None:
+            return True
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(given, f"Bearer {self.token}".encode())
+
+
+def _bounded(app: ASGIApp, access: Access) -> ASGIApp:
+    """Refuse who may not ask, what is too much at a time, and bodies that do not come."""
+    busy = 0
+
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal busy
+        if scope["type"] != ScopeType.HTTP:
+            return await app(scope, receive, send)
+        known = access.known(scope)
+        scope["freqd_known"] = known  # type: ignore[typeddict-unknown-key]
+        refusal = access.refusal(scope)
+        if refusal is None and not known and scope["path"] != "/health":
+            refusal = 401, "send the token of this service as Authorization: Bearer TOKEN"
+        if refusal is None and busy >= MAX_REQUESTS:
+            refusal = 503, "too many requests at once: ask again in a second"
+        if refusal is not None:
+            return await _say(send, *refusal)
+        deadline = time.monotonic() + BODY_SECONDS
+        whole = False
+
+        async def in_time() -> Any:
+            nonlocal whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise HTTPException("the body did not come in time", status_code=408) from None
+            whole = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        busy += 1
+        try:
+            await app(scope, in_time, send)
+        finally:
+            busy -= 1
+
+    return bounded
+
+
+async def _say(send: Send, status: int, message: str) -> None:
+    """A refusal before the application has seen the request."""
+    body = msgspec.json.encode(Problem(status, message))
+    extra = [(b"retry-after", b"1")] if status == 503 else [(b"www-authenticate", b"Bearer")] if status == 401 else []
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _measured(app: ASGIApp, metrics: Metrics) -> ASGIApp:
@@ -460,10 +661,45 @@ def _measured(app: ASGIApp, metrics: Metrics) -> ASGIApp:
             await app(scope, receive, watched)
         finally:
             route = str(scope.get("path_template") or "none")
-            metrics.requests.labels(str(scope.get("method", "")), route, str(status)).inc()
+            method = str(scope.get("method", ""))
+            metrics.requests.labels(method if method in METHODS else "other", route, str(status)).inc()
             metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     return measured
+
+
+def impatient() -> Any:
+    """uvicorn's HTTP protocol, which closes a connection whose request does not come: it has no such limit itself."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        """Closes a connection on which no whole head of a request has come ``HEAD_SECONDS`` after its first byte."""
+
+        waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.wait()
+
+        def data_received(self, data: bytes) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.wait()
+            before = self.cycle
+            super().data_received(data)
+            if self.cycle is not before and self.waiting is not None:
+                self.waiting.cancel()
+                self.waiting = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.waiting is not None:
+                self.waiting.cancel()
+            super().connection_lost(exc)
+
+        def wait(self) -> None:
+            if self.waiting is None:
+                self.waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    return Impatient
 
 
 # -- the page -------------------------------------------------------------------------------------------------------

@@ -79,6 +79,17 @@ def take() -> None:
             signal.signal(number, _handle)
 
 
+def release() -> None:
+    """Give the signals back, to a server that has its own way to end."""
+    if not _state.pid:
+        return
+    _state.pid = 0
+    signal.set_wakeup_fd(-1)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def closing(last: Callable[[], object]) -> Iterator[None]:
     """While the block runs, ``last`` is what is done before the process is ended by force; it has a second."""

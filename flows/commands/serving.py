@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +28,8 @@ IndexKind = Literal["auto", "exact", "faiss"]
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TOKEN = "FREQD_SERVE_TOKEN"
 KEEP_ALIVE_SECONDS = 75
 """Longer than a reverse proxy keeps an idle connection (nginx: 60 s), so that it never sends into a closed one."""
 
@@ -34,7 +38,9 @@ def serve(
     *,
     alias: Alias = "champion",
     name: Name = None,
-    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, Parameter(help="Address to listen on; one that others can reach asks for a token, see --token-file.")
+    ] = "127.0.0.1",
     port: Annotated[
         int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
     ] = 8080,
@@ -44,6 +50,18 @@ def serve(
     ] = "auto",
     index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000,
     index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98,
+    token_file: Annotated[
+        Path | None,
+        Parameter(
+            help="File with a token that every request has to bring [the variable FREQD_SERVE_TOKEN; on 127.0.0.1 none]."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True, help="Further names by which the service may be asked, of a proxy for example."
+        ),
+    ] = None,
     from_: Annotated[
         str | None,
         Parameter(name="--from", help="Serve a model of this run, not a registered one; 'last': the latest."),
@@ -56,13 +74,14 @@ def serve(
     A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
     --from and --model a run's teacher can be served beside its student, to see what compression buys.
     """
+    access = _access(host, token_file, allow_host or ())
     listening = _listen(host, port)
     try:
         index_config = _index(index, index_from, index_recall)
         source = _source(from_, model, name, alias, workdir)
         import uvicorn
 
-        from flows.server import Model, Service, build, prepare
+        from flows.server import Model, Service, build, impatient, prepare
         from freqd.evaluate.ranking import blas_threads
 
         version, bundle = source.open()
@@ -72,7 +91,7 @@ def serve(
         def say(text: str) -> None:
             console.print(text, markup=False, soft_wrap=True)
 
-        app = build(Service(source, Model(version, bundle), poll, index_config, say))
+        app = build(Service(source, Model(version, bundle), poll, index_config, say), access)
         address = f"http://{host}:{listening.getsockname()[1]}"
         what = f"{source.name} version {version} ({alias})" if from_ is None else f"{version} of run {source.name}"
         say(f"{what}: {address}")
@@ -80,11 +99,15 @@ def serve(
         say(f"how to ask: {address}/   stop: Ctrl-C")
         config = uvicorn.Config(
             app,
+            http=impatient(),
             log_level="warning",
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=10,
         )
+        from tasks import stopping
+
+        stopping.release()
         try:
             uvicorn.Server(config).run(sockets=[listening])
         except KeyboardInterrupt:
@@ -224,6 +247,33 @@ def _registered(name: str | None, alias: str, workdir: Path | None) -> Any:
 
     champion.use_registry(workspace_of(workdir))
     return champion.Registered.find(name, alias)
+
+
+def _access(host: str, token_file: Path | None, names: Sequence[str]) -> Any:
+    """Who may ask.
+
+    Raises:
+        InputError: others can reach the address and there is no token, or the token is too short.
+    """
+    from flows.server import Access
+
+    loopback = host in LOOPBACK
+    try:
+        token = (
+            token_file.expanduser().read_text().strip() if token_file is not None else os.environ.get(TOKEN, "").strip()
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token-file {token_file} cannot be read: {error}", "name a file with one line") from error
+    if not token and not loopback:
+        raise InputError(
+            f"{host} can be reached by others, and there is no token that a request has to bring",
+            f"make one (openssl rand -hex 24 > serve.token; chmod 600 serve.token), and give --token-file or set {TOKEN}",
+        )
+    if token and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
+        raise InputError(
+            "the token is shorter than 16 characters or has others than plain ones", "openssl rand -hex 24 makes one"
+        )
+    return Access(token or None, frozenset({*LOOPBACK, "[::1]", *map(str.lower, names)}) if loopback else None)
 
 
 def _listen(host: str, port: int) -> socket.socket:

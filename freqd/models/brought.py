@@ -258,12 +258,12 @@ def _id_series(array: npt.NDArray[Any], place: str) -> pl.Series:
 
 
 def _ids_of(ids: pl.Series, place: str) -> pl.Series:
-    """Ids as text, cleaned as those of the interactions are; integers and text only, none missing, none twice."""
+    """Ids as text; integers and text only, none missing, none twice."""
     if not (ids.dtype.is_integer() or ids.dtype == pl.String or isinstance(ids.dtype, pl.Categorical | pl.Enum)):
         raise InputError(
             f"{place} holds ids of type {ids.dtype}", "ids must be integers or text, as in the interactions"
         )
-    text = (ids.cast(pl.String) if ids.dtype.is_integer() else clean_ids(ids)).alias("id")
+    text = ids.cast(pl.String).alias("id")
     if text.null_count():
         raise InputError(f"{place} has no id in row {text.is_null().arg_max()}", "every row needs an id")
     twice = text.is_duplicated()
@@ -300,6 +300,12 @@ def _check_finite(table: Table) -> None:
 # -- alignment ------------------------------------------------------------------------------------
 
 
+def _places(ids: pl.Series, wanted: pl.Series) -> pl.Series:
+    """Row of each wanted id, null where there is none."""
+    rows = pl.DataFrame({"id": ids, "row": np.arange(len(ids))}).drop_nulls("id")
+    return pl.DataFrame({"id": wanted.alias("id")}).join(rows, on="id", how="left", maintain_order="left")["row"]
+
+
 def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatMatrix, dict[str, Any]]:
     """Rows in the order of ``wanted``; zero rows where there is none."""
     side, n = table.side, len(wanted)
@@ -311,8 +317,12 @@ def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatM
             )
         warnings.append(f"{table.place} has no ids: its rows are taken to be in the order of the data's {side}")
         return table.rows, {"rows": n, "by_id": False, "matched": n, "missing": 0, "unused": 0}
-    rows = pl.DataFrame({"id": table.ids, "row": np.arange(len(table.ids))})
-    found = pl.DataFrame({"id": wanted.alias("id")}).join(rows, on="id", how="left", maintain_order="left")["row"]
+    found = _places(table.ids, wanted)
+    cleaned = clean_ids(table.ids)  # by the rule of the interactions' ids: 12.0 may be 12 there
+    if found.null_count() and (other := _places(cleaned, wanted)).null_count() < found.null_count():
+        if cleaned.drop_nulls().n_unique() < len(cleaned.drop_nulls()):
+            raise InputError(f"{table.place} has ids that are one, such as 12 and 12.0", "keep one row an id")
+        found = other
     has = found.is_not_null().to_numpy()
     missing = n - int(has.sum())
     if missing > REFUSE_MISSING * n:

@@ -17,7 +17,7 @@ from freqd.data.rows import Rows
 from freqd.data.types import Split
 from freqd.errors import InputError
 from freqd.features import FeatureTable
-from freqd.serve.index import Ranking, TopKIndex
+from freqd.serve.index import Candidates, Ranking, TopKIndex
 
 Source = Literal["model", "fold-in", "popularity", "similarity"]
 
@@ -42,6 +42,15 @@ class Answer(NamedTuple):
     scores: list[float]
     source: Source
     unknown_items: list[str]
+
+
+class Lists(NamedTuple):
+    """The lists of a question by rows: items met, candidates (None: all items) or items left out, and unknown ids."""
+
+    met: list[int]
+    allowed: Candidates | None
+    denied: list[int] | None
+    unknown: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,20 +190,37 @@ class Bundle:
         Raises:
             InputError: ``k`` is not positive.
         """
-        _positive(k)
+        return self.answer(user, self.resolve(history=history, allow=allow, deny=deny), k=k, exclude_seen=exclude_seen)
+
+    def resolve(
+        self,
+        *,
+        history: Sequence[str] | None = None,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] | None = None,
+    ) -> Lists:
+        """The lists of a question by their rows, once for all users that it asks for; the arguments are those of ``ask``."""
         unknown: list[str] = []
         allowed = None if allow is None else self._rows(allow, unknown)
         denied = None if deny is None else self._rows(deny, unknown)
+        met = self._rows(history or (), unknown)
+        if allowed is None:
+            return Lists(met, None, denied, unknown)
+        return Lists(met, self.index.candidates(allowed, denied), None, unknown)
+
+    def answer(self, user: str | None, lists: Lists, *, k: int = 20, exclude_seen: bool = True) -> Answer:
+        """As ``ask``, with lists that were resolved before."""
+        _positive(k)
+        met, allowed, denied, unknown = lists
         row = None if user is None else self.user_rows.get(user)
         source: Source = "model"
         if row is not None and self.features.users[row].any():
             found = self.index.recommend(row, k, exclude_seen=exclude_seen, allow=allowed, deny=denied)
         else:
-            met = self._rows(history or (), unknown)
             vector = self.index.fold_in(met)
             source = "fold-in" if vector.any() else "popularity"
             if row is not None and exclude_seen and source == "popularity":
-                found = self.index.recommend(row, k, allow=allowed, deny=[*(denied or []), *met])
+                found = self.index.recommend(row, k, allow=allowed, deny=[*(denied or []), *met] or None)
             else:
                 found = self.index.recommend_vector(vector, k, exclude=met, allow=allowed, deny=denied)
         return self._answer(found, source, unknown)

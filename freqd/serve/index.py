@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from freqd.serve.approximate import Approximate
 
 Ids = IdArray | npt.NDArray[np.int64] | list[int] | tuple[int, ...]
+"""Items or users by their rows."""
 Vector = npt.NDArray[np.float32]
 
 FOLD_IN_ALPHA = 1.0
@@ -31,6 +32,12 @@ MIN_GROUPS = 1024
 
 MOST_FETCHED = 4096
 """Items that are asked of the cells at most, those to be left out included; for more, all items are scored."""
+
+
+class Candidates(NamedTuple):
+    """Items that may be recommended, ascending and checked, so that many questions can share them."""
+
+    items: IdArray
 
 
 class Ranking(NamedTuple):
@@ -80,8 +87,19 @@ class TopKIndex:
 
     # -- questions --------------------------------------------------------------------------------
 
+    def candidates(self, allow: Ids | None, deny: Ids | None) -> Candidates | None:
+        """Allowed items that are not denied, to be given as ``allow`` to many questions; None means all."""
+        found = self._candidates(allow, deny)
+        return None if found is None else Candidates(found)
+
     def recommend(
-        self, user: int, k: int = 10, *, exclude_seen: bool = True, allow: Ids | None = None, deny: Ids | None = None
+        self,
+        user: int,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Ids | Candidates | None = None,
+        deny: Ids | None = None,
     ) -> Ranking:
         """The best items of one known user; the most popular ones if the user's features are all zero.
 
@@ -150,7 +168,7 @@ class TopKIndex:
         k: int = 10,
         *,
         exclude: Ids | None = None,
-        allow: Ids | None = None,
+        allow: Ids | Candidates | None = None,
         deny: Ids | None = None,
     ) -> Ranking:
         """The best items for a user's vector (d,); the most popular ones if it is all zero."""
@@ -159,9 +177,15 @@ class TopKIndex:
         return self._rank(vector, k, exclude, allow, deny)
 
     def popular(
-        self, k: int = 10, *, exclude: Ids | None = None, allow: Ids | None = None, deny: Ids | None = None
+        self,
+        k: int = 10,
+        *,
+        exclude: Ids | None = None,
+        allow: Ids | Candidates | None = None,
+        deny: Ids | None = None,
     ) -> Ranking:
         """The items met most often, for users about whom nothing is known; the scores are the counts."""
+        exclude, deny = self._left_out(exclude, allow, deny)
         candidates = self._candidates(allow, deny)
         return self._select(self.popularity.astype(np.float32), k, exclude, candidates)
 
@@ -243,21 +267,35 @@ class TopKIndex:
             raise ValueError(f"{what} {bad} is out of range: there are {n} {what}s")
         return array.astype(np.int32)
 
-    def _candidates(self, allow: Ids | None, deny: Ids | None) -> IdArray | None:
+    def _candidates(self, allow: Ids | Candidates | None, deny: Ids | None) -> IdArray | None:
         """Allowed and not denied items, ascending; None means all."""
         if allow is None and deny is None:
             return None
+        if isinstance(allow, Candidates):
+            return allow.items if deny is None else np.setdiff1d(allow.items, self._checked(deny, self.n_items, "item"))
         allowed = (
             np.arange(self.n_items, dtype=np.int32) if allow is None else self._checked(allow, self.n_items, "item")
         )
         denied = self._checked([] if deny is None else deny, self.n_items, "item")
         return np.setdiff1d(allowed, denied)
 
-    def _rank(self, vector: Vector, k: int, exclude: Ids | None, allow: Ids | None, deny: Ids | None) -> Ranking:
+    def _left_out(
+        self, exclude: Ids | None, allow: Ids | Candidates | None, deny: Ids | None
+    ) -> tuple[Ids | None, Ids | None]:
+        """Where all items are allowed, those denied are left out like those met, at no cost for the others."""
+        if allow is not None or deny is None:
+            return exclude, deny
+        both = [self._checked(ids, self.n_items, "item") for ids in (exclude, deny) if ids is not None]
+        return np.concatenate(both), None
+
+    def _rank(
+        self, vector: Vector, k: int, exclude: Ids | None, allow: Ids | Candidates | None, deny: Ids | None
+    ) -> Ranking:
         if self.approximate is not None and allow is None:
             found = self._among_cells(self.approximate, vector, k, exclude, deny)
             if found is not None:
                 return found
+        exclude, deny = self._left_out(exclude, allow, deny)
         candidates = self._candidates(allow, deny)
         if candidates is None or 4 * len(candidates) > self.n_items:
             return self._select(self.features.items @ vector, k, exclude, candidates)

@@ -74,7 +74,7 @@ def test_with_few_cells_a_list_is_full_sorted_and_without_what_is_left_out(
     assert not set(chosen) & set(deny or [])
     assert allow is None or set(chosen) <= set(allow)
     assert not exclude or not set(chosen) & set(SEEN[[user], :].indices.tolist())
-    np.testing.assert_allclose(found.scores, FEATURES.items[found.items] @ FEATURES.users[user], rtol=1e-5)
+    np.testing.assert_allclose(found.scores, FEATURES.items[found.items] @ FEATURES.users[user], rtol=1e-5, atol=1e-6)
     assert (np.diff(found.scores) <= 0).all()
     assert (found.scores <= expected.scores + 1e-5).all(), "better than the best"
     if allow is not None:
