@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .peers
 
-.PHONY: setup demo test test-slow lint bench bench-scale bench-gpu peers wheels clean
+.PHONY: setup demo test test-slow test-faults audit lint bench bench-scale bench-gpu peers wheels clean
 
 setup: $(STAMP)
 
@@ -36,10 +36,22 @@ demo: setup
 	$(BIN)/freqd run --preset quick --workdir $(WORKDIR)
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Kills, full disks, damage, races and fuzzing: half an hour. Its counts are the table in docs/reliability.md.
+test-faults: setup
+	$(BIN)/python -m pytest -m faults
+
+# Known weaknesses of the packages that are installed, by pip-audit in an environment of its own; needs the network.
+audit: $(PEERS)/audit/bin/pip-audit
+	$(PEERS)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+$(PEERS)/audit/bin/pip-audit:
+	@$(PYTHON) -m venv $(PEERS)/audit
+	@$(PEERS)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 
 # One thread; with two: make bench THREADS=2. FREQD_DATA_DIR names the folder of the real data sets, else generated ones are used.
 bench: setup

@@ -17,6 +17,7 @@ from rich.console import Console
 import freqd
 from flows.commands.backfill import backfill
 from flows.commands.cadence import cadence
+from flows.commands.clean import clean
 from flows.commands.common import DONE, WRONG_INPUT
 from flows.commands.compare import compare
 from flows.commands.data import data_app
@@ -39,7 +40,7 @@ COMMANDS: tuple[Callable[..., int] | App, ...] = (
     *(run, stage, report, backfill, cadence, compare, tune, data_app, settings, doctor),
     *(serve, recommend, export, explain),
     *(models_app, promote, rollback, audit, drift),
-    *(up, status, logs, down, deploy, schedule_app),
+    *(up, status, logs, down, deploy, schedule_app, clean),
 )
 for command in COMMANDS:
     app.command(command)

@@ -11,6 +11,7 @@ from tasks import stopping
 def main() -> None:
     """Run the command line; the process ends with its exit code, see `freqd --help`."""
     stopping.install()
+    os.umask(0o077)  # what is written holds users' ids, salts and keys: it is its owner's alone
     try:
         from flows.cli import command_line
 

@@ -30,6 +30,8 @@ HOST = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 START_SECONDS = 90.0
 STOP_SECONDS = 15.0
+PRIVATE = 0o077
+"""Umask of all that freqd starts: what it writes is its owner's alone."""
 LOG_BYTES = 50 * 2**20
 NAMES = ("prefect", "mlflow", "worker")
 
@@ -91,7 +93,7 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
         for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
             require_free(name, port)
         prepare_database()
-        if servers.database_url() is None:
+        if servers.database() is None:
             mlflow_store.prepare(workspace)
         return _start(workspace, prefect_port, mlflow_port, say), True
 
@@ -171,13 +173,14 @@ def prepare_database() -> None:
     Raises:
         InputError: the database cannot be reached, or its user may not make a schema.
     """
-    url = servers.database_url()
-    if url is None:
+    address = servers.database()
+    if address is None:
         return
     import psycopg
 
+    options: dict[str, Any] = {**address.arguments(), "autocommit": True, "connect_timeout": 10}
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(**options) as connection:
             for schema in (servers.PREFECT_SCHEMA, servers.MLFLOW_SCHEMA):
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
             connection.execute(b"CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
@@ -206,7 +209,7 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
         pids={},
         prefect=f"http://{HOST}:{prefect_port}",
         mlflow=f"http://{HOST}:{mlflow_port}",
-        database="sqlite" if servers.database_url() is None else "postgresql",
+        database="sqlite" if servers.database() is None else "postgresql",
     )
     common = _environment(workspace, mark)
     stores = servers.stores(workspace)
@@ -311,6 +314,7 @@ def _launch(log: Path, command: list[str], environment: Mapping[str, str], folde
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=PRIVATE,
         )
 
 

@@ -86,6 +86,7 @@ def embed(workspace: Workspace, *, flows: bool = True) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     os.environ.update(no_proxy(os.environ))
+    introduce(workspace)
     if not servers and flows and "PREFECT_API_URL" not in os.environ:
         guard()
         embedded.start(workspace.prefect_home)
@@ -93,6 +94,21 @@ def embed(workspace: Workspace, *, flows: bool = True) -> None:
         from tasks import mlflow_store
 
         mlflow_store.prepare(workspace)
+
+
+def introduce(workspace: Workspace) -> None:
+    """Let the Prefect server of PREFECT_API_URL on this machine know freqd's processes; before Prefect is imported.
+
+    That is the server of a unit on a production host. Nothing is sent to a server elsewhere.
+    """
+    from tasks import servers
+    from tasks.embedded import client_headers
+
+    address = os.environ.get("PREFECT_API_URL", "")
+    token = servers.folder(workspace) / "token"
+    here = address.startswith(tuple(f"http://{host}:" for host in servers.LOOPBACK))
+    if here and token.is_file() and "PREFECT_CLIENT_CUSTOM_HEADERS" not in os.environ:
+        os.environ.update(client_headers(servers.token(workspace)))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 With the descriptor of a listening socket it is the server of one run, without a page; else that of a working directory, on
 PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT. Our own processes are known by the token of FREQD_SERVER_TOKEN, which
-is taken out of the environment so that nobody can read it there.
+is taken out of the environment so that nobody can read it there; without it, by that of the working directory.
 
 ``create_app`` is not among Prefect's public names. It is the only way to put something before the server, and is used
 nowhere else.
@@ -15,13 +15,16 @@ import socket
 import sys
 from typing import Any, cast
 
+from tasks import servers
 from tasks.embedded import TOKEN_VARIABLE
 from tasks.guard import Guard
+from tasks.workspace import Workspace
 
 
 def main(descriptor: int | None) -> None:
     """Serve until SIGTERM."""
-    token = os.environ.pop(TOKEN_VARIABLE)
+    os.umask(0o077)
+    token = os.environ.pop(TOKEN_VARIABLE, "") or servers.token(Workspace.locate(None))
 
     import uvicorn
     from prefect.server.api.server import create_app

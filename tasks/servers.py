@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import psutil
 
 from freqd.errors import InputError
+from freqd.postgres import Address
 from freqd.pseudonym import secret_of
 from tasks import embedded
 from tasks.embedded import client_headers
@@ -108,19 +108,14 @@ def reachable(workspace: Workspace) -> bool:
     return configured or Stack.running(workspace) is not None
 
 
-def database_url() -> str | None:
-    """``FREQD_DATABASE_URL``, a PostgreSQL address without a driver.
+def database() -> Address | None:
+    """The PostgreSQL database of ``FREQD_DATABASE_URL``, if it is set.
 
     Raises:
-        InputError: it is none.
+        InputError: it holds no address.
     """
-    url = os.environ.get(DATABASE)
-    if not url:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
-        raise InputError(f"{DATABASE} is no PostgreSQL address", "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    return urlunsplit(parts._replace(scheme="postgresql"))
+    text = os.environ.get(DATABASE)
+    return Address.parse(text, DATABASE) if text else None
 
 
 def connect(workspace: Workspace) -> dict[str, str]:
@@ -146,21 +141,17 @@ def stores(workspace: Workspace) -> dict[str, str]:
 
     The addresses go into the environment, not onto a command line, where everybody could read the password.
     """
-    url = database_url()
-    if url is None:
+    address = database()
+    if address is None:
         return {
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{workspace.prefect_home}/prefect.db",
             "MLFLOW_BACKEND_STORE_URI": workspace.mlflow_uri,
         }
-    parts = urlsplit(url)
-    ours = parts._replace(scheme="postgresql+asyncpg", query=parts.query.replace("sslmode=", "ssl="))  # asyncpg's word
-    rest, joint = url.removeprefix("postgresql://"), "&" if parts.query else "?"
+    prefect = address.url("postgresql+asyncpg").replace("sslmode=", "ssl=")  # asyncpg's word
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": urlunsplit(ours),
+        "PREFECT_API_DATABASE_CONNECTION_URL": prefect,
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_SEARCH_PATH": f"{PREFECT_SCHEMA},public",
-        "MLFLOW_BACKEND_STORE_URI": (
-            f"postgresql+psycopg://{rest}{joint}options={quote(f'-csearch_path={MLFLOW_SCHEMA}', safe='')}"
-        ),
+        "MLFLOW_BACKEND_STORE_URI": address.url("postgresql+psycopg", options=f"-csearch_path={MLFLOW_SCHEMA}"),
     }
 
 

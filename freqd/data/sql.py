@@ -13,11 +13,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freqd.errors import InputError
+from freqd.postgres import FORM, Address
 from freqd.progress import Progress, silent
 from freqd.store import storage_error, text_digest, write_atomic
 
+_CONNECTION: dict[str, Any] = {"connect_timeout": 15, "application_name": "freqd"}
 SNAPSHOT_SECONDS = 3600.0
 """How long the rows fetched to compute a digest stand for the query, so that ingest reads what was digested."""
 
@@ -35,21 +38,19 @@ class Snapshot:
         self.path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def database_url(variable: str) -> str:
+def database_address(variable: str) -> Address:
     """The database's address from the environment.
 
     Raises:
-        InputError: the variable is not set.
+        InputError: the variable is not set, or holds no address.
     """
-    url = os.environ.get(variable, "").strip()
-    if not url:
+    text = os.environ.get(variable, "").strip()
+    if not text:
         raise InputError(
             f"data.sql needs the database's address, but the environment variable {variable} is not set",
-            f"export {variable}=postgresql://user:password@host:5432/database",
+            f"export {variable}={FORM}",
         )
-    for prefix in ("postgresql+psycopg://", "postgresql+asyncpg://"):
-        url = url.replace(prefix, "postgresql://", 1)
-    return url
+    return Address.parse(text, variable)
 
 
 def fetch_rows(query: str, variable: str, cache_dir: Path, *, reuse: bool, progress: Progress = silent) -> Snapshot:
@@ -65,17 +66,17 @@ def fetch_rows(query: str, variable: str, cache_dir: Path, *, reuse: bool, progr
     Raises:
         InputError: the server does not answer, refuses the query, or sends no rows; or the disk is full.
     """
-    url = database_url(variable)
+    address = database_address(variable)
     statement = query.strip().rstrip(";").strip()
     folder = cache_dir / "sql"
-    path = folder / f"{text_digest(url, statement)[:32]}.csv"
+    path = folder / f"{text_digest(address.url('postgresql'), statement)[:32]}.csv"
     if reuse and (kept := _kept(path)) is not None:
         return kept
     temporary = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.touch(mode=0o600)
-        digest, rows = _copy(url, statement, temporary, variable, progress)
+        digest, rows = _copy(address, statement, temporary, variable, progress)
         if rows == 0:
             raise InputError("the query of data.sql returns no rows", "run it in psql and check its conditions")
         temporary.replace(path)
@@ -97,13 +98,13 @@ def _kept(path: Path) -> Snapshot | None:
     return Snapshot(path, str(known["digest"]))
 
 
-def _copy(url: str, statement: str, target: Path, variable: str, progress: Progress) -> tuple[str, int]:
+def _copy(address: Address, statement: str, target: Path, variable: str, progress: Progress) -> tuple[str, int]:
     """Stream the result into ``target``; returns its SHA-256 and the number of rows."""
     import psycopg  # loads libpq: only runs that read from a database pay for it
 
     digest, size = hashlib.sha256(), 0
     try:
-        with psycopg.connect(url, connect_timeout=15, application_name="freqd") as connection:
+        with psycopg.connect(**address.arguments(), **_CONNECTION) as connection:
             connection.read_only = True
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")

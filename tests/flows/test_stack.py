@@ -251,10 +251,10 @@ def test_the_database_address_becomes_one_schema_each(tmp_path: Path, monkeypatc
     assert found["MLFLOW_BACKEND_STORE_URI"] == (
         "postgresql+psycopg://me:s%40crt@db:5433/books?sslmode=require&options=-csearch_path%3Dfreqd_mlflow"
     )
-    for wrong in ("mysql://db/books", "postgresql://db", "books", "postgresql+psycopg://db/books"):
+    for wrong in ("mysql://db/books", "postgresql://db", "books", "postgresql:///books"):
         monkeypatch.setenv(servers.DATABASE, wrong)
         with pytest.raises(InputError, match="PostgreSQL"):
-            servers.database_url()
+            servers.database()
 
 
 def test_a_database_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +294,13 @@ def test_schedules_are_kept_when_the_deployment_is_brought_up_to_date(
     assert row["data"] == str(purchases)
     deployment.set_active("weekly", False)
     assert deployment.schedules()[0]["next"] is None
+    deployment.set_active("weekly", True)
+    (row,) = deployment.schedules()
+    assert (row["cron"], row["active"], row["data"]) == ("0 4 * * 1", True, str(purchases)), (
+        "nothing is lost on the way"
+    )
+    assert row["next"] is not None
+    deployment.set_active("weekly", False)
     with pytest.raises(InputError, match="weekly"):
         deployment.remove("monthly")
     with get_client(sync_client=True) as client:
