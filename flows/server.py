@@ -311,22 +311,28 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
             raise HTTPException("history: it is one user's, but users names more than one", status_code=400)
 
 
+class Bare(msgspec.Struct):
+    """All that is told without the token: ``ok`` or ``degraded``."""
+
+    status: str
+
+
 class Health(msgspec.Struct, omit_defaults=True):
-    """What is served, and what stands in the way of the newest version; without the token, if one is asked for, the status only.
+    """What is served, and what stands in the way of the newest version.
 
     ``status``: ``ok``, or ``degraded``: an older version answers because the newest is broken or the registry is away.
     ``index``: ``exact``, or ``faiss``: then ``index_recall`` is the share of the exact top 20 that it finds.
     """
 
     status: str
-    model: str | None = None
-    alias: str | None = None
-    version: str | None = None
-    users: int | None = None
-    items: int | None = None
-    dim: int | None = None
-    freqd: str | None = None
-    index: str | None = None
+    model: str
+    alias: str | None
+    version: str
+    users: int
+    items: int
+    dim: int
+    freqd: str
+    index: str
     index_recall: float | None = None
     index_build_seconds: float | None = None
     rejected_version: str | None = None
@@ -430,14 +436,14 @@ def build(service: Service, access: Access | None = None) -> Litestar:
         return Similar(item, _scored(answer), service.source.name, model.version)
 
     @get("/health", summary="What is served")
-    async def health(request: Request[Any, Any, Any]) -> Health:
+    async def health(request: Request[Any, Any, Any]) -> Health | Bare:
         """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
         model, rejected = service.model, service.rejected
         index = model.bundle.index.approximate
         degraded = rejected is not None or service.registry_error is not None
         status = "degraded" if degraded else "ok"
         if not request.scope.get("freqd_known", True):
-            return Health(status)
+            return Bare(status)
         return Health(
             status=status,
             model=service.source.name,

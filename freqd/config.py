@@ -21,7 +21,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Column = Annotated[int, Field(ge=1, le=10_000)] | str | None
+Column = Annotated[int, Field(ge=1, le=10_000, strict=True)] | str | None
 
 
 class ColumnConfig(Settings):
@@ -84,6 +84,11 @@ class DataConfig(Settings):
         "auto",
         description="Of text files. table: an interaction a line; adjacency: lines `user item item ...`; auto: by their first lines.",
     )
+    quotes: Literal["auto", "fields", "plain"] = Field(
+        "auto",
+        description="Of text files. fields: quotes enclose fields; plain: they are characters like others (inch marks); auto: as "
+        "the file itself says, and it is refused where it leaves that open.",
+    )
     as_of: date | None = Field(None, description="Ignore every interaction after this day (UTC).")
     min_time: date = Field(
         date(1990, 1, 1), description="Times before this day (UTC) are taken for missing; they are counted and told."
@@ -137,6 +142,8 @@ class DataConfig(Settings):
             raise ValueError("train and test go together: give both files or neither")
         if self.valid is not None and self.train is None:
             raise ValueError("valid without train and test: give all of them")
+        if self.max_time is not None and self.max_time < self.min_time:
+            raise ValueError(f"max_time {self.max_time} is before min_time {self.min_time}: no time is left")
         return self
 
 

@@ -26,7 +26,7 @@ PACKAGES = ("freqd", "implicit", "mlflow", "numba", "numpy", "polars", "prefect"
 def code_digest(modules: Iterable[str]) -> str:
     """Digest of the code of ``modules`` and of every module of freqd that they import, however deep.
 
-    A name that ends in ``.*`` stands for a package with all that lies in it. Comments, docstrings and layout do
+    Of a module outside of freqd, such as a stage's own, only its own code counts: what it uses of freqd is named. A name that ends in ``.*`` stands for a package with all that lies in it. Comments, docstrings and layout do
     not count: two texts with the same syntax tree give the same digest. Nothing is imported.
 
     Raises:
@@ -39,7 +39,7 @@ def code_digest(modules: Iterable[str]) -> str:
         if name in seen or name in UNHASHED:
             continue
         seen[name], imports = _module(name)
-        pending += imports
+        pending += imports if name.split(".")[0] == "freqd" else ()
     return text_digest(*(f"{name}={seen[name]}" for name in sorted(seen)))
 
 

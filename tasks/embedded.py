@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib.metadata
 import json
 import os
 import secrets
@@ -20,6 +21,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
 
 from freqd.errors import InputError
 from tasks import stopping
@@ -40,6 +43,11 @@ class Embedded:
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._ending = self._ready = False
         self._deaths = 0
+        # Prefect makes its tables when it starts, and two servers that do it at once spoil them for each other
+        self._made = folder / f"tables-{importlib.metadata.version('prefect')}"
+        self._first = FileLock(folder / "first.lock", thread_local=False)
+        if not self._made.exists():
+            self._first.acquire()
         self._process = self._launch("wb")
         threading.Thread(target=self._watch, name="freqd-embedded", daemon=True).start()
 
@@ -100,6 +108,8 @@ class Embedded:
                 opener.open(f"{self.address}/api/health", timeout=2),
             ):
                 self._ready = True
+                self._made.touch()
+                self._first.release()
                 return
             time.sleep(0.05)
         raise InputError(

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -67,7 +67,13 @@ class Workspace:
             made = _make(self.root)
         except OSError as error:
             raise storage_error(error, self.root) from error
-        self.prepare()
+        try:
+            self.prepare()
+        except InputError:
+            if made:
+                with suppress(OSError):
+                    self.root.rmdir()  # which refuses if anything is in it
+            raise
         with (self.root / IN_USE).open("w") as mark:
             fcntl.flock(mark, fcntl.LOCK_SH)
             try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 _home = Path(tempfile.mkdtemp(prefix="freqd-tests-"))
 
@@ -46,6 +47,9 @@ from tasks.environment import silence  # noqa: E402
 from tests.shell import SMALL, User  # noqa: E402
 
 silence()
+# how long an example takes depends on what else the machine does
+hypothesis_settings.register_profile("freqd", deadline=None)
+hypothesis_settings.load_profile("freqd")
 
 
 @pytest.fixture(scope="session")

@@ -24,11 +24,13 @@ class Codes:
         code: (n,) int32 in [0, len(ids)); -1 where there is no id.
         ids: the distinct ids as strings, by number where all are integers, else by text.
         alike: pairs of texts that were taken for one id, such as 12 and 12.0.
+        inexact: an id, and how it is written, that has lost digits: 1.2E+12, or 9007199254740993.0; None if there is none.
     """
 
     code: IdArray
     ids: pl.Series
     alike: tuple[tuple[str, str], ...] = ()
+    inexact: tuple[str, str] | None = None
 
 
 def encode(column: pl.Series) -> Codes:
@@ -72,13 +74,14 @@ def clean_ids(texts: pl.Series) -> pl.Series:
     A column of whole numbers that passed through floating point (pandas, with a value missing) ends in .0 everywhere.
     Where some ids have other digits after a point they are versions or the like, and all stay as they are.
     """
-    bare = texts.cast(pl.String).str.strip_chars()
+    bare = texts.cast(pl.String).str.strip_chars().str.strip_prefix(_BOM)  # two files made one have it in their midst
     bare = bare.set(bare.str.to_lowercase().is_in(_MISSING), None)
     dotted = bare.str.contains(r"^-?\d+(\.\d+)+$").fill_null(False)
     floats = bare.str.contains(r"^-?\d+\.0+$").fill_null(False)
     return bare.str.replace(r"^(-?\d+)\.0+$", "$1") if floats.any() and not (dotted & ~floats).any() else bare
 
 
+_BOM = "\ufeff"
 _MISSING = [word for word in NULL_WORDS if word != "-"]
 
 
@@ -94,7 +97,17 @@ def _texts(column: pl.Series) -> Codes:
     table[physical] = codes.fill_null(-1).to_numpy()
     rows: npt.NDArray[np.uint32] = column.to_physical().fill_null(len(table) - 1).to_numpy()
     code: IdArray = table[rows]
-    return Codes(code, names, _alike(distinct.cast(pl.String).str.strip_chars(), cleaned))
+    written = distinct.cast(pl.String).str.strip_chars()
+    return Codes(code, names, _alike(written, cleaned), _inexact(written, cleaned))
+
+
+def _inexact(written: pl.Series, cleaned: pl.Series) -> tuple[str, str] | None:
+    """The first id that a spreadsheet or a floating point has rounded."""
+    rounded = written.str.contains(r"^\d(\.\d+)?[eE]\+\d{2,3}$") | (
+        written.str.contains(r"^\d{16,}\.0+$") & (written.cast(pl.Float64, strict=False) >= 2.0**53).fill_null(False)
+    )
+    place = int(rounded.fill_null(False).arg_max() or 0)
+    return (str(cleaned[place]), str(written[place])) if len(rounded) and rounded[place] else None
 
 
 def _alike(written: pl.Series, cleaned: pl.Series) -> tuple[tuple[str, str], ...]:

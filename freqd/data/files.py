@@ -19,8 +19,11 @@ from freqd.data.layout import (
     BLANKS,
     DUPLICATED,
     GZIP_MAGIC,
+    LONE_RETURN,
     Census,
+    Fault,
     Layout,
+    Quotes,
     blocks,
     census,
     clean_name,
@@ -52,6 +55,7 @@ class DataFile:
         label: what the user calls it, for messages.
         layout: of a text file: a table, or adjacency lists (``user item item ...``).
         header: whether the first line of a text file names the columns; else they are called 1, 2, 3, ...
+        quotes: what quotes in a text file mean; auto: as the file itself says.
     """
 
     path: Path
@@ -60,6 +64,7 @@ class DataFile:
     label: str
     layout: Layout = "table"
     header: bool = True
+    quotes: Quotes = "auto"
 
     @cached_property
     def _content(self) -> Path | bytes:
@@ -79,19 +84,25 @@ class DataFile:
             InputError: its quotes leave open where a record ends, or it breaks off.
         """
         try:
-            found = census(self._content, self.separator, header=self.header)
+            found = census(self._content, self.separator, header=self.header, quotes=self.quotes)
         except (OSError, EOFError) as error:
             raise unreadable(self, error) from error
         if found.fault is not None:
-            names = self._names(quoted=False)
-            field = found.fault.field
-            column = f"column '{names[field - 1]}'" if field <= len(names) else f"field {field}"
-            raise InputError(
-                f"{self.label}: row {found.fault.record:,} (the header not counted) has in {column} {found.fault.what}, "
-                "so it cannot be told where its rows end",
-                'write a quote within a quoted field twice (""), or take the stray quotes out',
+            remedy = (
+                'write a quote within a quoted field twice (""), take the stray quotes out, or say what quotes mean: '
+                "data.quotes=plain (characters like others) or data.quotes=fields (they enclose fields)"
             )
+            if found.fault.what == LONE_RETURN:
+                remedy = f"change all line ends: tr '\\r' '\\n' < {shlex.quote(str(self.path))} > lines.csv"
+            raise InputError(f"{self.where(found.fault)}, so it cannot be told where its rows end", remedy)
         return found
+
+    def where(self, fault: Fault) -> str:
+        """A place in the file and what is there, in words."""
+        names = self._names(quoted=False)
+        column = f"column '{names[fault.field - 1]}'" if fault.field <= len(names) else f"field {fault.field}"
+        row = f"row {fault.record:,} (the header not counted)" if fault.record else "the header"
+        return f"{self.label}: {row} has in {column} {fault.what}"
 
     def scan(self) -> pl.LazyFrame:
         """The file's rows, lazily; every column of a text file is a string, so that no id loses a leading zero."""
@@ -280,10 +291,11 @@ def _text(path: Path, label: str, head: bytes, layout: Layout | None) -> DataFil
         )
     text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "[") and '"' in text[:200]:
+        parquet = shlex.quote(path.with_suffix(".parquet").name)
         raise InputError(
             f"{label} holds JSON, not a table",
-            f'write it as Parquet, for lines of JSON: python -c "import polars as p; '
-            f"p.read_ndjson('{path}').write_parquet('{path.with_suffix('.parquet').name}')\"",
+            "write it as Parquet, for lines of JSON: python -c 'import sys, polars; "
+            f"polars.read_ndjson(sys.argv[1]).write_parquet(sys.argv[2])' {name} {parquet}",
         )
     separator = separator_of(text)
     if layout is None:

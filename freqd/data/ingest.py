@@ -27,7 +27,7 @@ import polars as pl
 
 from freqd.config import DataConfig
 from freqd.data import splits
-from freqd.data.encode import encode
+from freqd.data.encode import Codes, encode
 from freqd.data.ids import IdRegistry, Side
 from freqd.data.pairs import Pairs, PartArray, core, distinct, keep
 from freqd.data.quality import Ledger, QualityReport
@@ -201,6 +201,12 @@ def _resolve_how(how: How | None, config: DataConfig, source: Source, rows: Rows
         raise InputError(f"data.split=time, but {place} has no time column", f"{listed}, or set data.split=random")
     if columns.time is None and config.as_of is not None:
         raise no_times(place, config.as_of)
+    if rows.ordinal and config.as_of is not None:
+        raise InputError(
+            f"what was there as of {config.as_of} (data.as_of) cannot be told: column '{columns.time}' of {place} holds small "
+            "numbers, not dates",
+            "give dates, or leave data.as_of out",
+        )
     if columns.weight is None and config.min_weight is not None:
         raise InputError(
             f"data.min_weight is set, but {place} has no weight column",
@@ -230,8 +236,10 @@ def _clean(rows: Rows, config: DataConfig, how: How, ledger: Ledger) -> _Clean:
             int(overlap[PARTS.index(later)]),
             "none needed; check how the parts were made, for the test would be too easy",
         )
-    for side, found in (("user", users), ("item", items)):
-        _warn_of_mixed_ids(side, found.code, found.ids, ledger)
+    sides: tuple[tuple[Side, Codes], ...] = (("user", users), ("item", items))
+    for side, found in sides:
+        _warn_of_mixed_ids(side, found.code, found.ids, rows, ledger)
+        _refuse_inexact(side, found, rows)
         if found.alike:
             one, other = found.alike[0]
             ledger.warnings.append(
@@ -298,17 +306,31 @@ def _remedies(ledger: Ledger) -> str:
     return str(worst["remedy"])
 
 
-def _warn_of_mixed_ids(side: str, codes: npt.NDArray[np.int32], ids: pl.Series, ledger: Ledger) -> None:
+def _warn_of_mixed_ids(side: str, codes: npt.NDArray[np.int32], ids: pl.Series, rows: Rows, ledger: Ledger) -> None:
     """A few texts among thousands of numbers are often a repeated header or a footer."""
     numeric = ids.str.contains(r"^-?\d+$")
     odd = int((~numeric).sum())
     if 0 < odd <= len(ids) // 20:
         code = int(np.flatnonzero(~numeric.to_numpy())[0])
-        row = int(np.flatnonzero(codes == code)[0]) + 1
+        place = rows.place(int(np.flatnonzero(codes == code)[0]))
         ledger.warnings.append(
             f"{odd:,} of {len(ids):,} {side} ids are not numbers while the others are; "
-            f"for example {_told(side, ids[code])} in row {row:,}"
+            f"for example {_told(side, ids[code])} in {place}"
         )
+
+
+def _refuse_inexact(side: Side, codes: Codes, rows: Rows) -> None:
+    """Raise ``InputError`` if ids went through a spreadsheet or a floating point that merged several to one."""
+    if codes.inexact is None:
+        return
+    text, written = codes.inexact
+    place = rows.place(int(np.flatnonzero(codes.code == int((codes.ids == text).arg_max() or 0))[0]))
+    raise InputError(
+        f"{place} has {written!r} in column '{rows.columns.user if side == 'user' else rows.columns.item}': digits of that id were "
+        f"lost before the file was written, so {side}s may be merged already",
+        "write the ids as texts or integers where the file is made (in a spreadsheet: format the column as text before it is "
+        "filled); if they are meant so, put a letter in front",
+    )
 
 
 def _told(side: str, identity: str) -> str:

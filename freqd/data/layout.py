@@ -20,6 +20,7 @@ import numpy.typing as npt
 from freqd.kernels import njit
 
 Layout = Literal["table", "adjacency"]
+Quotes = Literal["auto", "fields", "plain"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 BLANKS = " "
@@ -41,10 +42,10 @@ def separator_of(head: str) -> str:
     """What splits the first line into the most fields; a comma where nothing does."""
     line = first_line(head)
     best = max(_SINGLE, key=line.count)
+    if "::" in line and line.count("::") >= line.count(best):
+        return "::"
     if line.count(best):
         return best
-    if "::" in line:
-        return "::"
     return BLANKS if re.search(r"\S\s+\S", line) else ","
 
 
@@ -92,60 +93,102 @@ class Census:
         records: how many there are, blank lines included, the header not.
         quoted: whether a quote at the start of a field opens a quoted one; False: quotes are characters like others.
         fault: why the file cannot be read either way; None if it can.
+        stray: where a quote is that made all quotes plain characters, or that keeps a field open over what look like rows; None if
+            all are in their places.
+        short: how many records have fewer fields than the first line, and the first of them.
     """
 
     records: int
     quoted: bool
     fault: Fault | None = None
+    stray: Fault | None = None
+    short: tuple[int, int] = (0, 0)
 
 
-def census(content: Path | bytes, separator: str, *, header: bool) -> Census:
+def census(content: Path | bytes, separator: str, *, header: bool, quotes: Quotes = "auto") -> Census:
     """Count the records of a file and decide what its quotes mean. Time O(bytes), memory that of a block.
 
     Quotes mean what RFC 4180 says if all of them are in their places. Else, if every line has as many fields as the
     first one once quotes are taken for plain characters, that is how they are meant (inch marks, a backslash before a
-    quote). Else nobody can tell where a record ends.
+    quote). Else nobody can tell where a record ends. Two strays may be in the right places by chance: then whole rows lie
+    between them.
+
+    Args:
+        content: the file, or its bytes.
+        separator: between the fields.
+        header: whether the first line names the columns.
+        quotes: what quotes mean, if the user says it.
     """
-    lines = quotes = lead = 0
-    last, started = _NEWLINE, False
+    lines = marks = separators = 0
+    last, width, lone, previous = _NEWLINE, -1, 0, 0
+    started, single, head = False, len(separator) == 1 and separator != BLANKS, int(header)
     for block in blocks(content):
         if not started:
             kept = np.flatnonzero((block != _NEWLINE) & (block != _RETURN))
             if not len(kept):
                 continue
-            lead = int(kept[0])
-            block, started = block[lead:], True
+            block, started = block[int(kept[0]) :], True
+        returns = np.flatnonzero(block == _RETURN)
+        if previous == _RETURN and block[0] != _NEWLINE:
+            lone = lone or lines + 1
+        if len(returns) and not lone:
+            inside = returns[returns < len(block) - 1]
+            bare = inside[block[inside + 1] != _NEWLINE]
+            if len(bare):
+                lone = lines + int(np.count_nonzero(block[: bare[0]] == _NEWLINE)) + 1
+        if single and width < 0 and (block == _NEWLINE).any():
+            first = block[: int(np.argmax(block == _NEWLINE))]
+            width = separators + int(np.count_nonzero(first == ord(separator)))
         lines += int(np.count_nonzero(block == _NEWLINE))
-        quotes += int(np.count_nonzero(block == _QUOTE))
-        last = int(block[-1])
+        marks += int(np.count_nonzero(block == _QUOTE))
+        separators += int(np.count_nonzero(block == ord(separator))) if single else 0
+        last = previous = int(block[-1])
     lines += last != _NEWLINE
-    head = int(header)
-    if not quotes or len(separator) > 1 or separator == BLANKS:
+    if lone and not marks:
+        return Census(0, False, Fault(lone - head, 1, LONE_RETURN))
+    if not single:
         return Census(max(lines - head, 0), False)
+    if not marks and separators == lines * max(width, 0):
+        return Census(max(lines - head, 0), False)
+    state = _walked(content, separator, plain=False)
+    records = int(state[_RECORD]) - head
+    short = (int(state[_SHORT]), int(state[_FIRST_SHORT]) + 1 - head)
+    if not marks:
+        return Census(max(lines - head, 0), False, short=short)
+    if state[_LONE_RETURN] >= 0:
+        return Census(0, True, Fault(int(state[_LONE_RETURN]) + 1 - head, 1, LONE_RETURN))
+    plain = int(state[_LINE]) - head
+    strict = state[_BAD_RECORD] < 0
+    bad = Fault(int(state[_BAD_RECORD]) + 1 - head, int(state[_BAD_FIELD]) + 1, _KINDS.get(int(state[_BAD_KIND]), ""))
+    spans = Fault(int(state[_INNER]) + 1 - head, int(state[_INNER_FIELD]) + 1, _SPANS)
+    if quotes == "plain":
+        return Census(plain, False)
+    if quotes == "fields":
+        return Census(records, True, None if strict else bad, short=short)
+    if not strict:
+        return Census(plain, False, stray=bad) if state[_BAD_LINE] < 0 else Census(0, True, bad)
+    if state[_INNER] < 0:
+        return Census(records, True, short=short)
+    swallowed = state[_INNER_LINES] >= _MANY_LINES
+    if state[_BAD_LINE] < 0:
+        return Census(plain, False, stray=spans) if swallowed else Census(0, True, spans)
+    return Census(0, True, spans) if swallowed else Census(records, True, stray=spans, short=short)
+
+
+def _walked(content: Path | bytes, separator: str, *, plain: bool) -> Ints:
+    """The state after all bytes."""
     state = np.zeros(_STATE, np.int64)
-    state[_WIDTH] = state[_BAD_LINE] = state[_BAD_RECORD] = state[_INNER] = -1
+    state[[_WIDTH, _BAD_LINE, _BAD_RECORD, _INNER, _LONE_RETURN, _FIRST_SHORT]] = -1
+    state[_PLAIN] = int(plain)
     for block in blocks(content):
         _walk(block, ord(separator), state)
     _end(state)
-    if state[_BAD_RECORD] < 0 and state[_INNER] < 0:
-        return Census(int(state[_RECORD]) - head, True)
-    if state[_BAD_LINE] < 0:
-        return Census(int(state[_LINE]) - head, False)
-    if state[_BAD_RECORD] >= 0:
-        kind = _KINDS[int(state[_BAD_KIND])]
-        return Census(0, True, Fault(int(state[_BAD_RECORD]) + 1 - head, int(state[_BAD_FIELD]) + 1, kind))
-    what = "a quote that stays open over lines which are whole rows themselves"
-    return Census(0, True, Fault(int(state[_INNER]) + 1 - head, int(state[_INNER_FIELD]) + 1, what))
+    return state
 
 
 def long_record(path: Path, separator: str, *, header: bool, quoted: bool) -> tuple[int, int, int] | None:
     """The first record with more fields than the first one: its number (as in ``Fault``), its fields, and the first one's."""
-    state = np.zeros(_STATE, np.int64)
-    state[_WIDTH] = state[_BAD_LINE] = state[_BAD_RECORD] = state[_INNER] = -1
-    state[_PLAIN] = int(not quoted)
-    for block in blocks(path):
-        _walk(block, ord(separator), state)
-    _end(state)
+    state = _walked(path, separator, plain=not quoted)
     if not state[_LONG_FIELDS]:
         return None
     return int(state[_LONG]) + 1 - int(header), int(state[_LONG_FIELDS]), int(state[_WIDTH]) + 1
@@ -175,10 +218,11 @@ def _opened(content: Path | bytes) -> IO[bytes]:
 #
 # Two readings at once: by RFC 4180 (records), and with quotes as plain characters (lines).
 
-_STATE = 21
+_STATE = 25
 (
     _PLACE, _RECORD, _FIELD, _LINE, _SEPARATORS, _WIDTH, _BAD_LINE, _BAD_RECORD, _BAD_FIELD, _BAD_KIND, _INNER,
     _INNER_FIELD, _SEEN, _SPANNED, _FULL, _LONG, _LONG_FIELDS, _PLAIN, _LINE_BYTES, _OPENED, _OPENED_FIELD,
+    _INNER_LINES, _LONE_RETURN, _SHORT, _FIRST_SHORT,
 ) = range(_STATE)  # fmt: skip
 _START, _BARE, _INSIDE, _CLOSED = range(4)
 _KINDS = {
@@ -186,6 +230,10 @@ _KINDS = {
     2: "something after the quote that should end the field",
     3: "a quote that is never closed",
 }
+_SPANS = "a quote that stays open over lines which are whole rows themselves"
+LONE_RETURN = "a line end of an old Macintosh (CR) among others"
+_MANY_LINES = 4
+"""Whole rows between two quotes that are too many to be the lines of a text."""
 
 
 @njit(cache=True, nogil=True)
@@ -215,6 +263,8 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
         byte = data[k]
         k += 1
         if byte == _RETURN:
+            if k < n and data[k] != _NEWLINE and place != _INSIDE and state[_LONE_RETURN] < 0:
+                state[_LONE_RETURN] = record
             continue
         # quotes are quotes
         if byte == _QUOTE:
@@ -233,17 +283,18 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
             continue
         if place == _INSIDE:
             if byte == _NEWLINE:
-                whole = width > 0 and separators == width
-                if spanned and whole and state[_INNER] < 0:  # neither the first nor the last line of the field
-                    state[_INNER], state[_INNER_FIELD] = record, field
                 spanned += 1
-                full += whole
+                full += width > 0 and separators == width
         elif byte == separator:
             field += 1
             place = _START
         else:
-            if spanned and full == spanned and separators == width and state[_INNER] < 0:
-                state[_INNER], state[_INNER_FIELD] = record, state[_OPENED_FIELD]
+            if 10 * full >= 9 * spanned and separators == width and spanned > state[_INNER_LINES]:
+                state[_INNER], state[_INNER_FIELD], state[_INNER_LINES] = record, state[_OPENED_FIELD], spanned
+            if width > field and (field or line_bytes):
+                state[_SHORT] += 1
+                if state[_FIRST_SHORT] < 0:
+                    state[_FIRST_SHORT] = record
             if width >= 0 and field > width and state[_LONG_FIELDS] == 0:
                 state[_LONG], state[_LONG_FIELDS] = record, field + 1
             record += 1
@@ -279,12 +330,15 @@ def _end(state: Ints) -> None:
     if state[_PLACE] == _INSIDE and state[_BAD_RECORD] < 0:
         state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = state[_OPENED], state[_OPENED_FIELD], 3
     elif (
-        state[_SPANNED]
-        and state[_FULL] == state[_SPANNED]
+        state[_SPANNED] > state[_INNER_LINES]
+        and 10 * state[_FULL] >= 9 * state[_SPANNED]
         and state[_SEPARATORS] == state[_WIDTH]
-        and state[_INNER] < 0
     ):
-        state[_INNER], state[_INNER_FIELD] = state[_RECORD], state[_OPENED_FIELD]
+        state[[_INNER, _INNER_FIELD, _INNER_LINES]] = state[[_RECORD, _OPENED_FIELD, _SPANNED]]
+    if state[_WIDTH] > state[_FIELD] and state[_LINE_BYTES] > 0 and state[_PLACE] != _INSIDE:
+        state[_SHORT] += 1
+        if state[_FIRST_SHORT] < 0:
+            state[_FIRST_SHORT] = state[_RECORD]
     if state[_PLACE] != _START or state[_FIELD]:
         if state[_FIELD] > state[_WIDTH] and state[_LONG_FIELDS] == 0:
             state[_LONG], state[_LONG_FIELDS] = state[_RECORD], state[_FIELD] + 1

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from polars.exceptions import PolarsError
 
 from freqd.config import DataConfig
 from freqd.data.files import DataFile, check_count, unreadable
 from freqd.data.quality import Ledger
-from freqd.data.roles import IGNORE, Columns, resolve
+from freqd.data.roles import IGNORE, Columns, guess, resolve
 from freqd.data.source import Source
 from freqd.data.splits import TEST, TRAIN, VALID, iso
-from freqd.data.times import Span, TimeForm, absent, looks_like_times, numbers_to_seconds, time_form
+from freqd.data.times import PER_SECOND, Span, TimeForm, absent, looks_like_times, numbers_to_seconds, time_form
 from freqd.errors import InputError
 
 PART_CODES = {"train": TRAIN, "valid": VALID, "test": TEST}
@@ -30,8 +31,12 @@ _MISSING_TIMES = 0.5
 """Share of the times that may be missing."""
 _EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 """From which number on a type of floating point merges neighbouring integers."""
+_WHOLE = "a whole field: a quote opens or closes it, while other quotes in this file stand where they enclose nothing"
+_QUOTES_REMEDY = "mend the stray quotes, or say with data.quotes=plain that quotes are characters like others"
 _SMALL_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+_YEAR_1, _YEAR_9999 = -62_135_596_800, 253_402_300_799
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
+IntArray = npt.NDArray[np.int64]
 IdKind = Literal["integer", "text"]
 
 
@@ -46,6 +51,8 @@ class Rows:
         read_as: how times were read, in words; empty without times.
         ordinal: whether the times are no dates but numbers that only order the interactions.
         odd: an implausible time and its place, in words; empty if there is none.
+        starts: (files + 1,) the row at which each file begins, and the number of rows.
+        labels: of the files.
     """
 
     frame: pl.DataFrame
@@ -53,6 +60,19 @@ class Rows:
     read_as: str = ""
     ordinal: bool = False
     odd: str = ""
+    starts: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
+    labels: tuple[str, ...] = ()
+
+    def place(self, row: int) -> str:
+        """Where row ``row`` of ``frame`` stands in its file, in words."""
+        return _place(self.starts, self.labels, row)
+
+
+def _place(starts: IntArray, labels: Sequence[str], row: int) -> str:
+    which = int(np.searchsorted(starts, row, side="right")) - 1
+    which = min(which, len(labels) - 1)
+    of_file = f" of {labels[which]}" if len(labels) > 1 else ""
+    return f"row {row - int(starts[which]) + 1:,}{of_file}"
 
 
 class _Suspect(NamedTuple):
@@ -87,10 +107,14 @@ def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> Rows:
     for of_part in source.files.values():
         if len(of_part) == 1:
             of_part[0].check_rows()
-    columns = _columns(source, schemas, ledger)
+    columns, ignored = _columns(source, schemas, ledger)
     span = Span.of(config.min_time, config.max_time)
     if columns.time is None and source.columns.time != IGNORE:
-        _warn_of_unused_times(files[0], columns, span, ledger)
+        _warn_of_unused_times(files[0], {*columns.as_dict().values(), *ignored}, span, ledger)
+    for file in files:
+        _look_at_layout(file, ledger)
+        if not file.header:
+            _refuse_header(file, columns)
     kinds = {
         role: _id_kind(role, name, [(file, schemas[id(file)][name]) for file in files])
         for role, name in (("user", columns.user), ("item", columns.item))
@@ -106,22 +130,83 @@ def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> Rows:
     if frame.height == 0:
         raise InputError(f"{', '.join(source.labels)}: no rows", "give files with interactions, one a row")
     check_count(files, frame.height)
+    starts, labels = np.array([0, frame.height]), tuple(plan.file.label for plan in plans)
+    if "file" in frame.columns:
+        starts = np.searchsorted(frame["file"].to_numpy(), np.arange(len(plans) + 1))
+        frame = frame.drop("file")
     if "suspect" in frame.columns:
         if frame["suspect"].any():
             raise _first_suspect(plans)
         frame = frame.drop("suspect")
     if "negative" in frame.columns:
-        _warn_of_negatives(frame, str(columns.weight), ledger)
+        _warn_of_negatives(frame, str(columns.weight), starts, labels, ledger)
         frame = frame.drop("negative")
     if columns.time is None:
-        return Rows(frame, columns)
-    return _with_times(frame, plans, columns, span, ledger)
+        return Rows(frame, columns, starts=starts, labels=labels)
+    rows = _with_times(frame, plans, columns, span, starts, ledger)
+    return replace(rows, starts=starts, labels=labels)
 
 
-def _warn_of_unused_times(file: DataFile, columns: Columns, span: Span, ledger: Ledger) -> None:
+def _look_at_layout(file: DataFile, ledger: Ledger) -> None:
+    """Tell how the quotes of a file were taken if that was a choice, and of rows that break off.
+
+    Raises:
+        InputError: most rows have fewer fields than the header.
+    """
+    if file.form != "text" or file.layout != "table":
+        return
+    found = file.census
+    if found.stray is not None:
+        taken, otherwise = (
+            "quotes are taken for characters like others",
+            "they enclose fields, mend it and say data.quotes=fields",
+        )
+        if found.quoted:
+            taken, otherwise = "they are taken for the text of that field", "they are rows, say data.quotes=plain"
+        ledger.warnings.append(f"{file.where(found.stray)}: {taken}; if {otherwise}")
+    short, first = found.short
+    if short > found.records / 2:
+        raise InputError(
+            f"{file.label}: {short:,} of {found.records:,} rows have fewer fields than "
+            f"{'the header' if file.header else 'the first row'}, the first of them row {first:,} (separator "
+            f"{file.separator!r})",
+            "see that every column has its name in the header, and every row a field for each (it may be empty)",
+        )
+    if short:
+        ledger.warnings.append(
+            f"{file.label}: {short:,} rows have fewer fields than {'the header' if file.header else 'the first row'}, the first "
+            f"of them row {first:,}; what they lack is taken for missing"
+        )
+
+
+def _refuse_header(file: DataFile, columns: Columns) -> None:
+    """Columns named by their places mean that the first line is data: see that it is.
+
+    Raises:
+        InputError: it seems to be a header.
+    """
+    try:
+        head = file.scan().head(2).collect()
+    except (PolarsError, pl.exceptions.PanicException) as error:
+        raise unreadable(file, error) from error
+    first = [str(value).strip().strip('"') for value in head.row(0)]
+    names = {role: first[head.columns.index(name)] for role, name in columns.as_dict().items() if name is not None}
+    known = [role for role in ("user", "item") if guess(role, [names[role]]) is not None]
+    counted = first == [str(n) for n in range(len(first))] and len(first) > 1 and head.height > 1
+    if known or (counted and list(head.row(1)) != first and file.form == "text"):
+        raise InputError(
+            f"{file.label}: columns are named by their places, which is for files without a header, but the first line seems to "
+            f"be one: {', '.join(first)}",
+            f"name the columns as it does, for example --set data.columns.user={names['user']}, or take that line out",
+        )
+
+
+def _warn_of_unused_times(file: DataFile, used: set[str | None], span: Span, ledger: Ledger) -> None:
     """A column of times that nobody named would have been the better way to split."""
-    used = set(columns.as_dict().values())
-    sample = file.scan().head(_SAMPLE).collect()
+    try:
+        sample = file.scan().head(_SAMPLE).collect()
+    except (PolarsError, pl.exceptions.PanicException) as error:
+        raise unreadable(file, error) from error
     for name in sample.columns:
         if name not in used and looks_like_times(sample[name].drop_nulls(), name, span):
             ledger.warnings.append(
@@ -131,25 +216,23 @@ def _warn_of_unused_times(file: DataFile, columns: Columns, span: Span, ledger: 
             return
 
 
-def _warn_of_negatives(frame: pl.DataFrame, name: str, ledger: Ledger) -> None:
+def _warn_of_negatives(frame: pl.DataFrame, name: str, starts: IntArray, labels: Sequence[str], ledger: Ledger) -> None:
     count = int(frame["negative"].sum())
     if count:
-        row = int(frame["negative"].arg_max() or 0) + 1
+        place = _place(starts, labels, int(frame["negative"].arg_max() or 0))
         ledger.warnings.append(
-            f"{count:,} rows have a negative number in column '{name}', the first of them row {row:,}: if these are returns, "
+            f"{count:,} rows have a negative number in column '{name}', the first of them {place}: if these are returns, "
             "leave them out with data.min_weight=0; now they count as interest"
         )
 
 
-def _with_times(frame: pl.DataFrame, plans: list[_Plan], columns: Columns, span: Span, ledger: Ledger) -> Rows:
+def _with_times(
+    frame: pl.DataFrame, plans: list[_Plan], columns: Columns, span: Span, starts: IntArray, ledger: Ledger
+) -> Rows:
     """Numbers become seconds, and what is no plausible time is marked."""
     name = str(columns.time)
-    starts = np.array([0, frame.height])
-    if "file" in frame.columns:
-        starts = np.searchsorted(frame["file"].to_numpy(), np.arange(len(plans) + 1))
-        frame = frame.drop("file")
     parts, labels, ordinals = [], [], []
-    for plan, first, last in zip(plans if len(starts) > 2 else plans[:1], starts[:-1], starts[1:], strict=True):
+    for plan, first, last in zip(plans, starts[:-1], starts[1:], strict=True):
         assert plan.time is not None
         times = frame["time"].slice(first, last - first)
         label, ordinal = plan.time.label, False
@@ -163,7 +246,9 @@ def _with_times(frame: pl.DataFrame, plans: list[_Plan], columns: Columns, span:
             ordinals.append(ordinal)
     times = parts[0] if len(parts) == 1 else pl.concat(parts)
     frame = frame.with_columns(time=times)
-    _check_missing(frame, plans, name, ledger)
+    if times.null_count():
+        _check_missing(frame, plans, name, ledger)
+        _refuse_rivals(plans, name)
     if any(ordinals):
         if not all(ordinals):
             raise InputError(
@@ -197,19 +282,37 @@ def _with_times(frame: pl.DataFrame, plans: list[_Plan], columns: Columns, span:
 def _raw(plan: _Plan, name: str, row: int) -> str:
     """A value as it stands in the file."""
     value = plan.file.scan().select(name).slice(row, 1).collect()[name]
-    return repr(str(value[0])) if len(value) else "?"
+    return repr(_shown(value)) if len(value) else "?"
 
 
-def _columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> Columns:
-    first, *others = source.all_files()
-    columns = resolve(source.columns, schemas[id(first)].names(), first.label)
-    for file in others:
+def _shown(values: pl.Series) -> str:
+    """The first value as a text; a day beyond every calendar as the number that stands for it."""
+    kind = values.dtype
+    if kind == pl.Date or isinstance(kind, pl.Datetime):
+        number = values.to_physical()[0]
+        unit = 1 / 86_400 if kind == pl.Date else PER_SECOND[kind.time_unit]  # type: ignore[attr-defined]
+        if number is not None and not _YEAR_1 <= number / unit <= _YEAR_9999:
+            return f"{number} ({kind})"
+    return str(values[0])
+
+
+def _columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> tuple[Columns, list[str]]:
+    """The columns, which all files have, and those that are left out because one of them has not."""
+    files = source.all_files()
+    union = list(dict.fromkeys(name for file in files for name in schemas[id(file)].names()))
+    columns = resolve(source.columns, union, files[0].label)
+    ignored: list[str] = []
+    for file in files:
         names = schemas[id(file)].names()
         for role, name in columns.as_dict().items():
             if name is None or name in names:
                 continue
+            other = next(o.label for o in files if name in schemas[id(o)].names())
             if role in {"time", "weight"} and role in columns.guessed:
-                ledger.warnings.append(f"column '{name}' ({role}) is ignored: {file.label} does not have it")
+                ledger.warnings.append(
+                    f"column '{name}' ({role}) is ignored: {file.label} does not have it, while {other} does"
+                )
+                ignored.append(name)
                 kept = tuple(other for other in columns.guessed if other != role)
                 columns = (
                     replace(columns, time=None, guessed=kept)
@@ -218,11 +321,10 @@ def _columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> C
                 )
                 continue
             raise InputError(
-                f"{file.label}: there is no column '{name}', which {first.label} has; "
-                f"its columns are {', '.join(names)}",
+                f"{file.label}: there is no column '{name}', which {other} has; its columns are {', '.join(names)}",
                 "give files with the same columns",
             )
-    return columns
+    return columns, ignored
 
 
 def _id_kind(role: str, name: str, types: Sequence[tuple[DataFile, pl.DataType]]) -> IdKind:
@@ -284,8 +386,18 @@ def _plan(
 ) -> _Plan:
     select: list[pl.Expr] = []
     suspects: list[_Suspect] = []
+    halved = (
+        file.form == "text"
+        and file.layout == "table"
+        and file.quotes == "auto"
+        and file.census.stray is not None
+        and not file.census.quoted
+    )
     for role, name in (("user", columns.user), ("item", columns.item)):
         dtype = schema[name]
+        if halved:
+            half = pl.col(name).str.contains(r'^\s*"|"\s*$').fill_null(False)
+            suspects.append(_Suspect(name, half, _WHOLE, _QUOTES_REMEDY))
         select.append(_id_expr(name, dtype, targets[role]).alias(role))
         if dtype.is_float() or dtype.is_decimal():
             suspects += _inexact(name, dtype)
@@ -315,7 +427,10 @@ def _plan(
 
 def _sample(file: DataFile, name: str) -> pl.Series:
     try:
-        return file.scan().select(name).drop_nulls().head(_SAMPLE).collect(engine="streaming")[name]
+        column = file.scan().select(name)
+        text = column.collect_schema()[name] == pl.String
+        there = ~absent(pl.col(name)) if text else pl.col(name).is_not_null()
+        return column.filter(there).head(_SAMPLE).collect(engine="streaming")[name]
     except (PolarsError, pl.exceptions.PanicException) as error:
         raise unreadable(file, error) from error
 
@@ -341,14 +456,13 @@ def _weight(
 
 def _collect(plans: list[_Plan]) -> pl.DataFrame:
     suspect = any(plan.suspects for plan in plans)
-    numbers = any(plan.time is not None and plan.time.numbers for plan in plans)
     fractions = any(plan.time is not None and plan.time.fractions for plan in plans)
     queries = []
     for place, plan in enumerate(plans):
         select = list(plan.select)
         if fractions:
             select = [e.cast(pl.Float64) if e.meta.output_name() == "time" else e for e in select]
-        if numbers and len(plans) > 1:  # each file has its own unit
+        if len(plans) > 1:  # each has its own unit of time and its own row numbers
             select.append(pl.lit(place, pl.UInt32).alias("file"))
         if suspect:
             flags = [found.where.fill_null(False) for found in plan.suspects] or [pl.lit(False)]
@@ -374,7 +488,7 @@ def _locate(plan: _Plan, name: str, where: pl.Expr) -> tuple[int, str] | None:
     """The first row (from 1, the header not counted) and value for which ``where`` holds."""
     rows = plan.file.scan().select(value=pl.col(name), found=where.fill_null(False)).with_row_index("row", offset=1)
     hit = rows.filter(pl.col("found")).head(1).collect()
-    return (int(hit["row"][0]), str(hit["value"][0])) if hit.height else None
+    return (int(hit["row"][0]), _shown(hit["value"])) if hit.height else None
 
 
 def _first_suspect(plans: list[_Plan]) -> InputError:
@@ -388,6 +502,23 @@ def _first_suspect(plans: list[_Plan]) -> InputError:
                     remedy,
                 )
     raise RuntimeError("a suspect row could not be found again: a file changed while it was read")
+
+
+def _refuse_rivals(plans: list[_Plan], name: str) -> None:
+    """Raise ``InputError`` if a time that could not be read is one in another form: the rows are of two kinds."""
+    for plan in plans:
+        if plan.time is None or plan.time.rivals is None:
+            continue
+        raw = pl.col(name)
+        rows = plan.file.scan().select(raw, value=plan.time.value).with_row_index("row", offset=1)
+        left = rows.filter(~absent(raw) & pl.col("value").is_null()).collect(engine="streaming")
+        other = left.filter(plan.time.rivals).head(1)
+        if other.height:
+            raise InputError(
+                f"{plan.file.label}: row {other['row'][0]:,} (the header not counted) has {_shown(other[name])!r} in column "
+                f"'{name}', a date in another form than the others ({plan.time.label})",
+                "write all dates as YYYY-MM-DD, or set data.columns.time=none",
+            )
 
 
 def _check_missing(frame: pl.DataFrame, plans: list[_Plan], name: str, ledger: Ledger) -> None:

@@ -197,7 +197,7 @@ def _hint(role: Role, names: Sequence[str]) -> str:
     if names and all(re.fullmatch(r"[-+.\d]+(_duplicated_\d+)?", name.strip()) for name in names):
         return (
             "; the first line seems to be data: add a header line such as user,item,timestamp, or name the columns by their "
-            "places, for example --set data.columns.user=1 data.columns.item=2"
+            "places, for example --set data.columns.user=1 data.columns.item=2; if each line is a user and the items of that user, say data.layout=adjacency"
         )
     close = [name for name in names if get_close_matches(_plain(name), _NAMES[role], n=1, cutoff=0.6)]
     return f" (perhaps {_listed(close)})" if close else ""

@@ -70,16 +70,20 @@ def open_source(
     """
     source = _open(config, data_dir, cache_dir, reuse, progress)
     one_format(source.all_files())
-    if not source.columns.by_position:
+    if source.snapshot is not None:
         return source
-    files = {part: [replace(file, header=False) for file in found] for part, found in source.files.items()}
+    header = not source.columns.by_position
+    files = {
+        part: [replace(file, header=header, quotes=config.quotes) for file in found]
+        for part, found in source.files.items()
+    }
     return replace(source, files=files)
 
 
 def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: bool, progress: Progress) -> Source:
     if config.sql is not None:
         snapshot = sql.fetch_rows(config.sql, config.database_url_env, cache_dir, reuse=reuse, progress=progress)
-        file = DataFile(snapshot.path, "text", ",", "the query of data.sql")
+        file = DataFile(snapshot.path, "text", ",", "the query of data.sql", quotes="fields")
         return Source("sql", ("sql",), {ALL: [file]}, config.columns, snapshot)
     if config.train is not None and config.test is not None:
         given = {"train": config.train, "valid": config.valid, "test": config.test}

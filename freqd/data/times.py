@@ -21,9 +21,14 @@ NULL_WORDS = ("", "na", "n/a", "nan", "null", "none", "nil", "-", "\\n", "nat", 
 
 ORDINAL_BELOW = 1e8
 """1973 in seconds: smaller numbers count days, weeks or steps."""
+USUAL_FROM = date(1990, 1, 1)
+"""No earlier time is plausible, unless the settings say so."""
 MOST = 0.9
 """Share of a column that has to be plausible in one unit."""
+_OTHER_UNIT = 0.005
+"""Share of a column that is a unit of its own, rather than a slip, if it is plausible in that one only."""
 
+_YEAR = 365 * 86_400
 _UNIX_OF_YEAR_1 = -62_135_596_800
 _UNIX_OF_1601 = -11_644_473_600
 
@@ -33,6 +38,7 @@ _ISO = (
     *("%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d"),
 )
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
+PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def _days(*forms: str) -> tuple[str, ...]:
@@ -43,8 +49,11 @@ _DAY_FIRST = _days("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y")
 _MONTH_FIRST = _days("%m/%d/%Y", "%m-%d-%Y")
 _SHORT_DAY_FIRST = _days("%d/%m/%y", "%d.%m.%y", "%d-%m-%y")
 _SHORT_MONTH_FIRST = _days("%m/%d/%y", "%m-%d-%y")
-_SHORT_ISO = _days("%y-%m-%d", "%y/%m/%d")
-_FAMILIES = (_DAY_FIRST, _MONTH_FIRST, _SHORT_DAY_FIRST, _SHORT_MONTH_FIRST, _SHORT_ISO)
+_SHORT_ISO = _days("%y-%m-%d", "%y/%m/%d", "%y.%m.%d")
+_FAMILIES = (_ISO, _DAY_FIRST, _MONTH_FIRST, _SHORT_DAY_FIRST, _SHORT_MONTH_FIRST, _SHORT_ISO)
+_NARROWER = 8
+"""Of two readings of the same texts one is right in all likelihood if its times lie that much closer together: taken as years,
+the days of a month are spread over thirty of them."""
 _FOUR_DIGITS, _TWO_DIGITS = r"(?:^|\D)\d{4}(?:\D|$)", r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{1,2}(?:\s|$)"
 
 
@@ -58,6 +67,7 @@ class TimeForm:
         numbers: whether they are numbers, whose unit is still to be found.
         text_in_numbers: expression, true where a column of numbers holds a text; None where that cannot be.
         label: the form in words.
+        rivals: expression, true where a text is a time in a form that was not chosen; None where that cannot be.
         fractions: whether the numbers are float64.
     """
 
@@ -66,6 +76,7 @@ class TimeForm:
     text_in_numbers: pl.Expr | None
     label: str
     fractions: bool = False
+    rivals: pl.Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -159,8 +170,12 @@ def time_form(name: str, sample: pl.Series, place: str) -> TimeForm:
     """
     column = pl.col(name)
     dtype = sample.dtype
-    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return TimeForm(column.cast(pl.Datetime("us")).dt.epoch("s").cast(pl.Int64), False, None, str(dtype))
+    if dtype == pl.Date:  # as numbers: what lies beyond polars' calendar must not end the reading
+        return TimeForm(column.to_physical().cast(pl.Int64) * 86_400, False, None, str(dtype))
+    if isinstance(dtype, pl.Datetime):
+        return TimeForm(column.to_physical() // PER_SECOND[dtype.time_unit], False, None, str(dtype))
+    if dtype == pl.Null:
+        return TimeForm(column.cast(pl.Int64), True, None, "nothing")
     if dtype.is_integer():
         return TimeForm(column.cast(pl.Int64, strict=False), True, None, "whole numbers")
     if dtype.is_numeric():
@@ -211,13 +226,17 @@ def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) ->
     if not len(known):
         return numbers.cast(pl.Int64, strict=False), "", False
     low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
-    for unit in UNITS:
-        if _all_plausible(unit, low, high, span, known):
-            return unit.seconds(numbers).cast(pl.Int64), unit.label, False
+    # a span that the user made wide may hold the numbers in several units: the usual one decides, if it can
+    for among in dict.fromkeys((Span.of(USUAL_FROM, None), span)):
+        for unit in UNITS:
+            if _all_plausible(unit, among, known):
+                return unit.seconds(numbers).cast(pl.Int64), unit.label, False
     positive = known.filter(known > 0) if low <= 0 else known  # 0 and -1 stand for a missing time
     ranked = sorted(((_share(span, unit, positive), unit) for unit in UNITS), key=lambda pair: -pair[0])
-    (best, unit), (second, other) = ranked[:2]
-    if best >= MOST:
+    best, unit = ranked[0]
+    only = [(_share(span, other, positive, besides=unit), other) for _, other in ranked[1:]]
+    second, other = max(only, key=lambda pair: pair[0])
+    if best >= MOST and second < _OTHER_UNIT:
         return unit.seconds(numbers).cast(pl.Int64), unit.label, False
     if not len(positive) or high < ORDINAL_BELOW:
         fractions = known.dtype.is_float() and bool(((known > 0) & (known < 1)).any())
@@ -243,12 +262,15 @@ def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) ->
     )
 
 
-def _share(span: Span, unit: Unit, numbers: pl.Series) -> float:
-    """Share of the numbers that are plausible times in this unit."""
-    return float(span.holds(unit.seconds(numbers)).sum()) / max(len(numbers), 1)
+def _share(span: Span, unit: Unit, numbers: pl.Series, besides: Unit | None = None) -> float:
+    """Share of the numbers that are plausible times in this unit, and not in the one ``besides`` it."""
+    found = span.holds(unit.seconds(numbers))
+    if besides is not None:
+        found &= ~span.holds(besides.seconds(numbers))
+    return float(found.sum()) / max(len(numbers), 1)
 
 
-def _all_plausible(unit: Unit, low: float, high: float, span: Span, known: pl.Series) -> bool:
+def _all_plausible(unit: Unit, span: Span, known: pl.Series) -> bool:
     """Whether the smallest and the greatest number are plausible, and with them all between."""
     ends = pl.Series([known.min(), known.max()], dtype=known.dtype)
     if not span.holds(unit.seconds(ends)).all():
@@ -270,24 +292,22 @@ def _parse(column: pl.Expr, form: str) -> pl.Expr:
 def _texts(name: str, sample: pl.Series, place: str) -> TimeForm:
     frame = sample.alias(name).to_frame()
     column = pl.col(name)
-
-    def read(forms: tuple[str, ...]) -> dict[str, int]:
-        counts = frame.select(_parse(column, form).count().alias(form) for form in forms).row(0)
-        return {form: count for form, count in zip(forms, counts, strict=True) if count}
-
-    family: tuple[str, ...] = _ISO
-    hits = read(_ISO)
-    if not hits:
-        found = [(sum(hits.values()), family, hits) for family in _FAMILIES if (hits := read(family))]
-        found.sort(key=lambda entry: -entry[0])
-        if len(found) > 1 and found[0][0] == found[1][0]:
+    read = [frame.select(pl.coalesce(_parse(column, form) for form in forms)).to_series() for forms in _FAMILIES]
+    most = max(times.count() for times in read)
+    if most:
+        best = [place for place, times in enumerate(read) if times.count() == most]
+        chosen = best[0] if len(best) == 1 else _narrowest({place: read[place] for place in best})
+        if chosen is None and "." in sample[0] and {_FAMILIES[k] for k in best} == {_SHORT_DAY_FIRST, _SHORT_ISO}:
+            chosen = _FAMILIES.index(_SHORT_DAY_FIRST)  # with points the day comes first, as a rule
+        if chosen is None:
             raise InputError(
                 f"{place}: in column '{name}' day, month and year cannot be told apart (for example {sample[0]!r})",
                 "write the dates as YYYY-MM-DD",
             )
-        if found:
-            _, family, hits = found[0]
-    if not hits:
+        family = _FAMILIES[chosen]
+        counts = frame.select(_parse(column, form).count().alias(form) for form in family).row(0)
+        hits = {form: count for form, count in zip(family, counts, strict=True) if count}
+    else:
         raise InputError(
             f"{place}: column '{name}' does not hold times (for example {sample[0]!r})",
             "write times as YYYY-MM-DD HH:MM:SS or epoch seconds, name another column with data.columns.time, "
@@ -295,7 +315,18 @@ def _texts(name: str, sample: pl.Series, place: str) -> TimeForm:
         )
     # Which forms occur is known from the sample only, so related forms are tried as well on every row.
     ordered = [*sorted(hits, key=lambda form: -hits[form]), *(form for form in family if form not in hits)]
-    return TimeForm(pl.coalesce(_parse(column, form) for form in ordered), False, None, f"text such as {sample[0]!r}")
+    value = pl.coalesce(_parse(column, form) for form in ordered)
+    others = pl.any_horizontal(
+        _parse(column, form).is_not_null() for forms in _FAMILIES for form in forms if forms is not family
+    )
+    return TimeForm(value, False, None, f"text such as {sample[0]!r}", rivals=others)
+
+
+def _narrowest(read: dict[int, pl.Series]) -> int | None:
+    """The reading whose times lie by far the closest together, or None."""
+    spread = sorted((int(times.max()) - int(times.min()), place) for place, times in read.items())  # type: ignore[arg-type]
+    (narrow, place), (wide, _) = spread[:2]
+    return place if wide >= max(narrow, 86_400) * _NARROWER and wide >= _YEAR else None
 
 
 def looks_like_times(sample: pl.Series, name: str, span: Span) -> bool:
@@ -312,8 +343,7 @@ def looks_like_times(sample: pl.Series, name: str, span: Span) -> bool:
     if len(numbers) > len(sample) / 2:
         return speaks and any(_share(span, unit, numbers) > MOST for unit in UNITS)
     frame = sample.alias("text").to_frame()
-    families = (_ISO, *_FAMILIES)
     best = max(
-        frame.select(pl.coalesce(_parse(pl.col("text"), form) for form in family).count()).item() for family in families
+        frame.select(pl.coalesce(_parse(pl.col("text"), form) for form in forms).count()).item() for forms in _FAMILIES
     )
     return bool(best > MOST * len(sample))

@@ -8,6 +8,7 @@ import shlex
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -118,9 +119,11 @@ def _at(config: object, name: str, missing: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """Lists for tuples, so that a dump that went through JSON equals one that did not."""
+    """Lists for tuples and texts for dates, so that a dump that went through JSON equals one that did not."""
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, date):
+        return value.isoformat()
     return value

@@ -48,7 +48,7 @@ def test_order_of_ids() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-50, 50) | st.just(2**60)), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_integer_and_text_columns_get_the_same_codes(values: list[int | None]) -> None:
     numbers = pl.Series("id", values, dtype=pl.Int64)
     texts = numbers.cast(pl.String).cast(pl.Categorical(pl.Categories.random()))

@@ -34,7 +34,7 @@ def written(rows: list[tuple[str, str, str]], **options: object) -> str:
     return text.getvalue()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=TABLES, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), end=st.sampled_from(["\n", "\r\n", ""])
 )
@@ -56,13 +56,19 @@ def test_what_a_csv_writer_writes_is_read_as_it_was(
         assert [(row[0], row[2]) for row in found] == [(row[0], row[2]) for row in rows]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.text(st.sampled_from("ab\"\\ '"), max_size=8), min_size=1, max_size=40))
 def test_stray_quotes_lose_no_row(tmp_path: Path, rows: list[str]) -> None:
     """Written by hand: no field holds a separator, so every line is a row, whatever its quotes."""
     path = tmp_path / "x.csv"
     path.write_text("user,item,title\n" + "".join(f"u{n},i{n},{title}\n" for n, title in enumerate(rows)))
-    assert [row[:2] for row in read(path)] == [(f"u{n}", f"i{n}") for n in range(len(rows))]
+    try:
+        found = read(path)
+    except InputError as error:  # two quotes that could enclose a field of a few lines
+        if "stays open over lines" in error.problem:
+            return
+        raise
+    assert [row[:2] for row in found] == [(f"u{n}", f"i{n}") for n in range(len(rows))]
 
 
 def test_two_inch_marks_far_apart(tmp_path: Path) -> None:
@@ -90,7 +96,8 @@ def test_quotes_that_leave_the_rows_open_are_named(tmp_path: Path) -> None:
     path.write_text('user,title,item\nu1,"a, b",i1\nu2,"a"b,i2\n')
     with pytest.raises(InputError, match=r"row 2 .* column 'title' something after the quote"):
         read(path)
-    path.write_text('user,item,title\nu1,i1,"a, b"\nu2,i2,"x\nu3,i3,y\nu4,i4,z"\n')
+    rows = "".join(f"u{n},i{n},y\n" for n in range(3, 7))
+    path.write_text(f'user,item,title\nu1,i1,"a, b"\nu2,i2,"x\n{rows}u9,i9,z"\n')
     with pytest.raises(
         InputError, match=r"row 2 .* column 'title' a quote that stays open over lines which are whole rows"
     ):

@@ -18,7 +18,7 @@ def arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 @given(ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_pair_counts_once_in_its_first_part_at_its_earliest_time(rows: Rows) -> None:
     user, item, part, time = arrays(rows)
     pairs, repeated, overlap = distinct(user, item, 7, 6, part=part, time=time)
@@ -36,7 +36,7 @@ def test_a_pair_counts_once_in_its_first_part_at_its_earliest_time(rows: Rows) -
 
 
 @given(ROWS, st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_core_is_the_fixed_point_of_peeling(rows: Rows, min_user: int, min_item: int) -> None:
     user, item, _, _ = arrays(rows)
     pairs, _, _ = distinct(user, item, 7, 6, part=None, time=None)
@@ -54,7 +54,7 @@ def test_core_is_the_fixed_point_of_peeling(rows: Rows, min_user: int, min_item:
 
 
 @given(ROWS, st.floats(0.05, 0.45), st.floats(0.05, 0.45), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_user_keeps_a_train_item_and_gives_its_share(rows: Rows, valid: float, test: float, seed: int) -> None:
     user, item, _, _ = arrays(rows)
     pairs, _, _ = distinct(user, item, 7, 6, part=None, time=None)

@@ -8,7 +8,7 @@ from freqd.data.splits import iso, time_cut
 
 
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=80), st.floats(0.01, 0.99))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_cut_is_the_best_that_leaves_both_sides_and_parts_no_time(times: list[int], fraction: float) -> None:
     time = np.array(times, np.int64)
     cut = time_cut(time, fraction)

@@ -99,7 +99,7 @@ def test_the_same_interactions_give_nought(timed):
     assert values == dict.fromkeys(values, 0.0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**16))
 def test_the_order_of_the_rows_does_not_matter(seed):
     mixed = rows(NEW, np.random.default_rng(seed).permutation(len(NEW)))

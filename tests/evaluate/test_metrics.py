@@ -57,7 +57,7 @@ def test_equals_ir_measures_on_purchases(grocery_split, grocery_features):
 lists = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rng=lists, n_items=st.integers(2, 30), density=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_invariants(rng, n_items, density):
     n_users = 8

@@ -36,7 +36,7 @@ def random_seen(rng: np.random.Generator, n_users: int, n_items: int, density: f
     return sparse.csr_array((rng.random((n_users, n_items)) < density).astype(np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_users=st.integers(1, 40),

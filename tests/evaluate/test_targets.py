@@ -26,7 +26,7 @@ def from_lists(
     return metrics.hits(top_k(features, seen, k, users=users)[0], wanted, users)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_items=st.integers(1, 60),

@@ -31,7 +31,7 @@ incidences = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(incidences, st.integers(1, 14))
 def test_equals_dense_reference(incidence, k):
     np.testing.assert_array_equal(neighbours_matrix(incidence, k), dense_cooccurrence(incidence, k))

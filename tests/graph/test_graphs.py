@@ -99,7 +99,7 @@ def test_one_user_and_one_item():
     assert graphs.user.adjacency.nnz == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_relabelling_users_relabels_the_item_graph_not_at_all(seed):
     rng = np.random.default_rng(seed)

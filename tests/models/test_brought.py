@@ -60,7 +60,7 @@ def test_rows_are_put_in_the_order_of_the_splits_ids(tmp_path, make) -> None:
     assert brought.info["warnings"] == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.permutations(range(4)))
 def test_the_order_in_the_file_does_not_matter(tmp_path_factory, order: list[int]) -> None:
     path = npz(tmp_path_factory.mktemp("brought"), users=U[order], user_ids=np.array(USERS.to_list())[order])

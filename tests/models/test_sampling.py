@@ -24,7 +24,7 @@ def epoch_arrays(sampler, seed, epoch):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     n_users=st.integers(1, 12),

@@ -46,7 +46,7 @@ def with_cells(probes: int, features: FeatureTable = FEATURES, seen: sparse.csr_
 ids = st.lists(st.integers(0, ITEMS - 1), max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(user=st.integers(0, USERS - 1), k=st.integers(1, 60), exclude=st.booleans(), deny=st.none() | ids)
 def test_with_all_cells_the_answer_is_exact(user, k, exclude, deny) -> None:
     expected = EXACT.recommend(user, k, exclude_seen=exclude, deny=deny)
@@ -55,7 +55,7 @@ def test_with_all_cells_the_answer_is_exact(user, k, exclude, deny) -> None:
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     user=st.integers(0, USERS - 1),
     k=st.integers(1, 60),

@@ -27,7 +27,7 @@ def test_what_is_exported_can_be_brought_again(tmp_path: Path, name: str) -> Non
     assert [path.name for path in target.parent.iterdir()] == [name]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     ids=st.lists(
         st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),

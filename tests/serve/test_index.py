@@ -23,7 +23,7 @@ def by_hand(scores: np.ndarray, k: int, candidates: set[int]) -> list[int]:
     return sorted(candidates, key=lambda item: (-scores[item], item))[:k]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1000),
     k=st.integers(1, 15),
@@ -178,7 +178,7 @@ def test_shapes_must_fit() -> None:
         TopKIndex(table(), popularity=np.zeros(3, np.int64))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
     n_items=st.sampled_from([2047, 2048, 2049, 5000]),

@@ -195,7 +195,7 @@ def test_density_by_random_vectors_is_near_the_count():
     np.testing.assert_array_equal(estimated, bands.density(64, np.random.default_rng(1)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_relabelling_nodes_changes_no_energy(seed):
     order = np.random.default_rng(seed).permutation(GRAPH.n)
@@ -205,7 +205,7 @@ def test_relabelling_nodes_changes_no_energy(seed):
     np.testing.assert_allclose(before, after, rtol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(2, 12), st.floats(0.0, 0.5))
 def test_energies_are_never_negative_and_sum_to_the_whole(seed, n, bands, filling):
     rng = np.random.default_rng(seed)

@@ -80,7 +80,7 @@ def test_isolated_nodes_keep_the_weight_of_frequency_one():
     np.testing.assert_allclose(chosen.apply(NORM_ADJ, SIGNAL)[87:], 0.7 * SIGNAL[87:], rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.01, 0.5), st.sampled_from(["linear", "quadratic"]))
 def test_weights_fall_up_to_one_half_and_not_above(alpha, form):
     grid = np.linspace(0, 2, 101)
@@ -90,7 +90,7 @@ def test_weights_fall_up_to_one_half_and_not_above(alpha, form):
     assert (np.diff(above) > 0).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([*FILTERS, SERIES]))
 def test_relabelling_nodes_relabels_the_result(seed, chosen):
     order = np.random.default_rng(seed).permutation(90)

@@ -16,7 +16,7 @@ def add(trail: AuditTrail, version: str, why: str = "because", what: str = PROMO
     trail.append(what, who="somebody", model="m", version=version, previous=None, why=why, evidence={})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reasons=st.lists(st.text(st.characters(exclude_categories=()), max_size=20), min_size=1, max_size=4))
 def test_no_character_of_a_reason_breaks_the_trail(tmp_path: Path, reasons: list[str]) -> None:
     trail = AuditTrail(tmp_path / "audit.jsonl")
