@@ -116,7 +116,7 @@ class AuditTrail:
         if known and (noted == known[-1] or (len(known) > 1 and noted == known[-2])):
             return ""
         return (
-            "lines are missing at the end"
+            "its last line was changed, or lines are missing at the end"
             if noted not in known and lines
             else "the last line was changed or lines were added"
         )

@@ -71,8 +71,8 @@ BODIES = (
 )
 """What a body may set. The page also sends null for all that it does not mean to change: those are left out."""
 
-NOT_READ = (re.compile(r"/admin/settings"), re.compile(r"/collections/.*"))
-"""Routes that tell settings, or fetch something from outside."""
+NOT_READ = (re.compile(r"/collections/.*"),)
+"""Routes that fetch something from outside. (The page cannot do without /admin/settings, which tells no secret.)"""
 SOCKETS = frozenset({"/events/out", "/logs/out"})
 """Websockets that the page may open; they only read."""
 NOT_HERE = "the page may not do this; `freqd` on the command line can"

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +19,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
-from prefect.exceptions import TerminationSignal
 
 from tasks.stopping import Stopped
 from tasks.workspace import Workspace
@@ -87,7 +87,11 @@ def close(run_id: str, status: str) -> None:
 
 def status_of(error: BaseException) -> str:
     """What becomes of a run that is ended by this error."""
-    return "KILLED" if isinstance(error, Stopped | TerminationSignal | KeyboardInterrupt) else "FAILED"
+    prefect = sys.modules.get(
+        "prefect.exceptions"
+    )  # its signal cannot have come unless it is there; importing it takes a second
+    stops = (Stopped, KeyboardInterrupt, *([prefect.TerminationSignal] if prefect else []))
+    return "KILLED" if isinstance(error, stops) else "FAILED"
 
 
 def log(

@@ -32,8 +32,8 @@ regularization = 1.0
 alpha = 10.0
 iterations = 2
 [distill]
-dim = 2
-epochs = 1
+dim = 4
+epochs = 20
 scratch_epochs = 1
 scratch_weight_decay = 1e-5
 [spectral]

@@ -121,7 +121,7 @@ DANGEROUS = [
     ("PUT", "/admin/storage"), ("DELETE", "/admin/storage"), ("POST", "/flow_runs/"), ("PATCH", f"/flow_runs/{ID}"),
     ("POST", "/flow_runs/bulk_set_state"), ("POST", f"/task_runs/{ID}/set_state"), ("POST", f"/flow_runs/{ID}/input"),
     ("POST", "/deployments/bulk_create"), ("POST", "/variables/"), ("POST", "/logs/"), ("POST", "/templates/validate"),
-    ("GET", "/admin/settings"), ("GET", "/collections/views/aggregate-worker-metadata"), ("TRACE", "/flows/filter"),
+    ("GET", "/collections/views/aggregate-worker-metadata"), ("TRACE", "/flows/filter"),
     ("POST", f"/deployments/{ID}/schedules"), ("DELETE", f"/flow_runs/{ID}"), ("POST", "/artifacts/"),
 ]  # fmt: skip
 
