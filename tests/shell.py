@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -93,8 +94,16 @@ class User:
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", TOKEN_HEADER: servers.token(self.workspace)}
         request = urllib.request.Request(f"{found.prefect}/api{path}", content, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+        for again in (True, True, True, False):
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return json.loads(answer.read() or b"null")
+            except (
+                urllib.error.HTTPError
+            ) as error:  # 503: two writers met in SQLite; Prefect's own clients ask again too
+                if error.code != 503 or not again:
+                    raise
+                time.sleep(1.0)
 
 
 def wait_for(what: Callable[[], Any], seconds: float) -> Any:

@@ -219,9 +219,10 @@ def test_the_automations_say_what_they_do_and_can_be_switched_off(shop: User, wi
 def test_drift_is_told_in_the_event_feed(shop: User, window: Window) -> None:
     page, found = window.page, {"freqd.drift.found", "freqd.drift.cooling-down"}
     rows = pl.read_csv(shop.folder / "purchases.csv")
-    rows.with_columns(user="new-" + pl.col("user"), time=pl.col("time") + 10_000_000).write_csv(shop.folder / "new.csv")
+    new = rows.with_columns(user="new-" + pl.col("user"), time=pl.col("time") + 10_000_000)
+    pl.concat([rows, new]).write_csv(shop.folder / "purchases.csv")
     for _ in found:
-        checked = shop("drift", "--new", "new.csv", "--name", MODEL)
+        checked = shop("drift", "--new", "purchases.csv", "--name", MODEL)
         assert checked.returncode == 0, checked.stderr
     window.open(f"{stack(shop).prefect}/events?events=freqd.drift.*")
     window.shows("Freqd drift found", "Freqd drift cooling down", f"freqd.model.{MODEL}", f"drift of {MODEL}")

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["flows.champion", "tasks.registry", "tasks.tracking", "tasks.cleaning", "flows.cli"])
+@pytest.mark.parametrize(
+    "module", ["flows.champion", "tasks.registry", "tasks.tracking", "tasks.cleaning", "flows.cli"]
+)
 def test_prefect_is_not_imported_before_its_environment_is_set(module: str) -> None:
     """It reads its settings once, and takes a second."""
     code = f"import {module}, sys; print('prefect' in sys.modules)"
