@@ -149,7 +149,7 @@ class DataFile:
     def _table(self, *, quoted: bool) -> pl.LazyFrame:
         quote = '"' if quoted else None
         return pl.scan_csv(
-            self.path,
+            self._content,
             separator=self.separator,
             quote_char=quote,
             has_header=self.header,
