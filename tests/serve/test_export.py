@@ -10,6 +10,7 @@ from freqd.errors import InputError
 from freqd.features import FeatureTable
 from freqd.models.brought import load_features
 from freqd.serve import export, export_features
+from freqd.serve.export import check_target
 
 RNG = np.random.default_rng(0)
 TABLE = FeatureTable(RNG.standard_normal((3, 4)).astype(np.float32), RNG.standard_normal((2, 4)).astype(np.float32))
@@ -93,3 +94,20 @@ def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
 def test_ids_and_rows_must_be_as_many(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 user ids for 3 rows"):
         export_features(TABLE, USERS[:2], ITEMS, tmp_path / "features.npz")
+
+
+@pytest.mark.parametrize("inside", ["purchases.csv", "store/index/x.json", "users.parquet/x"])
+def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path, inside: str) -> None:
+    folder = tmp_path / "mine"
+    (folder / inside).parent.mkdir(parents=True)
+    (folder / inside).write_text("mine")
+    with pytest.raises(InputError, match="holds other things") as caught:
+        check_target(folder, "parquet")
+    assert str(folder / "features") in caught.value.remedy
+    with pytest.raises(InputError):
+        export_features(TABLE, USERS, ITEMS, folder)
+    assert (folder / inside).read_text() == "mine"
+    with pytest.raises(InputError, match="is a folder"):
+        check_target(folder, "npz")
+    with pytest.raises(InputError, match="is a file"):
+        check_target(folder / inside, "parquet")
