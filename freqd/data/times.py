@@ -171,9 +171,9 @@ def time_form(name: str, sample: pl.Series, place: str) -> TimeForm:
     column = pl.col(name)
     dtype = sample.dtype
     if dtype == pl.Date:  # as numbers: what lies beyond polars' calendar must not end the reading
-        return TimeForm(column.to_physical().cast(pl.Int64) * 86_400, False, None, str(dtype))
+        return TimeForm(column.to_physical().cast(pl.Int64) * 86_400, False, None, "days")
     if isinstance(dtype, pl.Datetime):
-        return TimeForm(column.to_physical() // PER_SECOND[dtype.time_unit], False, None, str(dtype))
+        return TimeForm(column.to_physical() // PER_SECOND[dtype.time_unit], False, None, "dates with times")
     if dtype == pl.Null:
         return TimeForm(column.cast(pl.Int64), True, None, "nothing")
     if dtype.is_integer():
