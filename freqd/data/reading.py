@@ -430,7 +430,9 @@ def _sample(file: DataFile, name: str) -> pl.Series:
         column = file.scan().select(name)
         text = column.collect_schema()[name] == pl.String
         there = ~absent(pl.col(name)) if text else pl.col(name).is_not_null()
-        return column.filter(there).head(_SAMPLE).collect(engine="streaming")[name]
+        near = column.head(20 * _SAMPLE).filter(there).head(_SAMPLE).collect()[name]
+        # a filter before the head reads the whole file
+        return near if len(near) else column.filter(there).head(_SAMPLE).collect(engine="streaming")[name]
     except (PolarsError, pl.exceptions.PanicException) as error:
         raise unreadable(file, error) from error
 
