@@ -24,7 +24,6 @@ from freqd.data.layout import (
     Fault,
     Layout,
     Quotes,
-    blocks,
     census,
     clean_name,
     is_adjacency,
@@ -122,7 +121,7 @@ class DataFile:
         frame = self._table(quoted=quoted)
         raw = frame.collect_schema().names()
         frame = frame.rename(dict(zip(raw, names, strict=True)))
-        if quoted or not self._has_quotes:
+        if quoted or (self.census.stray is None and self.quotes != "plain"):  # no quote is a character of a field
             return frame
         return frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
 
@@ -182,10 +181,6 @@ class DataFile:
         for place, name in enumerate(map(clean_name, names)):
             found.setdefault(name if name not in found else f"{name}{DUPLICATED}{place}", place)
         return list(found)
-
-    @cached_property
-    def _has_quotes(self) -> bool:
-        return any(bool((block == ord('"')).any()) for block in blocks(self._content))
 
     def _split_lines(self, names: list[str]) -> pl.LazyFrame:
         """A table whose separator is more than a character."""

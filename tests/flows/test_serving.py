@@ -119,17 +119,6 @@ class Fixed:
         return found
 
 
-@pytest.fixture
-def service() -> Service:
-    return Service(Fixed(), Model("1", BUNDLE), poll_seconds=0.02)
-
-
-@pytest.fixture
-def web(service: Service) -> Iterator[TestClient[Any]]:
-    with TestClient(build(service), raise_server_exceptions=False) as client:
-        yield client
-
-
 def items(answer: dict[str, Any]) -> list[str]:
     return [entry["item"] for entry in answer["items"]]
 

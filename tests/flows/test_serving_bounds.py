@@ -25,20 +25,9 @@ from flows import server
 from flows.commands import serving
 from flows.server import MAX_ECHO, MAX_LIST, MAX_USERS, Access, Model, Service, build
 from freqd.errors import InputError
-from tests.flows.test_serving import BUNDLE, Fixed, items
+from tests.flows.test_serving import BUNDLE, items
 
 TOKEN = "0123456789abcdef0123"
-
-
-@pytest.fixture
-def service() -> Service:
-    return Service(Fixed(), Model("1", BUNDLE), poll_seconds=0.02)
-
-
-@pytest.fixture
-def web(service: Service) -> Iterator[TestClient[Any]]:
-    with TestClient(build(service), raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture
