@@ -12,7 +12,18 @@ from pathlib import Path
 from benchmarks.harness import parser, thread_environment
 
 NAMES = (
-    *("startup", "ranking", "graphs", "freqd_epoch", "rank_epoch", "bpr", "time_to_quality", "lightgcn", "recbole"),
+    *(
+        "startup",
+        "reading",
+        "ranking",
+        "graphs",
+        "freqd_epoch",
+        "rank_epoch",
+        "bpr",
+        "time_to_quality",
+        "lightgcn",
+        "recbole",
+    ),
     *("spectral", "whole"),
 )
 """``scale`` and ``gpu`` are not here: the one takes 11 GiB of memory, the other needs a GPU."""

@@ -49,7 +49,7 @@ class Address:
         part = found.groupdict()
         options = dict(parse_qsl(part["query"] or "", keep_blank_values=True))
         if not part["host"] and "host" not in options:
-            raise InputError(f"{variable} names no host", f"write {FORM}")
+            raise InputError(f"{variable} is a PostgreSQL address without a host", f"write {FORM}")
         return cls(
             host=part["host"].strip("[]"),
             port=None if part["port"] is None else int(part["port"]),

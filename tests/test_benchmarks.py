@@ -27,6 +27,7 @@ from benchmarks import (  # noqa: E402
     lightgcn_quality,
     rank_epoch,
     ranking,
+    reading,
     recbole,
     scale,
     spectral,
@@ -43,7 +44,7 @@ from benchmarks.training import BATCH, some_steps  # noqa: E402
 from freqd.data import Interactions  # noqa: E402
 
 TINY = Options(threads=1, runs=2, tiny=True)
-MODULES = (ranking, graphs, freqd_epoch, rank_epoch, bpr, spectral, lightgcn, time_to_quality, startup)
+MODULES = (reading, ranking, graphs, freqd_epoch, rank_epoch, bpr, spectral, lightgcn, time_to_quality, startup)
 SLOW = (whole, scale)
 
 

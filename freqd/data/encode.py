@@ -74,7 +74,7 @@ def clean_ids(texts: pl.Series) -> pl.Series:
     A column of whole numbers that passed through floating point (pandas, with a value missing) ends in .0 everywhere.
     Where some ids have other digits after a point they are versions or the like, and all stay as they are.
     """
-    bare = texts.cast(pl.String).str.strip_chars().str.strip_prefix(_BOM)  # two files made one have it in their midst
+    bare = texts.str.strip_chars().str.strip_prefix(_BOM)  # two files made one have it in their midst
     bare = bare.set(bare.str.to_lowercase().is_in(_MISSING), None)
     dotted = bare.str.contains(r"^-?\d+(\.\d+)+$").fill_null(False)
     floats = bare.str.contains(r"^-?\d+\.0+$").fill_null(False)
@@ -83,12 +83,16 @@ def clean_ids(texts: pl.Series) -> pl.Series:
 
 _BOM = "\ufeff"
 _MISSING = [word for word in NULL_WORDS if word != "-"]
+_CLEAN = r"^(?:[0-9]+|[0-9A-Za-z_-]{5,})$"
+"""Ids that ``clean_ids`` leaves as they are: without blanks and points, and longer than any word for none without them."""
 
 
 def _texts(column: pl.Series) -> Codes:
     """Texts are cleaned once per distinct id."""
     distinct = column.drop_nulls().unique()
-    cleaned = clean_ids(distinct)
+    texts = distinct.cast(pl.String)
+    clean = bool(texts.str.contains(_CLEAN).all())
+    cleaned = texts if clean else clean_ids(texts)
     names = sorted_ids(cleaned.drop_nulls().unique().rename("id"))
     places = pl.DataFrame({"id": names, "code": np.arange(len(names), dtype=np.int32)})
     codes = pl.DataFrame({"id": cleaned}).join(places, on="id", how="left", maintain_order="left")["code"]
@@ -97,7 +101,9 @@ def _texts(column: pl.Series) -> Codes:
     table[physical] = codes.fill_null(-1).to_numpy()
     rows: npt.NDArray[np.uint32] = column.to_physical().fill_null(len(table) - 1).to_numpy()
     code: IdArray = table[rows]
-    written = distinct.cast(pl.String).str.strip_chars()
+    if clean:
+        return Codes(code, names)
+    written = texts.str.strip_chars()
     return Codes(code, names, _alike(written, cleaned), _inexact(written, cleaned))
 
 

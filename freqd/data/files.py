@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
-import gzip
+import io
 import shlex
+import shutil
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from isal import igzip
+from isal.igzip_lib import IsalError
 from polars.exceptions import PolarsError
 
 from freqd.data.layout import (
@@ -33,7 +36,8 @@ from freqd.data.layout import (
 from freqd.errors import InputError
 
 PARQUET_MAGIC = b"PAR1"
-_HEAD = 1 << 16
+_HEAD, _CHUNK = 1 << 16, 1 << 20
+_NOT_UNPACKED = (OSError, EOFError, IsalError)
 _PACKED = {b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 """How files begin that have to be unpacked first, and what unpacks them."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -72,8 +76,10 @@ class DataFile:
             packed = file.read(2) == GZIP_MAGIC
         if not packed or self.path.stat().st_size > _UNPACKED_BYTES:
             return self.path
-        with gzip.open(self.path, "rb") as file:
-            return file.read()
+        with igzip.open(self.path, "rb") as file:
+            content = io.BytesIO()  # its bytes are handed out without a copy
+            shutil.copyfileobj(file, content, _CHUNK)
+            return content.getvalue()
 
     @cached_property
     def census(self) -> Census:
@@ -84,7 +90,7 @@ class DataFile:
         """
         try:
             found = census(self._content, self.separator, header=self.header, quotes=self.quotes)
-        except (OSError, EOFError) as error:
+        except _NOT_UNPACKED as error:
             raise unreadable(self, error) from error
         if found.fault is not None:
             remedy = (
@@ -249,9 +255,9 @@ def recognise(path: Path, label: str, layout: Layout | None = None) -> DataFile:
         )
     if head.startswith(GZIP_MAGIC):
         try:
-            with gzip.open(path, "rb") as packed:
+            with igzip.open(path, "rb") as packed:
                 head = packed.read(_HEAD)
-        except (OSError, EOFError) as error:
+        except _NOT_UNPACKED as error:
             raise InputError(f"{label} is a damaged gzip file: {error}", "copy or download it again") from error
         if not head:
             raise InputError(f"{label} is empty once unpacked", "give a file with a header line and interactions")

@@ -6,7 +6,6 @@ its bytes, and what is read later has to be as many.
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from typing import IO, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from isal import igzip
 
+from freqd.data.tally import Bytes, tally
 from freqd.kernels import njit
 
 Layout = Literal["table", "adjacency"]
@@ -34,7 +35,6 @@ _TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 """RecBole's way to name a column."""
 _WHOLE = re.compile(r"-?\d+")
 
-Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 
@@ -119,42 +119,20 @@ def census(content: Path | bytes, separator: str, *, header: bool, quotes: Quote
         header: whether the first line names the columns.
         quotes: what quotes mean, if the user says it.
     """
-    lines = marks = separators = 0
-    last, width, lone, previous = _NEWLINE, -1, 0, 0
-    started, single, head = False, len(separator) == 1 and separator != BLANKS, int(header)
-    for block in blocks(content):
-        if not started:
-            kept = np.flatnonzero((block != _NEWLINE) & (block != _RETURN))
-            if not len(kept):
-                continue
-            block, started = block[int(kept[0]) :], True
-        returns = np.flatnonzero(block == _RETURN)
-        if previous == _RETURN and block[0] != _NEWLINE:
-            lone = lone or lines + 1
-        if len(returns) and not lone:
-            inside = returns[returns < len(block) - 1]
-            bare = inside[block[inside + 1] != _NEWLINE]
-            if len(bare):
-                lone = lines + int(np.count_nonzero(block[: bare[0]] == _NEWLINE)) + 1
-        if single and width < 0 and (block == _NEWLINE).any():
-            first = block[: int(np.argmax(block == _NEWLINE))]
-            width = separators + int(np.count_nonzero(first == ord(separator)))
-        lines += int(np.count_nonzero(block == _NEWLINE))
-        marks += int(np.count_nonzero(block == _QUOTE))
-        separators += int(np.count_nonzero(block == ord(separator))) if single else 0
-        last = previous = int(block[-1])
-    lines += last != _NEWLINE
-    if lone and not marks:
-        return Census(0, False, Fault(lone - head, 1, LONE_RETURN))
+    head, single = int(header), len(separator) == 1 and separator != BLANKS
+    found = tally(blocks(content), separator if single else "")
+    lines = max(found.lines - head, 0)
+    if found.lone_return >= 0 and not found.quotes:
+        return Census(0, False, Fault(found.lone_return + 1 - head, 1, LONE_RETURN))
     if not single:
-        return Census(max(lines - head, 0), False)
-    if not marks and separators == lines * max(width, 0):
-        return Census(max(lines - head, 0), False)
+        return Census(lines, False)
+    if found.orderly and found.lone_return < 0 and found.separators == found.lines * found.width:
+        return Census(lines, bool(found.quotes) and quotes != "plain")
     state = _walked(content, separator, plain=False)
     records = int(state[_RECORD]) - head
-    short = (int(state[_SHORT]), int(state[_FIRST_SHORT]) + 1 - head)
-    if not marks:
-        return Census(max(lines - head, 0), False, short=short)
+    short = (int(state[_SHORT]), int(state[_FIRST_SHORT]) + 1 - head) if state[_SHORT] else (0, 0)
+    if not found.quotes:
+        return Census(lines, False, short=short)
     if state[_LONE_RETURN] >= 0:
         return Census(0, True, Fault(int(state[_LONE_RETURN]) + 1 - head, 1, LONE_RETURN))
     plain = int(state[_LINE]) - head
@@ -211,7 +189,7 @@ def _opened(content: Path | bytes) -> IO[bytes]:
         return io.BytesIO(content)
     with content.open("rb") as raw:
         packed = raw.read(2) == GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(content, "rb")) if packed else content.open("rb")
+    return cast(IO[bytes], igzip.open(content, "rb")) if packed else content.open("rb")
 
 
 # -- the walk over the bytes ----------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ class TimeForm:
         numbers: whether they are numbers, whose unit is still to be found.
         text_in_numbers: expression, true where a column of numbers holds a text; None where that cannot be.
         label: the form in words.
+        quick: expression, as ``value`` but null as well for some texts that ``value`` reads, and many times quicker; None where
+            ``value`` is as quick.
         rivals: expression, true where a text is a time in a form that was not chosen; None where that cannot be.
         fractions: whether the numbers are float64.
     """
@@ -76,6 +78,7 @@ class TimeForm:
     text_in_numbers: pl.Expr | None
     label: str
     fractions: bool = False
+    quick: pl.Expr | None = None
     rivals: pl.Expr | None = None
 
 
@@ -197,11 +200,10 @@ def _number_texts(column: pl.Expr, texts: pl.Series) -> TimeForm:
     whole = bool(texts.str.strip_chars().str.contains(r"^-?\d{1,19}$").all())
     # 0.1 s of 1.6e18 ns is more than float64 can tell: whole numbers are read as such, unless one of them has a fraction
     number = text.cast(pl.Float64, strict=False).fill_nan(None)
-    value = (
-        pl.coalesce(text.cast(pl.Int64, strict=False), number.floor().cast(pl.Int64, strict=False)) if whole else number
-    )
+    quick = text.cast(pl.Int64, strict=False) if whole else number
+    value = pl.coalesce(quick, number.floor().cast(pl.Int64, strict=False)) if whole else number
     label = "whole numbers" if whole else "numbers"
-    return TimeForm(value, True, ~absent(column) & number.is_null(), label, fractions=not whole)
+    return TimeForm(value, True, ~absent(column) & number.is_null(), label, fractions=not whole, quick=quick)
 
 
 def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) -> tuple[pl.Series, str, bool]:
@@ -319,7 +321,7 @@ def _texts(name: str, sample: pl.Series, place: str) -> TimeForm:
     others = pl.any_horizontal(
         _parse(column, form).is_not_null() for forms in _FAMILIES for form in forms if forms is not family
     )
-    return TimeForm(value, False, None, f"text such as {sample[0]!r}", rivals=others)
+    return TimeForm(value, False, None, f"text such as {sample[0]!r}", quick=_parse(column, ordered[0]), rivals=others)
 
 
 def _narrowest(read: dict[int, pl.Series]) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -67,6 +68,16 @@ def test_empty_parquet_and_empty_gzip(run: Run, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "x.csv.gz", "wb"):
         pass
     fails(run, tmp_path, "empty once unpacked", source=str(tmp_path / "x.csv.gz"))
+
+
+@pytest.mark.parametrize("place", [12, 400, -12])
+def test_a_damaged_gzip_is_refused_by_its_name(run: Run, tmp_path: Path, place: int) -> None:
+    rng = np.random.default_rng(0)
+    lines = "".join(f"u{u},i{i},{1_600_000_000 + i}\n" for u, i in rng.integers(0, 10**6, (20_000, 2)))
+    packed = bytearray(gzip.compress(f"user,item,timestamp\n{lines}".encode()))
+    packed[place : place + 8] = bytes(byte ^ 0x5A for byte in packed[place : place + 8])
+    (tmp_path / "x.csv.gz").write_bytes(packed)
+    fails(run, tmp_path, r"x\.csv\.gz (is a damaged gzip|cannot be read)", source=str(tmp_path / "x.csv.gz"))
 
 
 def test_wrong_columns_are_listed_with_close_ones(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import Split
-from freqd.data.encode import clean_ids, encode
+from freqd.data.encode import _CLEAN, clean_ids, encode
+from freqd.data.times import NULL_WORDS
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -60,6 +62,12 @@ def test_decimals_with_a_fraction_and_beyond_int64(run: Run, tmp_path: Path) -> 
         run(DataConfig(source=(table(tmp_path / "x.parquet", user=large),)))
     whole = pl.Series([Decimal(n) for n in range(40) for _ in range(24)], dtype=pl.Decimal(18, 2))
     assert run(DataConfig(source=(table(tmp_path / "x.parquet", user=whole),), **SMALL)).n_users == 40
+
+
+@given(st.lists(st.text("09aZ_-. ", min_size=1, max_size=8) | st.sampled_from(NULL_WORDS), min_size=1))
+def test_ids_that_are_not_cleaned_one_by_one_need_not_be(ids: list[str]) -> None:
+    plain = pl.Series([text for text in ids if re.search(_CLEAN, text)], dtype=pl.String)
+    assert clean_ids(plain).equals(plain)
 
 
 def test_numbers_with_a_point_are_versions_or_floats() -> None:

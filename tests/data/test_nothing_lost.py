@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -204,6 +205,32 @@ def test_rows_are_counted_in_their_own_file(run: Run, tmp_path: Path) -> None:
     text = told(run(data(*paths)))
     assert f"the first of them row 21 of {paths[1]}" in text
     assert f"in row 121 of {paths[1]}" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("{seconds}", ["{seconds}.0", " {seconds} ", "{seconds}.75"]),
+        ("{seconds}.5", ["{seconds}", " {seconds}.25"]),
+        ("{date} {clock}", ["{date}T{clock}Z", " {date} {clock}.125", "{date}T{clock}+00:00"]),
+    ],
+)
+def test_times_in_a_related_form_further_down_are_read_as_well(
+    run: Run, tmp_path: Path, first: str, later: list[str]
+) -> None:
+    lines = rows(80)
+    seconds = [int(line[2]) for line in lines]
+    for place, line in enumerate(lines):
+        moment = datetime.fromtimestamp(seconds[place], UTC)
+        form = first if place < 1_200 or place % 3 else later[place % len(later)]
+        line[2] = form.format(seconds=seconds[place], date=moment.date(), clock=moment.time())
+    lines[1_500][2] = "NULL"
+    expected = sorted(seconds[:1_500] + seconds[1_501:])
+    halves = [write(tmp_path / f"{k}.csv", HEADER, part) for k, part in enumerate((lines[:1_000], lines[1_000:]))]
+    for paths in ([write(tmp_path / "x.csv", HEADER, lines)], halves):
+        split = run(data(*paths, split="random"))
+        found = np.concatenate([part.time for part in (split.train, split.valid, split.test) if part.time is not None])
+        assert sorted(found.tolist()) == expected
 
 
 def test_words_for_nothing_say_nothing_of_a_form(run: Run, tmp_path: Path) -> None:
