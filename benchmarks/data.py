@@ -12,8 +12,8 @@ import polars as pl
 
 from freqd.config import DataConfig
 from freqd.data import Interactions, Split, ingest
-from freqd.features import FeatureTable
-from freqd.models.als import AlsPoint, als_sweeps
+from freqd.embeddings import FeatureTable
+from freqd.teachers.als import AlsPoint, als_sweeps
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,13 @@ from benchmarks.training import context, model_epochs, student_epochs
 from benchmarks.whole import TINY, run_freqd
 from freqd.config import GraphConfig, ObjectiveConfig
 from freqd.distill import build_objectives
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
 from freqd.evaluate import top_k
-from freqd.features import FeatureTable
 from freqd.graph import build_graphs
-from freqd.models.device import resolve
 from freqd.models.lightgcn import LightGCN
 from freqd.spectral.filters import Filter, SideFilters
+from freqd.training.device import resolve
 
 K = 20
 

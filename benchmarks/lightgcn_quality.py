@@ -15,11 +15,11 @@ from benchmarks.time_to_quality import Curve
 from benchmarks.training import BATCH
 from freqd.config import EvaluateConfig
 from freqd.data import Split
+from freqd.embeddings import FeatureTable
 from freqd.evaluate import evaluate
 from freqd.evaluate.validation import Validation
-from freqd.features import FeatureTable
 from freqd.models.lightgcn import LightGCN
-from freqd.models.training import FitSettings, fit
+from freqd.training.loop import FitSettings, fit
 
 STEP_SIZE = 5e-3
 EPOCHS, EVERY, PATIENCE = 100, 5, 3

@@ -13,11 +13,11 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from freqd.distill.projectors import ProjectorKind, make_projector
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graphs
 from freqd.models.lightgcn import bipartite_norm_adj
-from freqd.models.sampling import Batch, Sampler
 from freqd.spectral.filters import SideFilters
+from freqd.training.sampling import Batch, Sampler
 
 RANK_BLOCK = 1024
 """Users whose scores of all items are held at a time."""

@@ -8,10 +8,10 @@ from scipy import sparse
 
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Options, Report, main, measure, ratio
-from freqd.data.types import IdArray
-from freqd.evaluate import beyond, metrics, top_k
+from freqd.data.interactions import IdArray
+from freqd.embeddings import FeatureTable
+from freqd.evaluate import beyond_accuracy, metrics, top_k
 from freqd.evaluate.ranking import blas_threads
-from freqd.features import FeatureTable
 
 K = 20
 CUTS = (10, 20)
@@ -73,9 +73,9 @@ def _metrics(ranked: IdArray, targets: sparse.csr_array, n_items: int) -> None:
     for k in CUTS:
         for metric in metrics.METRICS.values():
             metric(hits, n_targets, k)
-        recommended = beyond.recommendation_counts(ranked, n_items, k)
-        beyond.coverage(recommended)
-        beyond.gini(recommended)
+        recommended = beyond_accuracy.recommendation_counts(ranked, n_items, k)
+        beyond_accuracy.coverage(recommended)
+        beyond_accuracy.gini(recommended)
 
 
 if __name__ == "__main__":

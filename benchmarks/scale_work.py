@@ -22,10 +22,10 @@ from benchmarks.training import context, student_epochs
 from freqd.config import DataConfig, GraphConfig, ObjectiveConfig
 from freqd.data import Interactions, ingest
 from freqd.distill import build_objectives
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graphs, build_graphs
 from freqd.spectral.filters import Filter, SideFilters
-from freqd.store import Store
+from freqd.storage.store import Store
 
 FILE_ROWS = 10_000_000
 TEACHER_DIM, DIM = 64, 20

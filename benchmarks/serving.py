@@ -31,13 +31,13 @@ from urllib.parse import quote
 import numpy as np
 import psutil
 
-from flows.commands.common import find_run
-from flows.of_run import OfRun
+from flows.cli.options import find_run
 from freqd.config import IndexConfig
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import blas_threads
-from freqd.features import FeatureTable
 from freqd.serve import TopKIndex
-from freqd.serve.approximate import build
+from freqd.serve.faiss_index import build
+from tasks.mlops.model_source import OfRun
 
 MODELS = ("student", "teacher")
 RATE = 500

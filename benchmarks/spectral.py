@@ -8,7 +8,7 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, measure
 from freqd.config import GraphConfig, SpectralConfig
-from freqd.features import FeatureTable, FloatMatrix
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.graph import Graph, Graphs, build_graphs
 from freqd.spectral import band_edges
 from freqd.spectral.bands import resolve_bands

@@ -9,7 +9,7 @@ from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
 from benchmarks.processes import run_process
 
 LIBRARY = (
-    "import freqd.data, freqd.graph, freqd.models.teacher, freqd.spectral, freqd.distill, freqd.evaluate, freqd.serve"
+    "import freqd.data, freqd.graph, freqd.teachers.teacher, freqd.spectral, freqd.distill, freqd.evaluate, freqd.serve"
 )
 COMMANDS = {
     "freqd --help": [str(Path(sys.executable).with_name("freqd")), "--help"],

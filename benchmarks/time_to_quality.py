@@ -14,10 +14,10 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, measure
 from benchmarks.training import BATCH
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.validation import Validation
-from freqd.features import FeatureTable
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, fit
+from freqd.training.loop import FitSettings, fit
 
 SHARE = 0.99
 EPOCHS, EVERY, PATIENCE = 100, 4, 6

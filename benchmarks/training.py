@@ -9,11 +9,11 @@ from scipy import sparse
 
 from benchmarks.harness import Epochs
 from freqd.distill import DistillContext
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graphs
 from freqd.models.mf import MatrixFactorization
-from freqd.models.training import FitSettings, Recommender, Term, fit
 from freqd.spectral.filters import SideFilters
+from freqd.training.loop import FitSettings, Recommender, Term, fit
 
 BATCH = 2048
 FOREVER = 1_000_000

@@ -11,13 +11,13 @@ from pydantic import Field
 from flows.naming import WITHOUT_TIME, as_folder
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
-from freqd.data.source import name_of
+from freqd.data.sources import name_of
 from freqd.errors import InputError
-from tasks.backfill import finished, present, record
-from tasks.before import NONE
-from tasks.faults import translate
-from tasks.progress import console
-from tasks.workspace import Workspace
+from tasks.earlier_run import NONE
+from tasks.experiments.backfill import finished, present, record
+from tasks.runtime.errors import translate
+from tasks.runtime.progress import console
+from tasks.runtime.workspace import Workspace
 
 DEFAULTS = RunConfig()
 

@@ -8,22 +8,22 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas import State
 
+from flows.common import open_run, prepare
 from flows.naming import new_name
-from flows.opening import open_run, prepare
 from flows.pipeline import patient
-from freqd.budget import within_budget
 from freqd.cadence import Window, check_settings
 from freqd.cadence.recommend import FULL, REDISTILLED, Kind
 from freqd.config import RunConfig
-from freqd.store import ArtifactRef
-from tasks import tracking
-from tasks.before import Before
-from tasks.cadence import Model, Verdict, judge, tabulate, timeline, windows_of
-from tasks.context import RunContext, StageOutcome
-from tasks.distill import distill
-from tasks.spectrum import spectrum
-from tasks.start import Start, fitting
-from tasks.workspace import Workspace
+from freqd.config.budget import within_budget
+from freqd.storage.store import ArtifactRef
+from tasks.earlier_run import Before
+from tasks.experiments.cadence import Model, Verdict, judge, tabulate, timeline, windows_of
+from tasks.mlops import tracking
+from tasks.run_context import RunContext, StageOutcome
+from tasks.runtime.workspace import Workspace
+from tasks.stages.distill import distill
+from tasks.stages.spectrum import spectrum
+from tasks.warm_start import Start, fitting
 
 DEFAULTS = RunConfig()
 

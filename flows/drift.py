@@ -8,10 +8,10 @@ from prefect import flow, runtime
 
 from flows.naming import typed_name
 from freqd.config import RunConfig
-from freqd.data.source import require_source
-from tasks import registry
+from freqd.data.sources import require_source
 from tasks.drift import check
-from tasks.workspace import Workspace
+from tasks.mlops import registry
+from tasks.runtime.workspace import Workspace
 
 DEFAULTS = RunConfig()
 

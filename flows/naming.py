@@ -15,7 +15,7 @@ from coolname.data import config as lists
 from prefect import runtime
 
 from freqd.config import DataConfig
-from freqd.data.source import name_of
+from freqd.data.sources import name_of
 
 WORDS: Any = lists
 LONGEST = 120

@@ -7,25 +7,25 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.client.schemas import State
 
+from flows.common import open_run, prepare
 from flows.naming import as_folder, new_name, typed_name
-from flows.opening import open_run, prepare
 from freqd import provenance
-from freqd.budget import within_budget
 from freqd.config import DistillConfig, RunConfig
-from freqd.data.source import require_source
-from freqd.store import ArtifactRef
-from tasks import tracking
-from tasks.approval import answer_for, approval
-from tasks.baselines import scratch, svd
-from tasks.context import RunContext, StageOutcome, origin
-from tasks.distill import distill
-from tasks.evaluate import evaluate
-from tasks.family import check_family, model_name
-from tasks.register import register
-from tasks.spectrum import spectrum
-from tasks.start import Start, find_start
-from tasks.summary import report
-from tasks.workspace import Workspace
+from freqd.config.budget import within_budget
+from freqd.data.sources import require_source
+from freqd.storage.store import ArtifactRef
+from tasks.mlops import tracking
+from tasks.mlops.family import check_family, model_name
+from tasks.run_context import RunContext, StageOutcome, origin
+from tasks.run_summary import report
+from tasks.runtime.workspace import Workspace
+from tasks.stages.approval import answer_for, approval
+from tasks.stages.baselines import scratch, svd
+from tasks.stages.distill import distill
+from tasks.stages.evaluate import evaluate
+from tasks.stages.register import register
+from tasks.stages.spectrum import spectrum
+from tasks.warm_start import Start, find_start
 
 DEFAULTS = RunConfig()
 

@@ -36,8 +36,8 @@ import freqd
 from freqd.config import IndexConfig
 from freqd.errors import InputError
 from freqd.serve import Answer, Bundle
-from freqd.serve import approximate as cells
-from freqd.serve.bundle import Lists
+from freqd.serve import faiss_index as cells
+from freqd.serve.recommender import Lists
 
 MAX_K = 1000
 MAX_USERS = 1000
@@ -67,7 +67,7 @@ BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05,
 
 
 class Source(Protocol):
-    """Where models come from: ``flows.champion.Registered``, or ``flows.of_run.OfRun``, which has no alias."""
+    """Where models come from: ``tasks.mlops.champion.Registered``, or ``tasks.mlops.model_source.OfRun``, which has no alias."""
 
     name: str
     alias: str | None

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from freqd.config import EvaluateConfig, RegistryConfig
-from freqd.evaluate.groups import Group
 from freqd.evaluate.significance import paired_bootstrap
+from freqd.evaluate.strata import Group
 
 PROMOTED, NOT_PROMOTED, WAITING = "promoted", "not promoted", "waiting for approval"
 """The words of a verdict."""
@@ -30,7 +30,7 @@ class Candidate(BaseModel):
         ndcg: NDCG@10, mean over the test users.
         coverage: share of the items that are among the first 10 of a test user.
         popularity: mean train interactions of the items among the first 10.
-        groups: the test users by activity, as ``freqd.evaluate.groups.by_activity`` has them.
+        groups: the test users by activity, as ``freqd.evaluate.strata.by_activity`` has them.
         n_bytes: size of the features.
         latency_ms: median to score a user.
         judged_users: test users with something that a model of the train part can rank; None if that was not counted.

@@ -12,9 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from freqd.store import text_digest
+from freqd.storage.store import text_digest
 
-UNHASHED = frozenset({"freqd.config", "freqd.errors", "freqd.progress", "freqd.store", "freqd.provenance"})
+UNHASHED = frozenset(
+    {
+        *(
+            "freqd.config",
+            *(f"freqd.config.{name}" for name in ("base", "data", "models", "analysis", "operations", "run")),
+        ),
+        *("freqd.errors", "freqd.progress", "freqd.provenance", "freqd.storage", "freqd.storage.store"),
+    }
+)
 """Modules whose text does not shape a result: settings enter a key by their values, the others only carry."""
 
 SOURCE_ROOT = Path(__file__).resolve().parent.parent

@@ -17,19 +17,20 @@ from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL
 
-from freqd import data, provenance, settings
-from freqd.config import RunConfig
+from freqd import data, provenance
+from freqd.config import RunConfig, load
 from freqd.data.catalog import CATALOG
 from freqd.data.files import find_files
-from freqd.data.source import labels_of
+from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
-from freqd.serve.bundle import Bundle
-from freqd.store import Store, storage_error, write_atomic
-from tasks import embedded, registry
-from tasks.context import flow_run_id
+from freqd.serve.recommender import Bundle
+from freqd.storage.store import Store, storage_error, write_atomic
+from tasks.mlops import registry
+from tasks.run_context import flow_run_id
+from tasks.runtime import embedded
+from tasks.runtime.workspace import Workspace
 from tasks.stage import limit_threads
-from tasks.workspace import Workspace
 
 FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
 """Events: the first starts a retraining, the second only says that there would have been another one."""
@@ -60,7 +61,7 @@ def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
     path = workspace.runs / run / "summary.json"
     try:
         summary: dict[str, Any] = json.loads(path.read_text())
-        own, folder = settings.build([summary["config"], {"data": {"as_of": None}}]), Path(summary.get("folder", "."))
+        own, folder = load.build([summary["config"], {"data": {"as_of": None}}]), Path(summary.get("folder", "."))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"the settings of the champion of {model} are not to be had: {path} is missing or damaged",

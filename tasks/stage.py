@@ -29,12 +29,12 @@ from prefect.states import Completed
 from freqd import provenance
 from freqd.errors import DamagedArtifact
 from freqd.progress import Progress
-from freqd.store import Artifact, ArtifactRef, storage_error, text_digest
-from tasks import tracking
-from tasks.context import RunContext, StageOutcome
-from tasks.faults import PLACE
-from tasks.page import Shown, show
-from tasks.progress import StageProgress, console
+from freqd.storage.store import Artifact, ArtifactRef, storage_error, text_digest
+from tasks.mlops import tracking
+from tasks.run_context import RunContext, StageOutcome
+from tasks.runtime.errors import PLACE
+from tasks.runtime.page import Shown, show
+from tasks.runtime.progress import StageProgress, console
 
 SAMPLE_SECONDS = 0.02
 

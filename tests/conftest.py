@@ -43,7 +43,7 @@ if "FREQD_DATA_DIR" not in os.environ:
     if _shared.is_dir():
         os.environ["FREQD_DATA_DIR"] = str(_shared)
 
-from tasks.environment import silence  # noqa: E402
+from tasks.runtime.environment import silence  # noqa: E402
 from tests.shell import SMALL, User  # noqa: E402
 
 silence()

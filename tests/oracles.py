@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from freqd.data.types import Interactions
+from freqd.data.interactions import Interactions
 
 
 def grocery_like(

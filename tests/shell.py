@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from freqd.settings import build
-from tasks import servers
-from tasks.embedded import TOKEN_HEADER
-from tasks.servers import Stack
-from tasks.workspace import Workspace
+from freqd.config.load import build
+from tasks.runtime import server_state
+from tasks.runtime.embedded import TOKEN_HEADER
+from tasks.runtime.server_state import Stack
+from tasks.runtime.workspace import Workspace
 
 FREQD = Path(sys.executable).parent / "freqd"
 SMALL = """
@@ -92,7 +92,7 @@ class User:
         found = Stack.read(self.workspace)
         assert found is not None
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", TOKEN_HEADER: servers.token(self.workspace)}
+        headers = {"Content-Type": "application/json", TOKEN_HEADER: server_state.token(self.workspace)}
         request = urllib.request.Request(f"{found.prefect}/api{path}", content, headers, method=method)
         for again in (True, True, True, False):
             try:

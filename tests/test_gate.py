@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from freqd.config import EvaluateConfig, RegistryConfig
+from freqd.config.load import build
 from freqd.gate import Candidate, Check, Rival, Verdict, judge
-from freqd.settings import build
 
 POLICY = RegistryConfig()
 EVALUATION = EvaluateConfig(bootstrap_samples=500)

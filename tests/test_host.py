@@ -24,8 +24,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from flows.stack import SETTINGS
-from tasks.environment import SWITCHES
+from flows.ops.servers import SETTINGS
+from tasks.runtime.environment import SWITCHES
 
 HOST = Path(__file__).resolve().parent.parent / "mlflow" / "host"
 UNITS = sorted(HOST.glob("*.service"))

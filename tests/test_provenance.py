@@ -9,7 +9,7 @@ import numba
 import pytest
 
 from freqd import provenance
-from freqd.kernels import _cache_folder
+from freqd.numerics.jit import _cache_folder
 from freqd.provenance import SOURCE_ROOT
 
 
@@ -78,9 +78,9 @@ def test_the_key_of_every_stage_holds_the_code_of_its_own_module() -> None:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "run_stage":
                 code = ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == "code"))
                 assert "__name__" in code or code == "CODE", path
-    from tasks.distill import CODE
+    from tasks.stages.distill import CODE
 
-    assert "tasks.distill" in CODE
+    assert "tasks.stages.distill" in CODE
 
 
 def test_the_cache_of_compiled_code_is_that_of_the_present_kernels(tmp_path: Path) -> None:

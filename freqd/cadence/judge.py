@@ -14,12 +14,12 @@ import numpy as np
 
 from freqd.cadence.timeline import Timeline, Window
 from freqd.config import EvaluateConfig
-from freqd.data.rows import Rows
-from freqd.data.types import Interactions, Split
+from freqd.data.interactions import Interactions, Split
+from freqd.data.realign import Rows
+from freqd.embeddings import FeatureTable
 from freqd.evaluate import Report, evaluate
-from freqd.features import FeatureTable
 from freqd.progress import Progress, silent
-from freqd.serve.bundle import Bundle
+from freqd.serve.recommender import Bundle
 
 
 @dataclass(frozen=True)

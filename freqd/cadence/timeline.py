@@ -17,8 +17,8 @@ import numpy.typing as npt
 import polars as pl
 
 from freqd.config import CadenceConfig, RunConfig
-from freqd.data.source import timeless
-from freqd.data.types import Interactions, Observed
+from freqd.data.interactions import Interactions, Observed
+from freqd.data.sources import timeless
 from freqd.errors import InputError
 
 DAY = 86_400

@@ -2,9 +2,9 @@
 
 from freqd.data.ids import IdRegistry
 from freqd.data.ingest import check, ingest, observe, source_digest
+from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Part, Split
 from freqd.data.quality import QualityReport
-from freqd.data.source import anchored
-from freqd.data.types import PARTS, IdArray, Interactions, Observed, Part, Split
+from freqd.data.sources import anchored
 
 __all__ = [
     "PARTS",

@@ -22,12 +22,12 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from freqd.config import ColumnConfig
-from freqd.data import raw
+from freqd.data import formats
 from freqd.data.download import Remote, fetch
 from freqd.data.files import DataFile, recognise
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.store import storage_error
+from freqd.storage.store import storage_error
 
 ALL = "interactions"
 _STEMS = (ALL, "train", "valid", "test")
@@ -115,7 +115,7 @@ def _lightgcn(name: str, title: str, owner: str, size: tuple[int, int, int], tra
         columns=_PAIRS,
         parts=("train", "test"),
         downloads=(train, test),
-        convert=raw.lightgcn,
+        convert=formats.lightgcn,
     )
 
 
@@ -152,7 +152,7 @@ _ENTRIES = (
                 sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
             ),
         ),
-        convert=raw.movielens_100k,
+        convert=formats.movielens_100k,
     ),
     NamedData(
         name="movielens-1m",
@@ -173,7 +173,7 @@ _ENTRIES = (
                 sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
             ),
         ),
-        convert=raw.movielens_1m,
+        convert=formats.movielens_1m,
     ),
     NamedData(
         name="citeulike",
@@ -194,7 +194,7 @@ _ENTRIES = (
                 sha256="02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf",
             ),
         ),
-        convert=raw.citeulike,
+        convert=formats.citeulike,
     ),
     _lightgcn(
         "gowalla",
@@ -288,7 +288,7 @@ def _parquet_parts(named: NamedData, folder: Path) -> dict[str, DataFile] | None
 def _converted(named: NamedData, source: Path, target: Path) -> dict[str, DataFile]:
     assert named.convert is not None
     try:
-        raw.write_parts(named.convert(source), target)
+        formats.write_parts(named.convert(source), target)
     except OSError as error:
         raise storage_error(error, target) from error
     except (PolarsError, BadZipFile, ValueError, KeyError) as error:

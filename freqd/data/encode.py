@@ -9,8 +9,8 @@ import numpy.typing as npt
 import polars as pl
 
 from freqd.data.ids import sorted_ids
-from freqd.data.times import NULL_WORDS
-from freqd.data.types import IdArray
+from freqd.data.interactions import IdArray
+from freqd.data.timestamps import NULL_WORDS
 
 _TABLE_SLACK = 8
 _TABLE_MIN = 1 << 24

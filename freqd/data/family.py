@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from freqd.data.rows import Rows
-from freqd.data.types import PARTS, Interactions, Split
+from freqd.data.interactions import PARTS, Interactions, Split
+from freqd.data.realign import Rows
 
 ENOUGH_PAIRS = 100
 """Interactions of the time that both have, from which on their share says something."""

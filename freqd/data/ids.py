@@ -15,7 +15,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from freqd.errors import InputError
-from freqd.store import storage_error
+from freqd.storage.store import storage_error
 
 Side = Literal["user", "item"]
 

@@ -29,11 +29,11 @@ from freqd.config import DataConfig
 from freqd.data import splits
 from freqd.data.encode import Codes, encode
 from freqd.data.ids import IdRegistry, Side
+from freqd.data.interactions import PARTS, Interactions, Observed, Part, Split
 from freqd.data.pairs import Pairs, PartArray, core, distinct, keep
 from freqd.data.quality import Ledger, QualityReport
-from freqd.data.reading import Rows, read_rows
-from freqd.data.source import Source, open_source
-from freqd.data.types import PARTS, Interactions, Observed, Part, Split
+from freqd.data.scan import Rows, read_rows
+from freqd.data.sources import Source, open_source
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.pseudonym import shape

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from isal import igzip
 
 from freqd.data.tally import Bytes, tally
-from freqd.kernels import njit
+from freqd.numerics.jit import njit
 
 Layout = Literal["table", "adjacency"]
 Quotes = Literal["auto", "fields", "plain"]

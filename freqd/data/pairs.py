@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freqd.data.types import IdArray
-from freqd.kernels import njit
+from freqd.data.interactions import IdArray
+from freqd.numerics.jit import njit
 
 PartArray = npt.NDArray[np.int8]
 TimeArray = npt.NDArray[np.int64]

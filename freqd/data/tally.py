@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freqd.kernels import njit
+from freqd.numerics.jit import njit
 
 Bytes = npt.NDArray[np.uint8]
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34

@@ -1,11 +1,11 @@
 """Distillation: objectives in a registry, the warm start, and the student's trainings."""
 
+from freqd.distill.baseline import train_scratch
 from freqd.distill.context import DistillContext
+from freqd.distill.distillation import distill
 from freqd.distill.objectives import REGISTRY, build_objectives, check_objectives
-from freqd.distill.scratch import train_scratch
-from freqd.distill.start import check_student
-from freqd.distill.student import distill
 from freqd.distill.svd import svd_student
+from freqd.distill.warm_start import check_student
 
 __all__ = [
     "REGISTRY",

@@ -7,9 +7,9 @@ from functools import cached_property
 
 from scipy import sparse
 
-from freqd.data.types import IdArray
-from freqd.distill.listwise import spread
-from freqd.features import FeatureTable
+from freqd.data.interactions import IdArray
+from freqd.distill.listed_scores import spread
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graphs
 from freqd.spectral.filters import SideFilters
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.projectors import MlpProjector
-from freqd.features import FloatMatrix
+from freqd.embeddings import FloatMatrix
 
 
 class ExpertSettings(Settings):

@@ -1,102 +1,73 @@
-"""The student's training with a teacher."""
+"""The student's model and how it is trained, with or without a teacher."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from dataclasses import dataclass
 
-from freqd.config import DistillConfig
-from freqd.data.types import Split
-from freqd.distill.backbone import DISTILLED, VALIDATION_USERS, epochs_of, fit_settings, new_student
-from freqd.distill.context import DistillContext
-from freqd.distill.objectives import build_objectives
-from freqd.distill.start import choose_start
-from freqd.evaluate.validation import Validation
-from freqd.features import TrainedModel
-from freqd.graph import Graphs
-from freqd.models.device import resolve
-from freqd.models.previous import Previous
-from freqd.models.training import Probe, Watch, fit
-from freqd.progress import Progress, silent
-from freqd.spectral import SideFilters, Spectrum, apply_filters
+from scipy import sparse
+
+from freqd.config import AutoEpochs, DistillConfig
+from freqd.embeddings import FeatureTable
+from freqd.models.lightgcn import LightGCN
+from freqd.models.mf import MatrixFactorization
+from freqd.training.loop import FitSettings, Recommender
+
+VALIDATION_USERS = 10_000
+"""Early stopping looks at no more users than this; they are the same in every validation of a run."""
 
 
-def distill(
-    split: Split,
-    teacher: TrainedModel,
-    graphs: Graphs,
-    spectrum: Spectrum,
-    config: DistillConfig,
-    *,
-    seed: int,
-    device: str,
-    checkpoint: Path,
-    previous: Previous | None = None,
-    probe: Probe | None = None,
-    watch: Watch | None = None,
-    progress: Progress = silent,
-) -> TrainedModel:
-    """Train the student on BPR and the distillation objectives, from its warm start.
+@dataclass(frozen=True)
+class Auto:
+    """What auto makes of a number of epochs: as many as make ``steps``, but ``low`` to ``high``."""
 
-    Args:
-        split: train part to learn from, validation part to stop by.
-        teacher: whose features and scores are imitated.
-        graphs: on which the teacher's features are filtered.
-        spectrum: which filters to use for the features and for the ranking.
-        config: objectives, student, optimisation.
-        seed: of every random choice.
-        device: auto, cpu, cuda or cuda:N.
-        checkpoint: file of the training's state; resumed if it is there.
-        previous: the student of an earlier run; training starts from it if it is better than the start of the settings.
-        probe: measurements at each validation, for the history.
-        watch: told (epoch, validation NDCG@10); whatever it raises ends the training.
-        progress: told about each epoch.
+    steps: int
+    low: int
+    high: int
 
-    Raises:
-        InputError: an unknown objective or option, or a previous student of another kind or size.
-        Diverged: the loss is no longer finite.
+
+DISTILLED, ALONE = Auto(8_000, 20, 60), Auto(30_000, 100, 300)
+
+
+def new_student(config: DistillConfig, train: sparse.csr_array, init: FeatureTable | None, seed: int) -> Recommender:
+    """The student's model, starting at ``init`` if there is one."""
+    if config.backbone == "lightgcn":
+        return LightGCN(train, config.dim, config.layers, init=init, seed=seed)
+    n_users, n_items = train.shape
+    return MatrixFactorization(n_users, n_items, config.dim, init=init, seed=seed, std=config.init_std)
+
+
+def epochs_of(epochs: AutoEpochs, auto: Auto, *, batch_size: int, n_interactions: int) -> int:
+    """How many epochs a training takes: the setting's number, or what auto makes of this many interactions.
+
+    An epoch takes a step for each batch of interactions. Small data have few of them and take more epochs for it; large
+    data need some looks at each user all the same, however many steps that is.
     """
-    validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
-    train = validate.train
-    context = DistillContext(
-        teacher=teacher.features,
-        ranking_teacher=apply_filters(teacher.features, graphs, spectrum.ranking_filters),
-        graphs=graphs,
-        feature_filters=spectrum.feature_filters,
-        train=train,
-        dim=config.dim,
-        seed=seed,
-        device=str(resolve(device)),
-        warm=config.warm_start == "svd" or previous is not None,
-        trajectory=teacher.trajectory,
-    )
-    terms = build_objectives(config.objectives, context)
-    epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=train.nnz)
-    start = choose_start(context, config, validate, previous)
-    trained = fit(
-        new_student(config, train, start.tables, seed),
-        terms,
-        train,
-        validate=validate,
-        settings=fit_settings(config, epochs, config.learning_rate, config.weight_decay, device),
-        seed=seed,
-        checkpoint=checkpoint,
-        probe=probe,
-        watch=watch,
-        progress=progress,
-    )
-    trained.info.update(
-        method="distill",
-        backbone=config.backbone,
-        dim=config.dim,
-        warm_start=start.name,
-        objectives=[term.model_dump() for term in config.objectives],
-        feature_filters=_labels(spectrum.feature_filters),
-        ranking_filters=_labels(spectrum.ranking_filters),
-    )
-    if start.info:
-        trained.info["start"] = start.info
-    return trained
+    if epochs != "auto":
+        return epochs
+    steps = max(math.ceil(n_interactions / batch_size), 1)
+    return min(max(auto.steps // steps, auto.low), auto.high)
 
 
-def _labels(filters: SideFilters) -> dict[str, str]:
-    return {"user": filters.user.label(), "item": filters.item.label()}
+def fit_settings(
+    config: DistillConfig,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    device: str,
+    *,
+    base_weight: float | None = None,
+) -> FitSettings:
+    """How one training of the student goes."""
+    return FitSettings(
+        epochs=epochs,
+        batch_size=config.batch_size,
+        learning_rate=learning_rate,
+        decay=config.decay,
+        weight_decay=weight_decay,
+        eval_every=config.eval_every,
+        patience=config.patience,
+        max_seconds=config.max_seconds,
+        base_weight=config.base_weight if base_weight is None else base_weight,
+        device=device,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 
 
 def svd_student(teacher: FeatureTable, dim: int) -> FeatureTable:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from freqd.config import DriftConfig, GraphConfig, SpectralConfig
-from freqd.data.times import ORDINAL_BELOW
-from freqd.data.types import Interactions
+from freqd.data.interactions import Interactions
+from freqd.data.timestamps import ORDINAL_BELOW
 from freqd.drift.popularity import GROUPS, ks_distance, psi
 from freqd.drift.spectral import SIDES, Side, SpectralShift, spectral_shift
 from freqd.drift.windows import Fresh, Known, latest
-from freqd.evaluate.groups import equal_groups, popularity_order
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.strata import equal_groups, popularity_order
 from freqd.spectral import band_edges
 
 DAY = 86_400

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import GraphConfig, SpectralConfig
-from freqd.data.types import Interactions
-from freqd.features import FeatureTable, FloatMatrix
+from freqd.data.interactions import Interactions
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.graph import Graph, build_graphs
 from freqd.spectral import band_edges
 from freqd.spectral.bands import resolve_bands

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import sparse
 
-from freqd.data.types import PARTS, Interactions, Observed, Split
+from freqd.data.interactions import PARTS, Interactions, Observed, Split
 
 ORDER_SEED = 0
 """Of the order among interactions of the same age."""

@@ -3,9 +3,9 @@
 from freqd.evaluate.evaluation import evaluate
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.ranking import top_k
-from freqd.evaluate.report import Report
+from freqd.evaluate.result import Report
 from freqd.evaluate.significance import Difference, Interval, gap_closed, holm, paired_bootstrap
-from freqd.evaluate.targets import ndcg_on_validation
+from freqd.evaluate.target_ranks import ndcg_on_validation
 
 __all__ = [
     "Difference",

@@ -7,13 +7,13 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.config import EvaluateConfig
-from freqd.data.types import IdArray, Split
+from freqd.data.interactions import IdArray, Split
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.evaluate import beyond, groups
+from freqd.evaluate import beyond_accuracy, strata
 from freqd.evaluate import metrics as accuracy
 from freqd.evaluate.ranking import top_k
-from freqd.evaluate.report import JudgedPart, Report
-from freqd.features import FeatureTable
+from freqd.evaluate.result import JudgedPart, Report
 from freqd.progress import Progress, silent
 
 HEADLINE_K = 10
@@ -84,7 +84,7 @@ def evaluate(
         for k in ks:
             for name, metric in accuracy.METRICS.items():
                 per_user[f"{name}_at_{k}"][rows] = metric(hits, n_targets[users[rows]], k)
-            recommended[k] += beyond.recommendation_counts(ranked, split.n_items, k)
+            recommended[k] += beyond_accuracy.recommendation_counts(ranked, split.n_items, k)
         found += np.bincount(ranked[:, :HEADLINE_K][hits[:, :HEADLINE_K]], minlength=split.n_items)
         progress(
             min(rows.stop, len(users)) / len(users), f"ranked {min(rows.stop, len(users)):,} of {len(users):,} users"
@@ -93,10 +93,10 @@ def evaluate(
     item_counts = np.bincount(split.train.item, minlength=split.n_items)
     metrics = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
     for k in ks:
-        metrics[f"coverage_at_{k}"] = beyond.coverage(recommended[k])
-        metrics[f"gini_at_{k}"] = beyond.gini(recommended[k])
-        metrics[f"mean_popularity_at_{k}"] = beyond.mean_popularity(recommended[k], item_counts)
-        metrics[f"novelty_at_{k}"] = beyond.novelty(recommended[k], item_counts, split.n_users)
+        metrics[f"coverage_at_{k}"] = beyond_accuracy.coverage(recommended[k])
+        metrics[f"gini_at_{k}"] = beyond_accuracy.gini(recommended[k])
+        metrics[f"mean_popularity_at_{k}"] = beyond_accuracy.mean_popularity(recommended[k], item_counts)
+        metrics[f"novelty_at_{k}"] = beyond_accuracy.novelty(recommended[k], item_counts, split.n_users)
     without_target = int((n_targets == 0).sum())
     return Report(
         metrics=metrics,
@@ -108,11 +108,11 @@ def evaluate(
         n_users_skipped=split.n_users - len(users),
         n_users_without_target=without_target,
         groups={
-            "activity": groups.by_activity(
+            "activity": strata.by_activity(
                 _user_counts(split, users),
                 {name: per_user[name] for name in (f"ndcg_at_{HEADLINE_K}", f"recall_at_{HEADLINE_K}")},
             ),
-            "popularity": groups.by_popularity(
+            "popularity": strata.by_popularity(
                 item_counts,
                 targets=np.bincount(targets.indices, minlength=split.n_items),
                 found=found,
@@ -133,7 +133,7 @@ def _seen(split: Split, train_only: bool) -> sparse.csr_array:
     return seen
 
 
-def _user_counts(split: Split, users: IdArray) -> beyond.ItemCounts:
+def _user_counts(split: Split, users: IdArray) -> beyond_accuracy.ItemCounts:
     """Train interactions of each of ``users``."""
-    counts: beyond.ItemCounts = np.bincount(split.train.user, minlength=split.n_users)[users]
+    counts: beyond_accuracy.ItemCounts = np.bincount(split.train.user, minlength=split.n_users)[users]
     return counts

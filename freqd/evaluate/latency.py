@@ -6,8 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import blas_threads
-from freqd.features import FeatureTable
 
 _WARM_UP = 10
 

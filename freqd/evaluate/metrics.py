@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from freqd.data.types import IdArray
-from freqd.kernels import njit
+from freqd.data.interactions import IdArray
+from freqd.numerics.jit import njit
 
 Hits = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.integer]

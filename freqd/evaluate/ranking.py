@@ -16,9 +16,9 @@ import numpy.typing as npt
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
-from freqd.data.types import IdArray
-from freqd.features import FeatureTable, FloatMatrix
-from freqd.kernels import kernel
+from freqd.data.interactions import IdArray
+from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.numerics.jit import kernel
 
 USER_BLOCK = 512
 """Users a block: enough that re-packing the items for every block costs little beside the product."""

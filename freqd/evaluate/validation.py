@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from freqd.data.types import IdArray, Split
+from freqd.data.interactions import IdArray, Split
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.metrics import PerUser
-from freqd.evaluate.targets import ndcg_of_users, ndcg_on_validation
-from freqd.features import FeatureTable
+from freqd.evaluate.target_ranks import ndcg_of_users, ndcg_on_validation
 
 
 @dataclass(frozen=True, eq=False)

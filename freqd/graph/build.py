@@ -6,12 +6,12 @@ import numpy as np
 from scipy import sparse
 
 from freqd.config import GraphConfig
-from freqd.data.types import Interactions
-from freqd.features import FeatureTable, FloatMatrix
+from freqd.data.interactions import Interactions
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.graph.cooccurrence import cooccurrence_neighbours
+from freqd.graph.graph import Graph, GraphKind, Graphs
 from freqd.graph.neighbours import symmetrised
 from freqd.graph.similarity import cosine_neighbours
-from freqd.graph.types import Graph, GraphKind, Graphs
 
 
 def build_graphs(train: Interactions, config: GraphConfig, features: FeatureTable | None = None) -> Graphs:

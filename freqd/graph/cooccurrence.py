@@ -20,7 +20,7 @@ from scipy import sparse
 
 from freqd.graph.neighbours import Neighbours
 from freqd.graph.select import candidate_key, replace_smallest, write_row
-from freqd.kernels import kernel, prefetch, prefetch_to_write
+from freqd.numerics.jit import kernel, prefetch, prefetch_to_write
 
 CHUNKS_PER_THREAD = 8
 """Work is cut finer than there are threads, since the cost of a row is known only roughly."""

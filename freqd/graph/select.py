@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from freqd.kernels import kernel
+from freqd.numerics.jit import kernel
 
 IntMatrix = npt.NDArray[np.int32]
 _LOW_WORD = np.int64(0xFFFFFFFF)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from freqd.embeddings import FloatMatrix
 from freqd.errors import InputError
-from freqd.features import FloatMatrix
 from freqd.graph.neighbours import Neighbours
 from freqd.graph.select import candidate_key, replace_smallest, write_row
-from freqd.kernels import kernel
+from freqd.numerics.jit import kernel
 
 ROW_TILE = 512
 COLUMN_TILE = 2048

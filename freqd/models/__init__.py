@@ -1,1 +1,1 @@
-"""Recommenders and the one loop that trains them."""
+"""Models: what is scored with, without what trains it."""

@@ -13,10 +13,10 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.features import FeatureTable, FloatMatrix
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
-from freqd.models.optimizer import DenseAdam, Optimizer
 from freqd.models.propagation import Propagation, whole_propagation
+from freqd.training.adam import DenseAdam, Optimizer
 
 INIT_STD = 0.1
 

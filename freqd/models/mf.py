@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from freqd.features import FeatureTable, FloatMatrix
-from freqd.models.optimizer import DenseAdam, Optimizer, RowAdam, RowTable
-from freqd.models.pairs import add_pair_gradients, bpr_loss, l2_loss
-from freqd.models.sampling import Batch
+from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.training.adam import DenseAdam, Optimizer, RowAdam, RowTable
+from freqd.training.bpr_loss import add_pair_gradients, bpr_loss, l2_loss
+from freqd.training.sampling import Batch
 
 INIT_STD = 0.01
 

@@ -18,9 +18,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from freqd.features import FloatMatrix
-from freqd.kernels import LINE, kernel, njit, prefetch, prefetch_to_write
-from freqd.parallel import blocks_of, even_blocks, for_blocks
+from freqd.embeddings import FloatMatrix
+from freqd.numerics.jit import LINE, kernel, njit, prefetch, prefetch_to_write
+from freqd.numerics.threads import blocks_of, even_blocks, for_blocks
 
 BLOCKS = 16
 """Pieces of a sparse product, of as many entries each, that threads share."""

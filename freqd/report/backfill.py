@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from freqd.report import numbers as fmt
-from freqd.report import text
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
-from freqd.report.tables import Table
+from freqd.report.run import text
+from freqd.report.run.tables import Table
 
 
 def table(result: Summary) -> Table:

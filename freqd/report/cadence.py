@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from freqd.report import numbers as fmt
-from freqd.report import text
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
-from freqd.report.captions import Caption
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
-from freqd.report.tables import Table
-from freqd.report.words import Verdict
+from freqd.report.run import text
+from freqd.report.run.captions import Caption
+from freqd.report.run.sentences import Verdict
+from freqd.report.run.tables import Table
 
 KINDS = {"full": "full run", "re-distilled": "re-distillation"}
 UNKNOWN = {

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from freqd.report import numbers as fmt
-from freqd.report import text
 from freqd.report.access import Summary, dig, number, rows, series
 from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
-from freqd.report.spectrum_words import PLURAL, SIDES
-from freqd.report.tables import Table
+from freqd.report.run import text
+from freqd.report.run.spectrum_sentences import PLURAL, SIDES
+from freqd.report.run.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from freqd.report import numbers as fmt
-from freqd.report import text
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
 from freqd.report.canvas import dress, legend, png, sheet
 from freqd.report.palette import SOFT_INK, STUDENT
-from freqd.report.tables import Table
+from freqd.report.run import text
+from freqd.report.run.tables import Table
 
 DONE = "done"
 SHOWN = 8

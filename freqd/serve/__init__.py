@@ -3,8 +3,8 @@
 ``freqd.serve.batch`` and ``freqd.serve.explain`` are imported by name: a deployed model does not need them.
 """
 
-from freqd.serve.bundle import Answer, Bundle
+from freqd.serve.exact_index import Ranking, TopKIndex
 from freqd.serve.export import export_features
-from freqd.serve.index import Ranking, TopKIndex
+from freqd.serve.recommender import Answer, Bundle
 
 __all__ = ["Answer", "Bundle", "Ranking", "TopKIndex", "export_features"]

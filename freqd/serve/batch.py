@@ -12,8 +12,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.serve.bundle import FRAME, Bundle
-from freqd.store import storage_error
+from freqd.serve.recommender import FRAME, Bundle
+from freqd.storage.store import storage_error
 
 CHUNK = 4096
 """Users a row group."""

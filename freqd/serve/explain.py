@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.config import SpectralConfig
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graph, Graphs
 from freqd.spectral.bands import resolve_bands
 

@@ -15,9 +15,9 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.errors import InputError
-from freqd.features import FeatureTable, FloatMatrix
-from freqd.store import storage_error
+from freqd.storage.store import storage_error
 
 Format = Literal["safetensors", "npz", "parquet"]
 _PARQUET_FILES = ("users.parquet", "items.parquet")

@@ -3,7 +3,7 @@
 from freqd.spectral.analysis import analyse
 from freqd.spectral.bands import Mastery, band_edges
 from freqd.spectral.filters import Filter, SideFilters, apply_filters
-from freqd.spectral.types import SideSpectrum, Spectrum
+from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
 __all__ = [
     "Filter",

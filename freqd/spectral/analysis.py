@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import SpectralConfig
-from freqd.data.types import IdArray
+from freqd.data.interactions import IdArray
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.evaluate.validation import Validation
-from freqd.features import FeatureTable, FloatMatrix
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
+from freqd.spectral.band_weights import ListedBands, best_lists, fit_weights, hat_coefficients, weighted_filter
 from freqd.spectral.bands import band_edges, resolve_bands
-from freqd.spectral.bandwise import ListedBands, best_lists, fit_weights, hat_coefficients, weighted_filter
-from freqd.spectral.choose import (
+from freqd.spectral.filters import Filter, SideFilters, apply_filters
+from freqd.spectral.selection import (
     SIDE_WORD,
     Fit,
     Measured,
@@ -27,8 +28,7 @@ from freqd.spectral.choose import (
     choose_ranking_filters,
     fixed_filters,
 )
-from freqd.spectral.filters import Filter, SideFilters, apply_filters
-from freqd.spectral.types import SideSpectrum, Spectrum
+from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
 FloatArray = npt.NDArray[np.float64]
 Validate = Callable[[FeatureTable], float | npt.NDArray[np.floating[Any]]]

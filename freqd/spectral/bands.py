@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from freqd.config import SpectralConfig
-from freqd.features import FloatMatrix
+from freqd.embeddings import FloatMatrix
 from freqd.graph import Graph
 from freqd.spectral.chebyshev import apply_bands, band_coefficients, spectral_moments, split_bands
 from freqd.spectral.density import stochastic_density

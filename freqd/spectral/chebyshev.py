@@ -26,8 +26,8 @@ import numpy.typing as npt
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
-from freqd.features import FloatMatrix
-from freqd.kernels import njit
+from freqd.embeddings import FloatMatrix
+from freqd.numerics.jit import njit
 
 FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")

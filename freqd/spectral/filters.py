@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import sparse
 
-from freqd.features import FeatureTable, FloatMatrix
+from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.graph import Graphs
 from freqd.spectral.chebyshev import apply_bands
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.servers import Stack
+from tasks.runtime.server_state import Stack
 from tests.browser.conftest import NAMES
 from tests.shell import User
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from freqd.config import RunConfig
-from freqd.settings import build
-from tasks.servers import Stack
+from freqd.config.load import build
+from tasks.runtime.server_state import Stack
 from tests.browser.conftest import Window
 from tests.shell import SMALL, User, wait_for
 

@@ -11,8 +11,8 @@ import pytest
 from freqd.cadence import Timeline, Window, judge_window
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import EvaluateConfig
-from freqd.data.types import Interactions, Split
-from freqd.features import FeatureTable
+from freqd.data.interactions import Interactions, Split
+from freqd.embeddings import FeatureTable
 
 LOG2_3 = np.log2(3)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from freqd.cadence import Timeline, check_settings, plan
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import CadenceConfig
+from freqd.config.load import build
 from freqd.data import observe
-from freqd.data.types import Interactions, Observed
+from freqd.data.interactions import Interactions, Observed
 from freqd.errors import InputError
-from freqd.settings import build
 
 
 def timeline(days: list[int], second: int = 0) -> Timeline:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split, catalog, raw
+from freqd.data import Split, catalog, formats
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -79,7 +79,7 @@ def test_movielens_archives(tmp_path: Path, name: str, member: str, text: str) -
 def test_citeulike_is_split_as_its_authors_do(tmp_path: Path) -> None:
     lines = ["4 1 2 3 4", "5 9 3 5 7 8", "11 " + " ".join(str(n) for n in range(20, 31))]
     (tmp_path / "users.dat").write_text("\n".join(lines) + "\n")
-    parts = raw.citeulike(tmp_path)
+    parts = formats.citeulike(tmp_path)
     assert parts["train"].filter(pl.col("user") == 0).rows() == [(0, 4), (0, 0), (0, 1), (0, 2)]
     assert parts["valid"].rows() == [(1, 13)]
     assert parts["test"].rows() == [(0, 3), (1, 14), (1, 15)]

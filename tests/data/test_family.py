@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from freqd.data.family import kinship
-from freqd.data.types import Interactions, Split
+from freqd.data.interactions import Interactions, Split
 
 WEEK = 7 * 86_400
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import Split
 from freqd.data.encode import _CLEAN, clean_ids, encode
-from freqd.data.times import NULL_WORDS
+from freqd.data.timestamps import NULL_WORDS
 from freqd.errors import InputError
 
 Run = Callable[..., Split]

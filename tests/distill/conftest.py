@@ -9,9 +9,9 @@ import torch
 from scipy import sparse
 
 from freqd.config import GraphConfig
-from freqd.data.types import Interactions, Split
+from freqd.data.interactions import Interactions, Split
 from freqd.distill import DistillContext
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import build_graphs
 from freqd.spectral.filters import Filter, SideFilters
 

@@ -9,8 +9,8 @@ from freqd.distill import build_objectives
 from freqd.distill.experts import ExpertSettings, SelectedExperts
 from freqd.distill.objectives.htd import topology_loss
 from freqd.distill.objectives.pckd import list_consistency, pair_consistency
-from freqd.features import FeatureTable
-from freqd.models.training import Batch
+from freqd.embeddings import FeatureTable
+from freqd.training.loop import Batch
 
 SMALL = Batch(
     users=torch.tensor([0, 0, 2]),

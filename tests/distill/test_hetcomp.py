@@ -8,11 +8,11 @@ from scipy import sparse
 from freqd.config import DistillConfig, ObjectiveConfig, TeacherConfig
 from freqd.distill import build_objectives, check_objectives, distill
 from freqd.distill.objectives.hetcomp import best_observed, ranking_distance
+from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import top_k
-from freqd.features import FeatureTable, TrainedModel
-from freqd.models.training import Batch
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
+from freqd.training.loop import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))
 

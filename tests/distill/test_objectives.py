@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
-from freqd.distill.features import occurring, occurring_by_torch
+from freqd.distill.feature_loss import occurring, occurring_by_torch
 from freqd.distill.objectives import Objective, objective
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.features import FeatureTable
-from freqd.models.training import Batch
 from freqd.spectral.filters import Filter, SideFilters
+from freqd.training.loop import Batch
 
 SMALL = Batch(
     users=torch.tensor([0, 0, 2]),

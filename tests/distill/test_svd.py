@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from freqd.distill import svd_student
-from freqd.distill.start import warm_start
-from freqd.features import FeatureTable
+from freqd.distill.warm_start import warm_start
+from freqd.embeddings import FeatureTable
 
 
 def dense_truncation(scores, dim):

@@ -12,9 +12,9 @@ from scipy import sparse
 from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
 from freqd.distill.objectives.unkd import draw_rank_pairs, popularity_groups
-from freqd.evaluate.listed import NO_ITEM
-from freqd.features import FeatureTable
-from freqd.models.training import Batch
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.training.loop import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqd.config import DriftConfig, GraphConfig, SpectralConfig
-from freqd.data.types import Interactions, Observed, Split
+from freqd.data.interactions import Interactions, Observed, Split
 from freqd.drift import Drift, Fresh, Known, check_drift, find_fresh
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from tests.oracles import grocery_like
 
 DAY = 86_400

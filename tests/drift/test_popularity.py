@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from freqd.drift.popularity import GROUPS, ks_distance, psi
-from freqd.evaluate.groups import equal_groups, popularity_order
+from freqd.evaluate.strata import equal_groups, popularity_order
 
 COUNTS = hnp.arrays(np.int64, st.shared(st.integers(2, 30), key="n"), elements=st.integers(0, 1000))
 

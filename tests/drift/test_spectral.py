@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.config import GraphConfig, SpectralConfig
-from freqd.data.types import Interactions
+from freqd.data.interactions import Interactions
 from freqd.drift.spectral import spectral_shift, unit_rows
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.spectral import band_edges
 from tests.oracles import dense_band_energies, dense_cooccurrence, dense_norm_adj, grocery_like
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.data.types import Interactions, Observed, Split
+from freqd.data.interactions import Interactions, Observed, Split
 from freqd.drift import Known, find_fresh
 from freqd.drift.windows import latest
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from scipy.sparse.linalg import svds
 
-from freqd.data.types import Interactions, Split
-from freqd.features import FeatureTable
+from freqd.data.interactions import Interactions, Split
+from freqd.embeddings import FeatureTable
 
 
 def assemble(train: Interactions, valid: Interactions, test: Interactions) -> Split:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from freqd.config import EvaluateConfig
-from freqd.data.types import Interactions
+from freqd.data.interactions import Interactions
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
 from freqd.evaluate import Report, evaluate, evaluation, ndcg_on_validation, top_k
-from freqd.features import FeatureTable
-from freqd.store import Store
+from freqd.storage.store import Store
 
 SECOND = 1 / np.log2(3)
 

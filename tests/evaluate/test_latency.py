@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from freqd.embeddings import FeatureTable
 from freqd.evaluate import scoring_latency
-from freqd.features import FeatureTable
 
 
 def table(n_users: int, n_items: int, dim: int) -> FeatureTable:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from freqd.embeddings import FeatureTable
 from freqd.evaluate import ndcg_on_validation, ranking, top_k
-from freqd.features import FeatureTable
 
 
 def dense_top_k(features: FeatureTable, seen: sparse.csr_array | None, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from freqd.data.types import Interactions, Split
+from freqd.data.interactions import Interactions, Split
+from freqd.embeddings import FeatureTable
 from freqd.evaluate import ndcg_on_validation
 from freqd.evaluate.validation import Validation
-from freqd.features import FeatureTable
 
 
 def split() -> Split:

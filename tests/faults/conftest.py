@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.audit import AuditTrail
+from tasks.mlops.audit import AuditTrail
 from tests.shell import FREQD, SMALL, User
 
 INJECT = Path(__file__).parent / "inject"

@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.audit import AuditTrail
+from tasks.mlops.audit import AuditTrail
 from tests.faults.conftest import Victim, count, tracebacks
 from tests.shell import FREQD, free_port, wait_for
 
@@ -129,7 +129,7 @@ def _healthy(port: int) -> bool:
 def _promote_often(victim: Victim, times: int) -> int:
     """By freqd's own function, in one process: a hundred commands would take minutes to start."""
     script = (
-        "import sys; from pathlib import Path; from tasks.workspace import Workspace; from tasks.environment import embed\n"
+        "import sys; from pathlib import Path; from tasks.runtime.workspace import Workspace; from tasks.runtime.environment import embed\n"
         "w = Workspace(Path(sys.argv[1])); embed(w, flows=False)\n"
         "from tasks import registry; import time\n"
         "name = registry.names()[0]\n"

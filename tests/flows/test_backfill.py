@@ -15,14 +15,14 @@ from mlflow import MlflowClient
 
 from flows import backfill as module
 from flows.backfill import backfill, dates, settings_of
-from flows.cli import app
-from flows.commands import backfill as command
-from flows.commands.backfill import parse_days
+from flows.cli import backfill as command
+from flows.cli.backfill import parse_days
+from flows.cli.main import app
 from flows.naming import as_folder
 from freqd.config import RunConfig
+from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.backfill import plain
-from freqd.settings import build, parse_assignment
 
 SMALL = (
     "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",

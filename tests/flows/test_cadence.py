@@ -15,12 +15,12 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.cadence import cadence
-from flows.cli import app
+from flows.cli.main import app
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
+from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.cadence import markdown, plain
-from freqd.settings import build, parse_assignment
 
 SMALL = (
     "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",

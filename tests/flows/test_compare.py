@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from flows.cli import app
-from flows.commands.compare import sizes
-from flows.commands.methods import resolve, tuned, words_of
-from flows.comparison import comparison
+from flows.cli.compare import sizes
+from flows.cli.main import app
+from flows.cli.methods import resolve, tuned, words_of
+from flows.compare import comparison
 from flows.pipeline import pipeline
 from freqd.config import EvaluateConfig, MethodConfig, RunConfig
+from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
-from freqd.settings import build, parse_assignment
-from tasks.compare import compare_methods, over_seeds
-from tasks.results import replace_folder
+from tasks.experiments.compare import compare_methods, over_seeds
+from tasks.experiments.results import replace_folder
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",

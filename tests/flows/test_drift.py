@@ -13,16 +13,16 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows import deployment
 from flows.drift import drift
+from flows.ops import deployments
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
+from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
-from freqd.settings import build, parse_assignment
 from tasks.drift import SWITCHED_OFF, champion_settings
-from tasks.servers import Stack
-from tasks.workspace import Workspace
-from tests.flows.test_cli import freqd_command
+from tasks.runtime.server_state import Stack
+from tasks.runtime.workspace import Workspace
+from tests.flows.cli.test_cli import freqd_command
 from tests.shell import User, wait_for
 
 MODEL = "drift-of-planted"
@@ -173,22 +173,22 @@ def test_relative_paths_of_the_champions_run_are_those_of_its_folder(workspace: 
 
 
 def test_checks_by_the_clock_are_schedules_like_others(workspace: Workspace, source: Path) -> None:
-    deployment.deploy(workspace)
-    for what, label in ((deployment.RETRAIN, "weekly"), (deployment.WATCH, "drift-shop")):
-        more = {} if what is deployment.RETRAIN else {"model": MODEL, "new": []}
-        deployment.schedule(label, "0 6 * * *", "UTC", config(source), workspace, what, **more)
-    rows = {row["name"]: row for row in deployment.schedules()}
+    deployments.deploy(workspace)
+    for what, label in ((deployments.RETRAIN, "weekly"), (deployments.WATCH, "drift-shop")):
+        more = {} if what is deployments.RETRAIN else {"model": MODEL, "new": []}
+        deployments.schedule(label, "0 6 * * *", "UTC", config(source), workspace, what, **more)
+    rows = {row["name"]: row for row in deployments.schedules()}
     assert (rows["weekly"]["what"], rows["drift-shop"]["what"]) == ("retrain", "watch")
     with get_client(sync_client=True) as client:
         watch = client.read_deployment_by_name("freqd-drift/watch")
         (entry,) = client.read_deployment_schedules(watch.id)
     found = drift(**entry.parameters)
     assert found["headline"] == "no drift", "the parameters of the schedule are those of the flow"
-    deployment.set_active("drift-shop", False)
-    assert {row["name"]: row["active"] for row in deployment.schedules()} == {"weekly": True, "drift-shop": False}
+    deployments.set_active("drift-shop", False)
+    assert {row["name"]: row["active"] for row in deployments.schedules()} == {"weekly": True, "drift-shop": False}
     for label in ("weekly", "drift-shop"):
-        deployment.remove(label)
-    assert deployment.schedules() == []
+        deployments.remove(label)
+    assert deployments.schedules() == []
 
 
 def test_without_a_registry_the_command_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 import psutil
 import pytest
 
-from tasks.servers import Stack
+from tasks.runtime.server_state import Stack
 from tests.shell import SMALL, User, wait_for
 
 LATER = 10_000_000

@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from flows.pipeline import pipeline
 from freqd import provenance
 from freqd.config import RunConfig
-from freqd.settings import build, parse_assignment
-from tasks.approval import Answer
-from tasks.audit import AuditTrail
+from freqd.config.load import build, parse_assignment
+from tasks.mlops.audit import AuditTrail
+from tasks.stages.approval import Answer
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -245,7 +245,7 @@ def test_a_person_may_have_the_last_word(
         asked.append(what)
         return Answer(said="no", who="Ann", why="not before Christmas")
 
-    monkeypatch.setattr("tasks.approval._ask", ask)
+    monkeypatch.setattr("tasks.stages.approval._ask", ask)
     changes = ("registry.approval=ask", "registry.model_name=asked")
     found = rerun(source, tmp_path, *changes)
     assert found["gate"]["verdict"] == "not promoted"

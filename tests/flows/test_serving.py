@@ -28,14 +28,14 @@ from mlflow import MlflowClient
 from scipy import sparse
 
 from flows import server
-from flows.champion import Registered
-from flows.commands import serving
+from flows.cli import serving
 from flows.server import MAX_K, MAX_USERS, Model, Service, build
 from freqd.config import IndexConfig
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.features import FeatureTable
 from freqd.serve import Bundle
-from tasks import recommender_model, registry
+from tasks.mlops import pyfunc_model, registry
+from tasks.mlops.champion import Registered
 
 USERS, ITEMS = 40, 60
 NAMES = (f"shop-{number}" for number in itertools.count())
@@ -73,7 +73,7 @@ def register(experiment: str) -> Register:
                 (Path(folder) / "features.safetensors").write_bytes(b"no features")
             info = mlflow.pyfunc.log_model(
                 name="student",
-                python_model=recommender_model.__file__,
+                python_model=pyfunc_model.__file__,
                 artifacts={"bundle": folder},
                 pip_requirements=["numpy"],
             )

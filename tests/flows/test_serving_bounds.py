@@ -22,7 +22,7 @@ import uvicorn
 from litestar.testing import TestClient
 
 from flows import server
-from flows.commands import serving
+from flows.cli import serving
 from flows.server import MAX_ECHO, MAX_LIST, MAX_USERS, Access, Model, Service, build
 from freqd.errors import InputError
 from tests.flows.test_serving import BUNDLE, items
@@ -320,8 +320,8 @@ def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> Non
     import mlflow
     from mlflow import MlflowClient
 
-    from freqd.store import folder_digest
-    from tasks import recommender_model, registry
+    from freqd.storage.store import folder_digest
+    from tasks.mlops import pyfunc_model, registry
 
     experiment = MlflowClient().create_experiment(
         f"changed-{tmp_path.name}", artifact_location=(tmp_path / "a").as_uri()
@@ -331,7 +331,7 @@ def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> Non
     with mlflow.start_run(experiment_id=experiment):
         info = mlflow.pyfunc.log_model(
             name="student",
-            python_model=recommender_model.__file__,
+            python_model=pyfunc_model.__file__,
             artifacts={"bundle": str(tmp_path / "bundle")},
             pip_requirements=["numpy"],
         )

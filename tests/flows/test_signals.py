@@ -46,7 +46,7 @@ def start(user: User) -> subprocess.Popen[str]:
 def server_of(user: User) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if "tasks.prefect_server" in " ".join(process.info["cmdline"] or ()):
+        if "tasks.runtime.prefect_server" in " ".join(process.info["cmdline"] or ()):
             try:
                 if process.environ().get("TMPDIR", "").startswith(str(user.folder)):
                     found.append(process)

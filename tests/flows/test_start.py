@@ -13,10 +13,10 @@ from mlflow import MlflowClient
 
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
+from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
-from freqd.settings import build, parse_assignment
-from tasks.preflight import preflight
-from tasks.workspace import Workspace
+from tasks.runtime.preflight import preflight
+from tasks.runtime.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

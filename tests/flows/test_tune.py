@@ -12,18 +12,18 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from flows.cli import app
-from flows.commands.compare import resolve
-from flows.commands.tune import parse_budget
+from flows.cli.compare import resolve
+from flows.cli.main import app
+from flows.cli.tune import parse_budget
 from flows.pipeline import pipeline
-from flows.tuning import tuning
+from flows.tune import tuning
 from freqd.config import RunConfig
+from freqd.config.load import build, parse_assignment, read_toml
 from freqd.distill import check_objectives
 from freqd.errors import Diverged, InputError
 from freqd.report.tuning import markdown, plain
-from freqd.settings import build, parse_assignment, read_toml
-from tasks import tune
-from tasks.tune import OutOfTime, Search, finished, hold, open_study, spent
+from tasks.experiments import tune
+from tasks.experiments.tune import OutOfTime, Search, finished, hold, open_study, spent
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",

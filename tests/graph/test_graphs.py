@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.config import GraphConfig
-from freqd.data.types import Interactions
-from freqd.features import FeatureTable
+from freqd.data.interactions import Interactions
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graph, Graphs, build_graphs
-from freqd.store import Store
+from freqd.storage.store import Store
 from tests.oracles import dense_cooccurrence, dense_cosine, dense_norm_adj, dense_spectrum, grocery_like
 
 TRAIN = grocery_like(3, n_users=120, n_items=90)

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from freqd.models.lightgcn import LightGCN, bipartite_norm_adj
 from freqd.models.propagation import whole_propagation
-from freqd.models.sampling import Sampler
+from freqd.training.sampling import Sampler
 
 CPU = torch.device("cpu")
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy import sparse
 
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.models.mf import MatrixFactorization
-from freqd.models.pairs import bpr_loss, l2_loss
-from freqd.models.sampling import Batch, Sampler
+from freqd.training.bpr_loss import bpr_loss, l2_loss
+from freqd.training.sampling import Batch, Sampler
 
 CPU = torch.device("cpu")
 

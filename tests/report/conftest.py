@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from freqd.config import RunConfig
-from freqd.report.figures import all_figures
+from freqd.report.run.figures import all_figures
 
 BANDS = 8
 EDGES = [i * 2 / BANDS for i in range(BANDS + 1)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from freqd.report import cadence
-from freqd.report.html import cadence_page
+from freqd.report.run.html import cadence_page
 
 
 def aged(age: int, loss: float | None, half: float = 0.01) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from freqd.config import SpectralConfig
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import Graph, Graphs
 from freqd.serve.explain import explain, total
 from freqd.spectral import band_edges

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.features import FeatureTable
-from freqd.models.brought import load_features
 from freqd.serve import export, export_features
 from freqd.serve.export import check_target
+from freqd.teachers.external import load_features
 
 RNG = np.random.default_rng(0)
 TABLE = FeatureTable(RNG.standard_normal((3, 4)).astype(np.float32), RNG.standard_normal((2, 4)).astype(np.float32))

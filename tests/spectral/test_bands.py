@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.config import GraphConfig, SpectralConfig
-from freqd.data.types import Interactions
+from freqd.data.interactions import Interactions
 from freqd.graph import Graph, build_graphs
 from freqd.spectral import band_edges, chebyshev
 from freqd.spectral.bands import ChebyshevBands, ExactBands, resolve_bands

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy import sparse
 
 from freqd.config import GraphConfig
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 from freqd.graph import build_graphs
 from freqd.spectral import Filter, SideFilters, apply_filters
 from tests.oracles import dense_function, dense_spectrum, grocery_like

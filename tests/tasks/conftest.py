@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tasks.workspace import Workspace
+from tasks.runtime.workspace import Workspace
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 
-from flows import automation, deployment
+from flows.ops import automations, deployments
 from freqd.config import RunConfig
 from tasks import drift
-from tasks.workspace import Workspace
+from tasks.runtime.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
@@ -45,14 +45,14 @@ def asked() -> list[Any]:
     """Runs that the automation started, and that no worker has taken."""
     return [
         run
-        for run in deployment.runs([*StateType], limit=200)
+        for run in deployments.runs([*StateType], limit=200)
         if run.created_by and "drift" in run.created_by.display_value
     ]
 
 
 def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    deployment.deploy(workspace)
+    deployments.deploy(workspace)
     before = {run.id for run in asked()}
     assert conclude(workspace, 0) == drift.SENT
     assert conclude(workspace, 1) == drift.COOLING_DOWN
@@ -68,17 +68,17 @@ def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: P
 
 def test_there_is_one_automation_and_switched_off_it_stays_off(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    deployment.deploy(workspace)
+    deployments.deploy(workspace)
     with get_client(sync_client=True) as client:
-        (made,) = client.read_automations_by_name(automation.NAME)
+        (made,) = client.read_automations_by_name(automations.NAME)
         assert made.enabled
         client.pause_automation(made.id)
-        deployment.deploy(workspace)
-        (same,) = client.read_automations_by_name(automation.NAME)
+        deployments.deploy(workspace)
+        (same,) = client.read_automations_by_name(automations.NAME)
         assert (same.id, same.enabled) == (made.id, False)
         client.resume_automation(made.id)
-        deployment.deploy(workspace)
-        assert client.read_automations_by_name(automation.NAME)[0].enabled
+        deployments.deploy(workspace)
+        assert client.read_automations_by_name(automations.NAME)[0].enabled
 
 
 @pytest.fixture

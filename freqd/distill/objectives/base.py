@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from freqd.config import ObjectiveConfig, Settings, TeacherConfig
 from freqd.distill.context import DistillContext
+from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 
 class Objective(ABC):

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import listed_scores, sample_listed
+from freqd.distill.listed_scores import listed_scores, sample_listed
+from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.ranked import RankedObjective
-from freqd.evaluate.listed import table_scores
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.listed_scores import table_scores
+from freqd.training.loop import Batch, View
 
 
 class CdOptions(Settings):

@@ -20,12 +20,12 @@ from pydantic import Field
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import sample_listed
+from freqd.distill.listed_scores import sample_listed
+from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.ranked import RelaxedRankingObjective
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import top_k
-from freqd.features import FeatureTable
-from freqd.kernels import njit
+from freqd.numerics.jit import njit
 
 
 class DcdOptions(Settings):

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.with_experts import ExpertObjective, ExpertOptions
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 
 @objective("de")

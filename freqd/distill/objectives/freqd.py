@@ -17,14 +17,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
-from freqd.distill.features import Distance, SideDistillation, occurring
-from freqd.distill.linear_look import unmatched
+from freqd.distill.feature_loss import Distance, SideDistillation, occurring
+from freqd.distill.fused_loss import unmatched
+from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.sampled import SampledObjective, SampledOptions
 from freqd.distill.projectors import ProjectorKind
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.embeddings import FeatureTable
 from freqd.spectral.filters import Filter, SideFilters
+from freqd.training.loop import Batch, View
 
 
 class FeatureOptions(SampledOptions):

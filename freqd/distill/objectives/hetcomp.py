@@ -37,14 +37,14 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import drop_listed, listed_scores, random_items
+from freqd.distill.listed_scores import drop_listed, listed_scores, random_items
+from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective, objective, trajectory_needed
 from freqd.distill.objectives.dcd import rank_among
-from freqd.distill.relaxed import relaxed_ranking_loss
-from freqd.evaluate.listed import NO_ITEM
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 FloatArray = npt.NDArray[np.float64]
 IdLists = npt.NDArray[np.int32]

@@ -26,9 +26,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.with_experts import ExpertObjective, ExpertOptions
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 _SHORT = 1e-6
 """Rows shorter than this are not scaled up to length 1: their gradient would be without bound."""

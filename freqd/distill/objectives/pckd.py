@@ -30,12 +30,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import listed_scores, sample_listed
+from freqd.distill.listed_scores import listed_scores, sample_listed
+from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.with_experts import ExpertObjective, ExpertOptions
+from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import top_k
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 
 class PckdOptions(ExpertOptions):

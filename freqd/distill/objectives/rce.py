@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import drop_repeated, listed_scores, random_items
+from freqd.distill.listed_scores import drop_repeated, listed_scores, random_items
+from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.ranked import RankedObjective
-from freqd.evaluate.listed import NO_ITEM, table_scores
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.listed_scores import NO_ITEM, table_scores
 from freqd.evaluate.ranking import top_k
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.training.loop import Batch, View
 
 
 class RceOptions(Settings):

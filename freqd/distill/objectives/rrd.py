@@ -15,10 +15,10 @@ from pydantic import Field
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import drop_listed, random_items, sample_listed
+from freqd.distill.listed_scores import drop_listed, random_items, sample_listed
+from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
-from freqd.distill.objectives.ranked import RelaxedRankingObjective
-from freqd.features import FeatureTable
+from freqd.embeddings import FeatureTable
 
 
 class RrdOptions(Settings):

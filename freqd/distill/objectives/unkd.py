@@ -25,13 +25,13 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listwise import listed_scores
+from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives.base import Objective, objective
-from freqd.evaluate.groups import equal_groups
-from freqd.evaluate.listed import NO_ITEM
+from freqd.embeddings import FeatureTable
+from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
-from freqd.features import FeatureTable
-from freqd.models.training import Batch, View
+from freqd.evaluate.strata import equal_groups
+from freqd.training.loop import Batch, View
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -1,0 +1,50 @@
+"""`freqd cadence`: how fast a model ages, what retraining costs, and how often to do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.options import DONE, Config, Set, Workdir, check_name, console, read_settings, registering, start
+
+
+def cadence(
+    *,
+    data: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="A named data set, or files, with times [data.source]."),
+    ] = None,
+    windows: Annotated[int | None, Parameter(help="Windows in time, in place of the setting cadence.windows.")] = None,
+    config: Config = None,
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    set_: Set = None,
+    workdir: Workdir = None,
+    name: Annotated[str | None, Parameter(help="Name of the result [data set and time].")] = None,
+) -> int:
+    """See how fast a model ages and what retraining costs; recommend how often to retrain.
+
+    A model is made before each window in time, and judged on all windows that come after it. What was computed is not
+    computed again, so a command that was stopped goes on where it was when it is given again.
+    """
+    from freqd.cadence import check_settings
+
+    own = [] if windows is None else [f"cadence.windows={windows}"]
+    settings = read_settings(config, preset, data, (None, None, None), [*(set_ or []), *own])
+    check_name(name)
+    check_settings(settings)
+    result = start(registering(settings, False), workdir, "cadence:cadence", name=name)
+    from freqd.report.cadence import plain
+
+    folder = Path(result["folder"])
+    console.print()
+    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print()
+    for label, value in (
+        ("report", folder / "cadence.html"),
+        ("tables", folder),
+        ("MLflow run", result["mlflow"]["run_id"]),
+    ):
+        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    return DONE

@@ -1,0 +1,52 @@
+"""`freqd clean`: take away what a working directory can do without."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from flows.cli.backfill import parse_days
+from flows.cli.options import DONE, Workdir, console, workspace_of
+from freqd.errors import InputError
+
+
+def clean(
+    *,
+    keep: Annotated[int, Parameter(help="The latest runs, so many of them, stay.", validator=Number(gte=0))] = 10,
+    older_than: Annotated[str, Parameter(help="What is younger stays: 30d or 4w, for example.")] = "30d",
+    delete: Annotated[bool, Parameter(negative="", help="Take it away; else it is only shown.")] = False,
+    workdir: Workdir = None,
+) -> int:
+    """Show, and with --delete take away, old runs with what only they need, and what killed processes left.
+
+    What a registered version came from stays, and so do the results of compare, tune and cadence. What goes can be
+    computed again.
+    """
+    days = parse_days("--older-than", older_than)
+    workspace = workspace_of(workdir)
+    if not workspace.root.is_dir():
+        raise InputError(f"there is no working directory {workspace.root}", "name it with --workdir")
+    from tasks.runtime.environment import embed
+
+    with workspace.opened():
+        embed(workspace)
+        from tasks.runtime import cleaning, embedded
+
+        server = embedded.running()
+        if server is not None:
+            server.wait(console.print)
+        found = cleaning.plan(workspace, keep, days)
+        table = Table("what", "number", box=None, padding=(0, 2, 0, 0))
+        for kind, number in found.rows():
+            table.add_row(kind, f"{number:,}")
+        console.print(table)
+        size = f"{found.bytes / 1e6:,.1f} MB, and what MLflow and Prefect keep of them"
+        if not delete:
+            console.print(f"{size}: nothing was taken away; `freqd clean --delete` does that", soft_wrap=True)
+            return DONE
+        cleaning.carry_out(workspace, found)
+        console.print(f"{size}: taken away", soft_wrap=True)
+    return DONE

@@ -1,0 +1,146 @@
+"""`freqd compare`: many methods, sizes and seeds against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.methods import BASELINES, resolve, tuned, words_of
+from flows.cli.options import DONE, Config, Set, Workdir, check_file, check_name, console, read_settings, start
+from freqd.errors import InputError
+
+
+def compare(
+    *,
+    data: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="Named data sets or files, each compared on its own [data.source]."),
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            help="scratch, svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
+            "[the settings' own objectives].",
+        ),
+    ] = None,
+    tuned_: Annotated[
+        list[Path] | None,
+        Parameter(
+            "--tuned",
+            consume_multiple=True,
+            help="Files of freqd tune: methods with options and step size of their own.",
+        ),
+    ] = None,
+    student_dims: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
+    ] = None,
+    teacher: Annotated[
+        str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
+    ] = None,
+    against: Annotated[
+        str, Parameter(help="The method that the others are tested against; it is one of them.")
+    ] = "scratch",
+    seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3,
+    config: Config = None,
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    set_: Set = None,
+    workdir: Workdir = None,
+    name: Annotated[str | None, Parameter(help="Name of the comparison [data sets and time].")] = None,
+    out: Annotated[Path | None, Parameter(help="Also write tables and figures into this folder.")] = None,
+) -> int:
+    """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
+
+    The student trained alone and the SVD student are always compared too. What earlier runs computed is used again,
+    and a comparison that was killed goes on where it stopped when the same command is given again.
+    """
+    kind = [] if teacher is None else [f"teacher.kind={teacher}"]
+    settings = read_settings(config, preset, None, (None, None, None), [*(set_ or []), *kind])
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
+    check_name(name)
+    out = out and out.expanduser()
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file", "name a folder")
+    check_file("--out", out and out / "comparison.json")
+    chosen = _methods(settings, methods, tuned_ or ())
+    if against not in (*BASELINES, *chosen):
+        raise InputError(
+            f"--against {against!r} is not among the methods", f"name one of {', '.join((*BASELINES, *chosen))}"
+        )
+    result = start(
+        settings,
+        workdir,
+        "comparison:comparison",
+        methods=chosen,
+        against=against,
+        dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else words_of(student_dims)),
+        seeds=seeds,
+        data=_different(settings, words_of(data or [])),
+        name=name,
+    )
+    folder = Path(result["folder"])
+    if out is not None:
+        from freqd.storage.store import storage_error, write_atomic
+
+        try:
+            for path in sorted(folder.iterdir()):
+                write_atomic(out / path.name, path.read_bytes())
+        except OSError as error:
+            raise storage_error(error, out) from error
+    from freqd.report.comparison import plain
+
+    console.print()
+    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print()
+    for label, value in (("tables", out or folder), ("MLflow run", result["mlflow"]["run_id"])):
+        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    return DONE
+
+
+def _methods(settings: Any, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, Any]:
+    """Methods by name; those of files need no others beside them."""
+    from freqd.config import MethodConfig
+
+    named = {} if words is None and files else resolve(settings, None if words is None else words_of(words))
+    return {**{name: MethodConfig(objectives=terms) for name, terms in named.items()}, **tuned(files)}
+
+
+def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
+    """The students' sizes, ascending.
+
+    Raises:
+        InputError: one is not a number in the range of ``distill.dim``, or there is none.
+    """
+    from pydantic import ValidationError
+
+    from freqd.config import DistillConfig
+
+    found = set()
+    for text in texts:
+        try:
+            found.add(DistillConfig.model_validate({**settings.distill.model_dump(), "dim": text}).dim)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise InputError(f"--student-dims {text!r}: {reason}", "for example --student-dims 8,20") from error
+    if not found:
+        raise InputError("--student-dims names no size", "for example --student-dims 8,20")
+    return tuple(sorted(found))
+
+
+def _different(settings: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """The data sets' names, which are folders' and figures' names too.
+
+    Raises:
+        InputError: two would be called the same.
+    """
+    from freqd.data.sources import name_of
+
+    labels = [name_of(settings.data.of(name)) for name in names]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"two data sets are called {label!r}", "rename one of the files")
+    return tuple(names)

@@ -1,0 +1,69 @@
+"""`freqd data`: named data sets, and checks of the user's own files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from flows.cli.options import DONE, Config, Set, Test, Train, Valid, console, read_settings, workspace_of
+from freqd.errors import InputError
+
+data_app = App(name="data", help="Named data sets, and checks of your own files.")
+
+
+@data_app.command(name="list")
+def data_list() -> int:
+    """List the named data sets and whether they are at hand."""
+    from freqd.data.catalog import CATALOG, at_hand
+
+    workspace = workspace_of(None)
+    columns = ("name", "users", "items", "interactions", "time", "at hand", "what it is")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    for name, entry in CATALOG.items():
+        size = (f"{number:,}" for number in (entry.users, entry.items, entry.interactions))
+        place = at_hand(entry, workspace.data_dir, workspace.downloads)
+        table.add_row(name, *size, "yes" if entry.time else "no", place, entry.title)
+    console.print(table)
+    console.print("A mirror of these data sets is used first if FREQD_DATA_DIR names its folder.")
+    return DONE
+
+
+@data_app.command(name="info")
+def data_info(name: Annotated[str, Parameter(help="A named data set.")]) -> int:
+    """Say what a named data set is, whose it is, and under which terms."""
+    from freqd.data.catalog import CATALOG
+
+    if name not in CATALOG:
+        raise InputError(f"there is no data set {name!r}", f"data sets are: {', '.join(CATALOG)}")
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, value in CATALOG[name].as_dict().items():
+        shown = "\n".join(value) if isinstance(value, list) else f"{value:,}" if type(value) is int else str(value)
+        table.add_row(label, shown)
+    console.print(table)
+    return DONE
+
+
+@data_app.command(name="check")
+def data_check(
+    *sources: Annotated[str, Parameter(help="A named data set, or CSV, TSV or Parquet files.")],
+    config: Config = None,
+    train: Train = None,
+    valid: Valid = None,
+    test: Test = None,
+    set_: Set = None,
+) -> int:
+    """Check data as a run would, and write nothing: columns, what would be dropped and why, the split."""
+    from freqd import data as library
+
+    settings = read_settings(config, None, list(sources) or None, (train, valid, test), set_)
+    workspace = workspace_of(None)
+    found = library.check(settings.data, seed=settings.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+    if not found.ok:
+        raise InputError(found.problem, found.remedy)
+    table = Table("check", "rows", "note", box=None, padding=(0, 2, 0, 0))
+    for row in found.table():
+        table.add_row(row["check"], "" if row["rows"] is None else f"{row['rows']:,}", row["note"])
+    console.print(table)
+    return DONE

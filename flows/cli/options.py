@@ -1,0 +1,163 @@
+"""What the commands share: options, settings from all places, runs by name, starting the flow."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from freqd.errors import InputError
+
+DONE, BROKEN, WRONG_INPUT = 0, 1, 2
+"""Exit codes: done, anything else, the user's input is wrong."""
+
+console = Console(highlight=False)
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+Workdir = Annotated[Path | None, Parameter(help="Where everything is kept [FREQD_WORKDIR, else ./freqd-work].")]
+Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
+Train = Annotated[Path | None, Parameter(help="Your own train part (with --test).")]
+Valid = Annotated[Path | None, Parameter(help="Your own validation part.")]
+Test = Annotated[Path | None, Parameter(help="Your own test part.")]
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", consume_multiple=True, help="Settings as section.key=value; see `freqd settings`."),
+]
+
+
+def read_settings(
+    config: Path | None,
+    preset: str | None,
+    data: list[str] | None,
+    parts: tuple[Path | None, Path | None, Path | None],
+    assignments: list[str] | None,
+    start_from: str | None = None,
+) -> Any:
+    """The run's settings from all places; relative paths of the user's files become absolute."""
+    from freqd.config import load
+
+    layers: list[dict[str, Any]] = []
+    if preset is not None:
+        layers.append(load.preset(preset))
+    if config is not None:
+        layers.append(load.read_toml(config))
+    own: dict[str, Any] = {}
+    if data is not None:
+        own["source"] = data
+    own |= {k: str(v) for k, v in zip(("train", "valid", "test"), parts, strict=True) if v is not None}
+    layers.append({"data": own} if own else {})
+    layers += [load.parse_assignment(text) for text in assignments or []]
+    layers.append({"start": {"run": start_from}} if start_from is not None else {})
+    return load.build(layers)
+
+
+def check_name(name: str | None) -> None:
+    """See that ``--name`` can be a folder's name.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if name is not None and (not name.strip() or Path(name).name != name or name.startswith(".")):
+        raise InputError(f"--name {name!r} cannot be a folder's name", "use letters, digits and hyphens")
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """See that a file can be written, before anything expensive is done.
+
+    Raises:
+        InputError: it is a folder, or a part of its path is a file or may not be written.
+    """
+    if path is None:
+        return
+    place = path.parent
+    while not place.exists():
+        place = place.parent
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder", "name a file")
+    if not place.is_dir() or not os.access(path if path.exists() else place, os.W_OK):
+        raise InputError(f"{option} {path} cannot be written", "name another file")
+
+
+def registering(settings: Any, registered: bool) -> Any:
+    """The settings with the registry on or off, so that nothing is asked for that only a registered model needs."""
+    return settings.model_copy(update={"registry": settings.registry.model_copy(update={"enabled": registered})})
+
+
+def workspace_of(workdir: Path | None) -> Any:
+    """The workspace of ``--workdir`` (typed loosely: its module is imported late)."""
+    from tasks.runtime.workspace import Workspace
+
+    return Workspace.locate(workdir)
+
+
+def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
+    """The workspace and the folder of a run; ``last`` is the latest.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    workspace = workspace_of(workdir)
+    folders = [p.parent for p in workspace.runs.glob("*/summary.json")] if workspace.runs.is_dir() else []
+    folders.sort(key=lambda p: (p / "summary.json").stat().st_mtime)
+    if not folders:
+        raise InputError(f"there is no run below {workspace.runs}", "start one with `freqd run`, or name its --workdir")
+    if name == "last":
+        return workspace, folders[-1]
+    for folder in folders:
+        if folder.name == name:
+            return workspace, folder
+    raise InputError(f"there is no run {name!r}", f"the latest runs are: {', '.join(p.name for p in folders[-5:])}")
+
+
+def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", **options: Any) -> dict[str, Any]:
+    """Run a flow in this process; nothing is left of a working directory that was made for wrong input, see ``opened``.
+
+    Args:
+        settings: of the run; with ``data`` among the options, each of those data sets is checked in place of its own.
+        workdir: as the user gave it.
+        flow: module of ``flows`` and name of the flow, which is imported late.
+        options: further arguments of the flow.
+    """
+    from tasks.runtime.environment import embed, watch_servers
+    from tasks.runtime.preflight import preflight
+
+    workspace = workspace_of(workdir)
+    for data in [settings.data.of(source) for source in options.get("data", ())] or [settings.data]:
+        preflight(settings.model_copy(update={"data": data}), workspace, options.get("run_name"))
+    with workspace.opened():
+        if settings.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+        embed(workspace)
+        watch_servers(workspace)
+        module, name = flow.split(":")
+        try:
+            run = getattr(import_module(f"flows.{module}"), name)
+            from tasks.runtime import embedded
+
+            server = embedded.running()
+            if server is not None:
+                server.wait(
+                    lambda line: Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+                )
+            result: dict[str, Any] = run(config=settings, workdir=str(workspace.root), **options)
+            return result
+        except Exception as error:
+            from tasks.runtime.errors import translate
+
+            mine = translate(error)
+            if mine is None:
+                raise
+            raise mine from error
+
+
+def print_table(table: Table) -> None:
+    """On a terminal as wide as it is, else wide enough for a line a row."""
+    for column in table.columns:
+        column.overflow = "fold"
+    (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print(table)

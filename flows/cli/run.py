@@ -1,0 +1,144 @@
+"""`freqd run`, `freqd stage`, `freqd report`: the main job and what it left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows.cli.options import (
+    DONE,
+    Config,
+    Set,
+    Test,
+    Train,
+    Valid,
+    Workdir,
+    check_file,
+    check_name,
+    console,
+    find_run,
+    read_settings,
+    start,
+)
+from freqd.errors import InputError
+
+
+def run(
+    *,
+    config: Config = None,
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    data: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="A named data set, or CSV, TSV or Parquet files.")
+    ] = None,
+    train: Train = None,
+    valid: Valid = None,
+    test: Test = None,
+    set_: Set = None,
+    workdir: Workdir = None,
+    name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None,
+    start_from: Annotated[
+        str | None, Parameter(help="Go on from the models of an earlier run: its name, or champion [start.run].")
+    ] = None,
+    summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None,
+) -> int:
+    """Run the main job: from interactions to a registered student.
+
+    Settings are taken from the preset, then the file, then the options; later ones win.
+    A run that was killed goes on where it stopped when the same command is given again.
+    """
+    settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
+    check_name(name)
+    summary = summary and summary.expanduser()
+    check_file("--summary", summary)
+    result = start(settings, workdir, run_name=name)
+    if summary is not None:
+        from freqd.storage.store import storage_error, write_atomic
+
+        try:
+            write_atomic(summary, json.dumps(result, indent=1))
+        except OSError as error:
+            raise storage_error(error, summary.parent) from error
+    _show(result)
+    return DONE
+
+
+def stage(
+    stage_name: Annotated[
+        str,
+        Parameter(name="NAME", help="ingest, graph, teacher, scratch, svd, spectrum, distill, evaluate or register."),
+    ],
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="The run whose settings are used; 'last' is the latest.")],
+    workdir: Workdir = None,
+) -> int:
+    """Run one stage of an earlier run again, and say whether its result is the same.
+
+    The stages before it are taken from the cache. What comes after it is not run: `freqd run` does that, as needed.
+    """
+    from freqd.config.load import build
+
+    workspace, folder = find_run(workdir, from_)
+    before = json.loads((folder / "summary.json").read_text())
+    names = [entry["name"] for entry in before["stages"]]
+    if stage_name not in names:
+        raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(names)}")
+    started = {"start": {"run": (before.get("start") or {}).get("run") or "none"}}  # a champion may have moved on
+    with contextlib.chdir(_home(before)):
+        result = start(
+            build([before["config"], started]),
+            workspace.root,
+            run_name=f"{folder.name}-{stage_name}",
+            force=(stage_name,),
+            until=stage_name,
+        )
+    old = next(entry["digest"] for entry in before["stages"] if entry["name"] == stage_name)
+    from tasks.run_context import StageOutcome
+
+    again = StageOutcome(**result["stages"][-1])
+    same = (
+        "the same result as before" if again.digest == old else "another result than before; `freqd run` carries it on"
+    )
+    console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
+    return DONE
+
+
+def _home(summary: dict[str, Any]) -> Path:
+    """The folder in which the run was started, of which its relative paths are; this one if that is gone."""
+    home = Path(summary.get("folder") or ".")
+    return home if home.is_dir() else Path()
+
+
+def report(
+    run_name: Annotated[str, Parameter(name="RUN", help="Name of the run; 'last' is the latest.")] = "last",
+    *,
+    workdir: Workdir = None,
+) -> int:
+    """Show a run's result table and where its report is; an absent report is written again."""
+    _, folder = find_run(workdir, run_name)
+    summary = json.loads((folder / "summary.json").read_text())
+    if not (folder / "report.html").is_file():
+        from freqd.report.run import html
+        from freqd.storage.store import write_atomic
+
+        write_atomic(folder / "report.html", html.render(summary))
+    _show(summary)
+    return DONE
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from freqd.report.run import text
+
+    folder = Path(summary["workdir"]) / "runs" / summary["run"]
+    console.print()
+    console.print(text.result_table(summary), markup=False, soft_wrap=True)
+    console.print()
+    for label, value in (
+        ("report", folder / "report.html"),
+        ("summary", folder / "summary.json"),
+        ("MLflow run", summary["mlflow"]["run_id"]),
+    ):
+        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)

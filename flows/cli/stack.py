@@ -1,0 +1,222 @@
+"""`freqd up`, `status`, `logs`, `down`, `schedule`: the servers of a working directory and what they start by themselves."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from flows.cli.options import BROKEN, DONE, Workdir, console, read_settings, workspace_of
+from freqd.errors import InputError
+
+Process = Literal["prefect", "mlflow", "worker"]
+Port = Number(gte=1, lte=65535)
+ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.")]
+
+schedule_app = App(
+    name="schedule",
+    help="Retrain by the clock; list, pause, resume and remove schedules, those of drift checks too.",
+)
+
+
+def up(
+    *,
+    prefect_port: Annotated[int, Parameter(help="Port of the Prefect server.", validator=Port)] = 4200,
+    mlflow_port: Annotated[int, Parameter(help="Port of the MLflow server.", validator=Port)] = 5000,
+    workdir: Workdir = None,
+) -> int:
+    """Start the Prefect server, the MLflow server and a worker on 127.0.0.1, and wait until they are healthy.
+
+    They keep the books of the working directory, in SQLite files or, with FREQD_DATABASE_URL, in PostgreSQL.
+    """
+    from flows.ops import servers
+
+    workspace = workspace_of(workdir)
+    try:
+        found, started = servers.up(
+            workspace, prefect_port, mlflow_port, lambda text: console.print(text, markup=False)
+        )
+    except servers.StackError as error:
+        console.print(f"freqd: {error}", markup=False, soft_wrap=True)
+        return BROKEN
+    if not started:
+        console.print("the servers are up already")
+    for line in (
+        f"Prefect   {found.prefect}   runs, schedules, deployments",
+        f'MLflow    {found.mlflow}   metrics, artifacts, models; choose "Model training" at the top left',
+        f"workdir   {workspace.root}   ({found.database})",
+        "next: freqd status, freqd schedule, freqd logs, freqd down",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+    return DONE
+
+
+def status(*, workdir: Workdir = None) -> int:
+    """Say how the servers and the worker are; exit code 1 unless all are healthy."""
+    from flows.ops import servers
+
+    found = servers.look(workspace_of(workdir))
+    if not found:
+        console.print("the servers are down; `freqd up` starts them")
+        return BROKEN
+    table = Table("process", "state", "pid", "memory", "address", box=None, padding=(0, 2, 0, 0))
+    for entry in found:
+        memory = f"{entry.memory_bytes / 2**20:.0f} MiB" if entry.memory_bytes else ""
+        table.add_row(entry.name, entry.state, str(entry.pid or ""), memory, entry.address)
+    console.print(table)
+    if all(entry.well for entry in found):
+        return DONE
+    console.print("not all is well: see `freqd logs`; `freqd up` starts again what is gone")
+    return BROKEN
+
+
+def logs(
+    process: Annotated[Process | None, Parameter(help="Only this one: prefect, mlflow or worker.")] = None,
+    *,
+    lines: Annotated[int, Parameter(help="How many lines of each.", validator=Number(gte=1))] = 40,
+    workdir: Workdir = None,
+) -> int:
+    """Show the last lines that the servers and the worker wrote; those of the runs are among the worker's."""
+    from flows.ops import servers
+
+    workspace = workspace_of(workdir)
+    for name in servers.NAMES if process is None else (process,):
+        path = servers.log_file(workspace, name)
+        console.print(f"== {name}: {path}", markup=False, soft_wrap=True)
+        for line in servers.tail(path, lines) or ["(nothing was written)"]:
+            console.print(line, markup=False, soft_wrap=True)
+    return DONE
+
+
+def down(*, workdir: Workdir = None) -> int:
+    """Stop the servers, the worker and its runs; what they did is kept, and a stopped run goes on when it is run again."""
+    from flows.ops import servers
+
+    try:
+        count = servers.down(workspace_of(workdir))
+    except servers.StackError as error:
+        console.print(f"freqd: {error}", markup=False, soft_wrap=True)
+        return BROKEN
+    console.print(f"stopped, {count} processes" if count else "the servers were down already")
+    return DONE
+
+
+def deploy(*, workdir: Workdir = None) -> int:
+    """Tell a Prefect server of yours of the main job: work pool, deployment, automations. `freqd up` does it by itself.
+
+    The server is that of PREFECT_API_URL. What is there is brought up to date; schedules are kept.
+    """
+    import httpx
+
+    workspace = workspace_of(workdir)
+    module = deployment_of(workspace)
+    try:
+        pool = module.deploy(workspace)
+    except httpx.TransportError as error:
+        raise InputError(
+            f"the Prefect server {os.environ['PREFECT_API_URL']} does not answer: {error}", "see whether it runs"
+        ) from error
+    console.print(
+        f"the deployment is up to date; a worker for it: prefect worker start --pool {pool} --type process",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    return DONE
+
+
+@schedule_app.default
+def schedule(
+    *,
+    cron: Annotated[str, Parameter(help='When, e.g. "0 3 * * 1" for Mondays at three.')],
+    config: Annotated[Path, Parameter(help="TOML file with the settings of the runs.")],
+    name: Annotated[str | None, Parameter(help="Name of the schedule [the settings file's name].")] = None,
+    timezone: Annotated[str | None, Parameter(help="Time zone of the cron line [this machine's].")] = None,
+    workdir: Workdir = None,
+) -> int:
+    """Retrain by the clock with the settings of a file, as they are now. A schedule of the same name is replaced.
+
+    The servers must be up (`freqd up`). No two runs run at once: a run that finds another one running is cancelled.
+    """
+    settings = read_settings(config, None, None, (None, None, None), None)
+    from freqd.data.sources import require_source
+    from tasks.runtime.preflight import preflight
+
+    require_source(settings, str(config))
+
+    workspace = workspace_of(workdir)
+    preflight(settings, workspace)
+    deployments = deployment_of(workspace)
+    label = name or config.stem
+    show_times(label, deployments.schedule(label, cron, timezone or deployments.local_timezone(), settings, workspace))
+    return DONE
+
+
+@schedule_app.command(name="list")
+def schedule_list(*, workdir: Workdir = None) -> int:
+    """List the schedules."""
+    rows = deployment_of(workspace_of(workdir)).schedules()
+    if not rows:
+        console.print('there is no schedule; `freqd schedule --cron "0 3 * * 1" --config FILE` adds one')
+        return DONE
+    table = Table("schedule", "does", "cron", "time zone", "state", "next run", "data", box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        following = f"{row['next']:%a %Y-%m-%d %H:%M}" if row["next"] else ""
+        state = "active" if row["active"] else "paused"
+        table.add_row(row["name"], row["what"], row["cron"], row["timezone"], state, following, row["data"])
+    console.print(table)
+    return DONE
+
+
+@schedule_app.command(name="pause")
+def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
+    """Start no more runs of a schedule until it is resumed."""
+    deployment_of(workspace_of(workdir)).set_active(name, False)
+    console.print(f"schedule {name!r} is paused", markup=False)
+    return DONE
+
+
+@schedule_app.command(name="resume")
+def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
+    """Let a paused schedule go on."""
+    deployment_of(workspace_of(workdir)).set_active(name, True)
+    console.print(f"schedule {name!r} is active", markup=False)
+    return DONE
+
+
+@schedule_app.command(name="remove")
+def schedule_remove(name: ScheduleName, *, workdir: Workdir = None) -> int:
+    """Take a schedule away."""
+    deployment_of(workspace_of(workdir)).remove(name)
+    console.print(f"schedule {name!r} is removed", markup=False)
+    return DONE
+
+
+def show_times(label: str, times: list[datetime]) -> None:
+    """Say when a schedule that was just set will run."""
+    console.print(f"schedule {label!r} is set; the next runs:", markup=False)
+    for time in times:
+        console.print(f"  {time:%a %Y-%m-%d %H:%M %Z}")
+
+
+def deployment_of(workspace: Any) -> Any:
+    """What speaks with the Prefect server of the workspace.
+
+    Raises:
+        InputError: it is down.
+    """
+    from tasks.runtime.server_state import reachable
+
+    if not reachable(workspace):
+        raise InputError(
+            f"the servers of {workspace.root} are down", "start them with `freqd up`, or name their --workdir"
+        )
+    from tasks.runtime.environment import embed
+
+    embed(workspace)
+    from flows.ops import deployments
+
+    return deployments

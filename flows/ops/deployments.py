@@ -1,0 +1,295 @@
+"""The flows as Prefect deployments: a pool of processes, at most one run of each at a time, and their schedules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, DeploymentSchedule, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
+
+import freqd
+from flows.drift import drift
+from flows.ops.automations import close_silent_runs, retrain_on_drift
+from flows.pipeline import pipeline
+from freqd.config import RunConfig
+from freqd.data import anchored
+from freqd.errors import InputError
+from tasks.runtime.workspace import Workspace
+
+POOL = "freqd"
+ONE_AT_A_TIME = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A flow that the worker may run.
+
+    Attributes:
+        flow: the flow.
+        name: of its deployment.
+        entrypoint: module and name of the flow.
+        description: for the page.
+    """
+
+    flow: Flow[Any, Any]
+    name: str
+    entrypoint: str
+    description: str
+
+    @property
+    def full_name(self) -> str:
+        """The deployment's name as Prefect has it."""
+        return f"{self.flow.name}/{self.name}"
+
+
+RETRAIN = Deployed(
+    pipeline,
+    "retrain",
+    "flows.pipeline.pipeline",
+    "The main job: from interactions to a registered student. One run at a time.",
+)
+WATCH = Deployed(
+    drift,
+    "watch",
+    "flows.drift.drift",
+    "Does the champion still fit? On drift a retraining is asked for. One check at a time.",
+)
+DEPLOYED = (RETRAIN, WATCH)
+
+
+def deploy(workspace: Workspace) -> str:
+    """Make the work pool, the deployments and the automations, or bring them up to date; the pool's name.
+
+    Schedules are kept.
+    """
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs of freqd"))
+        identities = {what.name: _deploy(client, what, workspace) for what in DEPLOYED}
+        retrain_on_drift(client, identities[RETRAIN.name])
+        close_silent_runs(client)
+    return POOL
+
+
+def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> UUID:
+    wanted: dict[str, Any] = {
+        "version": freqd.__version__,
+        "description": what.description,
+        "work_pool_name": POOL,
+        "entrypoint": what.entrypoint,
+        "parameters": {"workdir": str(workspace.root)},
+        "parameter_openapi_schema": parameter_schema(what.flow).model_dump_for_openapi(),
+        "enforce_parameter_schema": True,
+        "concurrency_limit": 1,
+        "concurrency_options": ONE_AT_A_TIME,
+    }
+    try:
+        present = client.read_deployment_by_name(what.full_name)
+    except ObjectNotFound:
+        return client.create_deployment(client.create_flow(what.flow), what.name, **wanted)
+    client.update_deployment(present.id, DeploymentUpdate(**wanted))  # creating it again would take its schedules away
+    return present.id
+
+
+def online(worker: str) -> bool:
+    """Whether a worker of this name has reported to the server."""
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_workers_for_work_pool(POOL)
+        except (ObjectNotFound, httpx.HTTPError):
+            return False
+    return any(entry.name == worker and str(entry.status).endswith("ONLINE") for entry in found)
+
+
+def schedule(
+    name: str,
+    cron: str,
+    timezone: str,
+    config: RunConfig,
+    workspace: Workspace,
+    what: Deployed = RETRAIN,
+    **parameters: Any,
+) -> list[datetime]:
+    """Run a flow with these settings at these times; the next three of them.
+
+    A schedule of this name is replaced.
+
+    Args:
+        name: of the schedule.
+        cron: the cron line.
+        timezone: in which it is meant.
+        config: settings of the runs.
+        workspace: the working directory.
+        what: the flow, by default the main job.
+        parameters: further ones of the flow.
+
+    Raises:
+        InputError: the cron line or the time zone is none.
+    """
+    try:
+        when = CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"--cron {cron!r} in time zone {timezone!r}: {reason}",
+            'for example --cron "0 3 * * 1" --timezone Europe/Berlin (minute, hour, day, month, weekday)',
+        ) from error
+    own = {"workdir": str(workspace.root), "config": anchored(config, Path.cwd()).model_dump(mode="json"), **parameters}
+    with get_client(sync_client=True) as client:
+        for deployment, entry in _named(client, name):
+            client.delete_deployment_schedule(deployment, entry.id)
+        identity = _identity(client, what)
+        new = DeploymentScheduleCreate(schedule=when, active=True, parameters=own, slug=name)
+        client.create_deployment_schedules(identity, [new])
+        _plan_at_once(client, identity)
+    return next_times(cron, timezone, 3)
+
+
+def schedules() -> list[dict[str, Any]]:
+    """All schedules: name, what, cron, timezone, active, data, next."""
+    rows = []
+    with get_client(sync_client=True) as client:
+        for what, _, entry in _all(client):
+            plan = entry.schedule
+            if not isinstance(plan, CronSchedule):
+                continue
+            zone = plan.timezone or "UTC"
+            rows.append(
+                {
+                    "name": entry.slug or str(entry.id),
+                    "what": what.name,
+                    "cron": plan.cron,
+                    "timezone": zone,
+                    "active": entry.active,
+                    "data": _data_of(entry.parameters.get("config", {})),
+                    "next": next_times(plan.cron, zone, 1)[0] if entry.active else None,
+                }
+            )
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def set_active(name: str, active: bool) -> None:
+    """Pause a schedule, or let it go on.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    with get_client(sync_client=True) as client:
+        for deployment, entry in _require(client, name):
+            # all of it: what the server is not sent, it takes away
+            client.update_deployment_schedule(
+                deployment,
+                entry.id,
+                active=active,
+                schedule=entry.schedule,
+                max_scheduled_runs=entry.max_scheduled_runs,
+                parameters=entry.parameters,
+                slug=entry.slug,
+            )
+            _plan_at_once(client, deployment)
+
+
+def remove(name: str) -> None:
+    """Take a schedule away, with the runs that it has planned.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    with get_client(sync_client=True) as client:
+        for deployment, entry in _require(client, name):
+            client.delete_deployment_schedule(deployment, entry.id)
+
+
+def runs(states: Iterable[StateType], limit: int = 20) -> list[Any]:
+    """The runs of the main job's deployment in these states, earliest planned first."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[_identity(client, RETRAIN)])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=limit,
+        )
+
+
+def next_times(cron: str, timezone: str, count: int) -> list[datetime]:
+    """The next times of a cron line, as the scheduler reckons them."""
+    from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
+
+    plan = ServerSchedule(cron=cron, timezone=timezone)
+    zone = ZoneInfo(timezone)
+    return [time.astimezone(zone) for time in asyncio.run(plan.get_dates(count))]
+
+
+def local_timezone() -> str:
+    """The name of this machine's time zone, else UTC."""
+    place = Path("/etc/localtime")
+    if place.is_symlink():
+        _, found, name = str(place.resolve()).partition("zoneinfo/")
+        if found:
+            return name
+    return "UTC"
+
+
+def _identity(client: SyncPrefectClient, what: Deployed) -> UUID:
+    try:
+        return client.read_deployment_by_name(what.full_name).id
+    except ObjectNotFound as error:
+        raise InputError(
+            f"the Prefect server has no deployment {what.full_name}",
+            "`freqd up` makes it; prefect.yaml is for a server of yours",
+        ) from error
+
+
+def _plan_at_once(client: SyncPrefectClient, deployment: UUID) -> None:
+    """Have runs planned now: the server looks every few seconds at changed deployments, at changed schedules once a minute."""
+    client.update_deployment(deployment, DeploymentUpdate(version=freqd.__version__))
+
+
+def _all(client: SyncPrefectClient) -> Iterator[tuple[Deployed, UUID, DeploymentSchedule]]:
+    """Every schedule with the deployment that it belongs to."""
+    for what in DEPLOYED:
+        identity = _identity(client, what)
+        for entry in client.read_deployment_schedules(identity):
+            yield what, identity, entry
+
+
+def _named(client: SyncPrefectClient, name: str) -> list[tuple[UUID, DeploymentSchedule]]:
+    return [(identity, entry) for _, identity, entry in _all(client) if name in (entry.slug, str(entry.id))]
+
+
+def _require(client: SyncPrefectClient, name: str) -> list[tuple[UUID, DeploymentSchedule]]:
+    found = _named(client, name)
+    if not found:
+        names = sorted(entry.slug or str(entry.id) for _, _, entry in _all(client))
+        raise InputError(f"there is no schedule {name!r}", f"schedules are: {', '.join(names) or 'none'}")
+    return found
+
+
+def _data_of(config: Any) -> str:
+    data = config.get("data", {}) if isinstance(config, dict) else {}
+    if data.get("train"):
+        return str(data["train"])
+    return "a query" if data.get("sql") else ", ".join(data.get("source", []))

@@ -1,0 +1,71 @@
+"""A method's settings searched on validation: everything up to the spectrum once, then a distillation a trial."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow, runtime
+from prefect.client.schemas import State
+from pydantic import Field
+
+from flows.common import open_run, prepare
+from freqd.config import ObjectiveConfig, RunConfig
+from freqd.data.sources import name_of
+from tasks.experiments.tune import adopt, conclude, goes_on, hold, new_search, trial
+from tasks.mlops import tracking
+from tasks.run_context import StageOutcome
+from tasks.runtime.workspace import Workspace
+from tasks.stages.distill import Lesson
+from tasks.stages.spectrum import spectrum
+
+DEFAULTS = RunConfig()
+
+
+@flow(name="tune", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "tune"))
+def tuning(
+    method: str,
+    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1)],
+    trials: Annotated[int, Field(ge=1)] = 30,
+    budget_seconds: Annotated[float, Field(gt=0.0)] = 1200.0,
+    config: RunConfig = DEFAULTS,
+    workdir: str | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Search the settings of a method by validation NDCG@10; returns trials and best settings.
+
+    A search of that name that was stopped goes on where it was, if data, settings and code are the same.
+
+    Args:
+        method: the method's name.
+        objectives: its terms of the distillation loss, in place of ``distill.objectives``.
+        trials: how many, those of earlier parts of the search included.
+        budget_seconds: of all trials together; data, graphs, teacher and spectrum are not counted.
+        config: all other settings.
+        workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
+        name: name of the search; default the data set and the method.
+    """
+    workspace = Workspace.locate(workdir)
+    workspace.prepare()
+    config = config.model_copy(update={"distill": config.distill.model_copy(update={"objectives": objectives})})
+    labels = {"method": method, "trials": trials, "budget_seconds": budget_seconds}
+    params = {**tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"})), **labels}
+    tags = {"freqd.kind": "tuning"}
+
+    def run(state: State[Any]) -> StageOutcome:
+        outcome = state.result()
+        assert isinstance(outcome, StageOutcome)
+        return outcome
+
+    with open_run(workspace, name or f"{name_of(config.data)}-{method}", config, params=params, tags=tags) as context:
+        ready = prepare(context, config, config.data, run)
+        found = run(
+            spectrum(context, ready.split, ready.graphs, ready.teacher, config.spectral, return_state=True)
+        ).refs["spectrum"]
+        lesson = Lesson(split=ready.split, teacher=ready.teacher, graphs=ready.graphs, spectrum=found)
+        search = new_search(context, lesson, config, method, trials, budget_seconds)
+        with hold(search):
+            adopt(context, search)
+            while goes_on(search):
+                run(trial(context, search, lesson, config.spectral, return_state=True))
+            result: dict[str, Any] = conclude(context, search, config)
+            return result

@@ -1,0 +1,38 @@
+"""Every setting of freqd, typed, in one place.
+
+The same models are the command line's ``--set section.key=value``, the TOML file of ``--config``,
+the form on the Prefect page and the table in docs/settings.md. They are frozen and refuse unknown keys.
+"""
+
+from __future__ import annotations
+
+from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
+from freqd.config.base import Fraction, Scalar, Settings, describe
+from freqd.config.data import Column, ColumnConfig, DataConfig
+from freqd.config.models import AutoEpochs, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
+from freqd.config.operations import CadenceConfig, DriftConfig, IndexConfig, RegistryConfig, StartConfig
+from freqd.config.run import RunConfig
+
+__all__ = [
+    "AutoEpochs",
+    "CadenceConfig",
+    "Column",
+    "ColumnConfig",
+    "DataConfig",
+    "DistillConfig",
+    "DriftConfig",
+    "EvaluateConfig",
+    "Fraction",
+    "GraphConfig",
+    "IndexConfig",
+    "MethodConfig",
+    "ObjectiveConfig",
+    "RegistryConfig",
+    "RunConfig",
+    "Scalar",
+    "Settings",
+    "SpectralConfig",
+    "StartConfig",
+    "TeacherConfig",
+    "describe",
+]

@@ -1,0 +1,48 @@
+"""All settings of a run."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
+from freqd.config.base import Settings
+from freqd.config.data import DataConfig
+from freqd.config.models import DistillConfig, TeacherConfig
+from freqd.config.operations import CadenceConfig, DriftConfig, RegistryConfig, StartConfig
+
+
+class RunConfig(Settings):
+    """One run of freqd, from interactions to a registered student."""
+
+    data: DataConfig = DataConfig()
+    graph: GraphConfig = GraphConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    spectral: SpectralConfig = SpectralConfig()
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    registry: RegistryConfig = RegistryConfig()
+    drift: DriftConfig = DriftConfig()
+    start: StartConfig = StartConfig()
+    cadence: CadenceConfig = CadenceConfig()
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; default: all cores this process may use."
+    )
+    budget_minutes: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e5,
+        description="Time budget of the run: shortens the budgets of teacher, distillation and the student alone, "
+        "which then stop and keep the best so far.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:
+            raise ValueError(
+                "teacher.trajectory_points needs an ALS teacher that is trained from nothing; set start.run to none"
+            )
+        return self

@@ -1,0 +1,164 @@
+"""Feature distillation of one side (users or items): filter a few rows, project them, compare with the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from freqd.distill.fused_loss import Look
+from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
+from freqd.distill.sampled_filter import Gather, RowFilter
+from freqd.embeddings import FloatMatrix
+from freqd.models.mf import RowReader
+from freqd.numerics.jit import njit
+from freqd.spectral.filters import Filter
+from freqd.training.adam import FloatArray, LongArray
+
+Distance = Literal["squared", "cosine"]
+
+
+class SideDistillation:
+    """‖h(L)(T − P(S))‖² on the rows of a batch, in the cheap order: h(L)T once, P(h(L)S) for the batch.
+
+    The squared loss is divided by the teacher's energy Σ ‖h(L)T‖² of the same rows: it is the share of it that is not
+    yet matched, so that one weight means the same for teachers of any scale and size.
+    The cosine loss of a row is 1 − cos(h(L)T, P(h(L)S)); rows in which the teacher is zero do not count.
+
+    Args:
+        teacher: T, (n, D).
+        norm_adj: Â of this side, (n, n).
+        filter: h.
+        dim: d of the student.
+        distance: squared or cosine.
+        projector: linear, mlp or mixture.
+        experts: of the mixture.
+        keep_prob: edge dropout on the student's slice.
+        neighbours: bound on the neighbours that a row of the slice reads; None for no bound.
+        seed: of the projector's first weights.
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        teacher: FloatMatrix,
+        norm_adj: sparse.csr_array,
+        filter: Filter,
+        dim: int,
+        *,
+        distance: Distance,
+        projector: ProjectorKind,
+        experts: int = 5,
+        keep_prob: float = 1.0,
+        neighbours: int | None = None,
+        seed: int,
+        device: str,
+    ) -> None:
+        self.filter = filter
+        self.norm_adj = norm_adj
+        self.distance = distance
+        self.device = torch.device(device)
+        self.row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob, neighbours=neighbours, device=device)
+        filtered = teacher if self.row_filter.degree == 0 else filter.apply(norm_adj, teacher)
+        self.target = torch.from_numpy(np.ascontiguousarray(filtered, np.float32)).to(self.device)
+        self.energies = self.target.square().sum(1)
+        generator = torch.Generator().manual_seed(seed)
+        self.projector = make_projector(projector, dim, teacher.shape[1], generator=generator, experts=experts)
+        self.projector.to(self.device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Those of the projector."""
+        return self.projector.parameters()
+
+    def fit_projector(self, student: FloatMatrix) -> None:
+        """Start a linear projector at its optimum for the student's present features, (n, d)."""
+        if isinstance(self.projector, LinearProjector):
+            rows = student if self.row_filter.degree == 0 else self.filter.apply(self.norm_adj, student)
+            self.projector.fit(torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device), self.target)
+
+    def look(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Look | None:
+        """What ``unmatched`` makes the same loss of; None where it cannot: arguments as of ``loss``."""
+        if self.distance != "squared" or self.row_filter.degree > 1:
+            return None
+        if not isinstance(gather, RowReader) or not isinstance(self.projector, LinearProjector):
+            return None
+        part, energies = self.row_filter.slice(rows.numpy(), rng), self.energies.index_select(0, rows)
+        return Look(gather.table, part, self.target, rows, energies, shares, self.projector.weight)
+
+    def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
+        """Weighted sum of the rows' losses, left to autograd.
+
+        Args:
+            gather: the student's rows by their numbers.
+            rows: (r,) distinct.
+            shares: (r,) weight of each row.
+            rng: of the neighbours drawn and of the edge dropout.
+        """
+        target, energies = self.target.index_select(0, rows), self.energies.index_select(0, rows)
+        filtered = self.row_filter.rows(gather, rows, rng)
+        if self.distance == "squared":
+            distances = (target - self.projector(filtered)).square().sum(1)
+            share: Tensor = (shares * distances).sum() / (shares * energies).sum().clamp_min(1e-30)
+            return share
+        projected = self.projector(filtered)
+        lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
+        unlike = 1.0 - (target * projected).sum(1) / lengths
+        total: Tensor = (shares * unlike * (energies > 0)).sum()
+        return total
+
+
+def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of several groups, and the mean over groups of each row's share 1/(distinct rows of its group).
+
+    For users there is one group; for items two, so that the sum of losses is (positive + negative)/2.
+
+    Args:
+        groups: each (b,) int64.
+
+    Returns:
+        rows (r,) int64 ascending, shares (r,) float32 that sum to 1.
+    """
+    if groups[0].device.type == "cpu":
+        found, parts = _occurring(tuple(group.numpy() for group in groups))
+        return torch.from_numpy(found), torch.from_numpy(parts)
+    return occurring_by_torch(*groups)
+
+
+def occurring_by_torch(*groups: Tensor) -> tuple[Tensor, Tensor]:
+    """``occurring`` on any device: several calls, and none of them leaves it."""
+    distinct = [torch.unique(group) for group in groups]
+    each = torch.cat([torch.full_like(rows, 1.0 / (len(rows) * len(groups)), dtype=torch.float32) for rows in distinct])
+    if len(groups) == 1:
+        return distinct[0], each
+    rows, places = torch.unique(torch.cat(distinct), return_inverse=True)
+    return rows, torch.zeros_like(rows, dtype=torch.float32).index_add_(0, places, each)
+
+
+@njit(cache=True, nogil=True)
+def _occurring(groups: tuple[LongArray, ...]) -> tuple[LongArray, FloatArray]:
+    """``occurring`` in one call: calls are what it costs on a CPU."""
+    rows, shares = np.empty(0, np.int64), np.empty(0, np.float32)
+    for group in groups:
+        ordered = np.sort(group)
+        distinct = min(len(ordered), 1)
+        for n in range(1, len(ordered)):
+            if ordered[n] != ordered[n - 1]:
+                ordered[distinct] = ordered[n]
+                distinct += 1
+        share = np.float32(1.0 / (distinct * len(groups)))
+        merged, parts = np.empty(len(rows) + distinct, np.int64), np.empty(len(rows) + distinct, np.float32)
+        a, b, end = 0, 0, 0
+        while a < len(rows) or b < distinct:
+            mine = b == distinct or (a < len(rows) and rows[a] <= ordered[b])
+            both = a < len(rows) and b < distinct and rows[a] == ordered[b]
+            merged[end] = rows[a] if mine else ordered[b]
+            parts[end] = (shares[a] if mine else np.float32(0.0)) + (share if both or not mine else np.float32(0.0))
+            a += 1 if mine else 0
+            b += 1 if both or not mine else 0
+            end += 1
+        rows, shares = merged[:end], parts[:end]
+    return rows, shares

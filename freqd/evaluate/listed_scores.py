@@ -1,0 +1,50 @@
+"""Scores of listed items under fixed features: a short list of items a user instead of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from freqd.data.interactions import IdArray
+from freqd.embeddings import FloatMatrix
+from freqd.numerics.jit import kernel
+from freqd.numerics.threads import blocks_of, for_blocks
+
+NO_ITEM = -1
+"""Fills a list that is shorter than the others."""
+
+ROWS_A_BLOCK = 1024
+"""Lists that one thread takes at a time."""
+
+
+@kernel(fastmath=True)
+def listed_products(users: Any, items: Any, lists: Any, scores: Any) -> None:
+    """Fill ``scores`` (b, L) with ⟨users[row], items[lists[row, column]]⟩, 0 for ``NO_ITEM``."""
+    for row in range(lists.shape[0]):
+        for column in range(lists.shape[1]):
+            item = lists[row, column]
+            total = np.float32(0.0)
+            if item >= 0:
+                for k in range(users.shape[1]):
+                    total += users[row, k] * items[item, k]
+            scores[row, column] = total
+
+
+def table_scores(users: FloatMatrix, items: FloatMatrix, lists: IdArray) -> FloatMatrix:
+    """Scores of listed items: row i of ``users`` against ``lists[i]``.
+
+    Args:
+        users: (b, D) float32.
+        items: (n_items, D) float32.
+        lists: (b, L) int32; ``NO_ITEM`` scores 0.
+
+    Returns:
+        (b, L) float32.
+    """
+    scores = np.empty(lists.shape, np.float32)
+    users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
+    for_blocks(
+        blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: listed_products(users[rows], items, lists[rows], scores[rows])
+    )
+    return scores

@@ -1,0 +1,70 @@
+"""The result of an evaluation, as an artifact."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import polars as pl
+
+from freqd.data.interactions import IdArray
+from freqd.evaluate.metrics import PerUser
+from freqd.evaluate.strata import Group
+
+Protocol = Literal["standard", "kd-paper"]
+JudgedPart = Literal["valid", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """How well a recommender ranks.
+
+    Attributes:
+        metrics: means by name, as ``ndcg_at_10``, and ``coverage_at_10`` and the like, which have no value a user.
+        per_user: values (n_users_evaluated,) of each metric that has one a user, in the order of ``users``.
+        users: (n_users_evaluated,) dense ids, ascending.
+        protocol: what was masked and averaged over; see ``freqd.evaluate.evaluate``.
+        part: the part whose interactions are the targets.
+        n_users_evaluated: users in the means.
+        n_users_skipped: users left out since they have no target (``standard``), or were not to be judged.
+        n_users_without_target: users without a target, whether left out or counted as 0 (``kd-paper``).
+        groups: ``activity`` (users) and ``popularity`` (items): rows of ``freqd.evaluate.strata``.
+    """
+
+    kind: ClassVar[str] = "report"
+    records: ClassVar[frozenset[str]] = frozenset()
+
+    metrics: dict[str, float]
+    per_user: dict[str, PerUser]
+    users: IdArray
+    protocol: Protocol
+    part: JudgedPart
+    n_users_evaluated: int
+    n_users_skipped: int
+    n_users_without_target: int
+    groups: dict[str, list[Group]]
+
+    def write(self, folder: Path) -> None:
+        """Write ``report.json`` and ``per_user.parquet``."""
+        content = {
+            "metrics": self.metrics,
+            "protocol": self.protocol,
+            "part": self.part,
+            "n_users_evaluated": self.n_users_evaluated,
+            "n_users_skipped": self.n_users_skipped,
+            "n_users_without_target": self.n_users_without_target,
+            "groups": self.groups,
+        }
+        (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False))
+        pl.DataFrame({"user": self.users, **self.per_user}).write_parquet(folder / "per_user.parquet", statistics=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Report:
+        """Read what ``write`` wrote."""
+        frame = pl.read_parquet(folder / "per_user.parquet")
+        per_user = {name: frame[name].to_numpy() for name in frame.columns if name != "user"}
+        return cls(
+            **json.loads((folder / "report.json").read_text()), per_user=per_user, users=frame["user"].to_numpy()
+        )

@@ -1,0 +1,109 @@
+"""What each figure says, for those who read it and for those who cannot see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from freqd.report import numbers as fmt
+from freqd.report.access import Summary, number, rows, text
+from freqd.report.palette import ROLES, STUDENT, TEACHER
+from freqd.report.run.figures_groups import COMPARED, group_names, group_value
+from freqd.report.run.figures_quality import quality_caption
+from freqd.report.run.figures_spectrum import spectrum_caption
+from freqd.report.run.figures_training import METRIC
+from freqd.report.run.sentences import metric_of
+from freqd.report.run.spectrum_sentences import Side, side_sentences
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The line below a figure (may be empty) and its alternative text, which carries the numbers."""
+
+    text: str
+    alt: str
+
+
+def captions(summary: Summary) -> dict[str, Caption]:
+    """Captions and alternative texts by figure name."""
+    return {
+        "quality_size": Caption(
+            "Up and to the left is better. Models of equal size are drawn side by side.",
+            _told("Test NDCG@10 against the number of parameters", _sizes(summary)),
+        ),
+        "quality": Caption(quality_caption(summary), _told("Bars of test NDCG@10 by model", _quality(summary))),
+        "spectrum_user": _spectrum(summary, "user"),
+        "spectrum_item": _spectrum(summary, "item"),
+        "learning": Caption(
+            "A marker is the best validation, which was kept. A dashed line is a model that has no epochs.",
+            _told("Validation NDCG@10 over training", _validation(summary)),
+        ),
+        "mastery": Caption(
+            "Low λ is what similar users or items share, high λ is detail.",
+            "The student's mastery of the teacher by frequency band over epochs; the tables of bands hold the final values.",
+        ),
+        "gains_users": Caption(
+            "", _told("Test NDCG@10 by the users' activity", _groups(summary, "activity", "ndcg_at_10"))
+        ),
+        "gains_items": Caption(
+            "Head, mid and tail are the most, less and least popular items.",
+            _told("Test recall@10 by the items' popularity", _groups(summary, "popularity", "recall_at_10")),
+        ),
+        "costs_stages": Caption(
+            "Pale bars were taken from an earlier run.", _told("Time by stage of the run", _stages(summary))
+        ),
+        "costs_models": Caption(
+            "One user against all items, one thread.", _told("Size and time a user by model", _savings(summary))
+        ),
+    }
+
+
+def _told(what: str, values: list[str]) -> str:
+    return f"{what}: {'; '.join(values)}." if values else f"{what}."
+
+
+def _quality(summary: Summary) -> list[str]:
+    values = [(role, metric_of(summary, role)) for role in ROLES]
+    return [f"{role.label} {fmt.metric(value)}" for role, value in values if value is not None]
+
+
+def _sizes(summary: Summary) -> list[str]:
+    values = [(role, number(summary, "models", role.key, "parameters"), metric_of(summary, role)) for role in ROLES]
+    return [
+        f"{role.label} {fmt.metric(value)} with {fmt.count(size)}"
+        for role, size, value in values
+        if size is not None and value is not None
+    ]
+
+
+def _validation(summary: Summary) -> list[str]:
+    values = [(role, number(summary, "models", role.key, METRIC)) for role in ROLES]
+    return [f"{role.label} ends at {fmt.metric(value)}" for role, value in values if value is not None]
+
+
+def _stages(summary: Summary) -> list[str]:
+    return [f"{text(stage, 'name')} {fmt.duration(number(stage, 'seconds'))}" for stage in rows(summary, "stages")]
+
+
+def _savings(summary: Summary) -> list[str]:
+    values = [
+        (role, number(summary, "models", role.key, "bytes"), number(summary, "models", role.key, "median_ms"))
+        for role in (TEACHER, STUDENT)
+    ]
+    return [
+        f"{role.label} {fmt.size(size)}, {fmt.milliseconds(median)}"
+        for role, size, median in values
+        if size is not None or median is not None
+    ]
+
+
+def _spectrum(summary: Summary, side: Side) -> Caption:
+    said = " ".join(side_sentences(summary, side))
+    return Caption(spectrum_caption(summary, side), f"Spectrum of the {side}s' graph by band. {said}")
+
+
+def _groups(summary: Summary, kind: str, field: str) -> list[str]:
+    return [
+        f"{name}, "
+        + ", ".join(f"{role.label} {fmt.metric(group_value(summary, role, kind, name, field))}" for role in COMPARED)
+        for name in group_names(summary, kind)
+    ]

@@ -1,0 +1,1 @@
+"""What is kept on disk: content-addressed artifacts, and where databases are."""

@@ -1,0 +1,1 @@
+"""Teachers: trained here or brought from elsewhere."""

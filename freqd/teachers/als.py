@@ -1,0 +1,315 @@
+"""Implicit-feedback ALS through the library ``implicit``: a few sweeps at a time, so that it can stop and resume.
+
+The model (Hu, Koren & Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008) minimises
+
+    Σ_ui c_ui (p_ui − x_u·y_i)² + reg · (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²),   p_ui = 1 and c_ui = 1 + alpha where u met i,
+                                                                    p_ui = 0 and c_ui = 1 elsewhere.
+
+``implicit`` takes the *confidence itself* as the matrix's values, c_ui = alpha_implicit · value, not 1 + alpha · value.
+So the values handed over here are 1 + alpha and its own ``alpha`` stays at 1. Its ``regularization`` is the plain
+``reg`` above, not multiplied by the number of interactions. A row without any interaction becomes zero.
+
+One sweep solves all users, then all items, by three conjugate-gradient steps that start from the present row (Takács,
+Pilászy & Tikk, RecSys 2011). The rows of a side do not depend on each other, so the number of threads does not
+change the result, and both tables together are the whole state of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.progress import Progress, silent
+from freqd.storage.store import storage_error, write_atomic
+
+CG_STEPS = 3  # implicit's own default
+Validate = Callable[[FeatureTable], float]
+
+
+@dataclass(frozen=True)
+class AlsPoint:
+    """One setting of ALS.
+
+    Attributes:
+        factors: numbers a user and an item, D >= 1.
+        regularization: L2 strength, >= 0.
+        alpha: extra confidence of a seen pair, whose weight is 1 + alpha; > 0.
+    """
+
+    factors: int
+    regularization: float
+    alpha: float
+
+    def label(self) -> str:
+        """The setting in a few words, for progress and messages."""
+        return f"ALS {self.factors} factors, regularization {self.regularization:g}, alpha {self.alpha:g}"
+
+
+def sweep_cost(factors: int, *, n_users: int, n_items: int, n_interactions: int) -> float:
+    """Multiplications of one sweep, for comparing the cost of different ``factors`` on the same data.
+
+    A conjugate-gradient step of one row multiplies by the (D, D) Gram matrix and touches its interactions' rows twice;
+    one residual and ``CG_STEPS`` steps on each side; the Gram matrices cost (n_users + n_items) · D² more.
+    """
+    rows = n_users + n_items
+    steps = CG_STEPS + 1
+    return steps * (rows * factors**2 + 2 * 2 * n_interactions * factors) + rows * factors**2
+
+
+def als_sweeps(
+    train: sparse.csr_array,
+    tables: FeatureTable | None,
+    point: AlsPoint,
+    sweeps: int,
+    *,
+    seed: int,
+    threads: int | None,
+) -> FeatureTable | None:
+    """Carry ALS on for some sweeps, in place where ``tables`` is given.
+
+    Args:
+        train: (n_users, n_items) CSR; only the pattern counts.
+        tables: the state so far, changed in place; None starts from small random numbers of ``seed``.
+        point: the setting; ``point.factors`` must be the width of ``tables``.
+        sweeps: how many sweeps, >= 1.
+        threads: CPU threads; None means all cores.
+
+    Returns:
+        The new state, or None if the numbers stopped being finite (regularization too small for this data).
+    """
+    from implicit.recommender_base import ModelFitError
+
+    confidence = _confidence(train, point)
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = _solver(point, sweeps=sweeps, seed=seed, threads=threads)
+        if tables is not None:
+            model.user_factors, model.item_factors = tables.users, tables.items
+        try:
+            model.fit(confidence, show_progress=False)
+        except ModelFitError:
+            return None
+    users, items = model.user_factors, model.item_factors
+    return FeatureTable(users, items) if np.isfinite(users).all() and np.isfinite(items).all() else None
+
+
+def fold_in(
+    train: sparse.csr_array,
+    tables: FeatureTable,
+    point: AlsPoint,
+    users: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int64],
+    *,
+    threads: int | None,
+) -> FeatureTable:
+    """Give rows that ALS has not trained their closed form: these users from all items, then these items from all users.
+
+        x_u = (Σ_i c_ui y_i y_iᵀ + reg I)⁻¹ Σ_i c_ui p_ui y_i,   and the same with users and items exchanged
+
+    O(D³ + D² · interactions) a row, by implicit's Cholesky solver.
+
+    Args:
+        train: (n_users, n_items) CSR; only the pattern counts.
+        tables: the other rows as they were trained; what stands in the rows to fill does not count, so those items say
+            nothing about those users.
+        point: the setting of the training.
+        users, items: rows to fill.
+        threads: CPU threads; None means all cores.
+
+    Returns:
+        New tables, the other rows unchanged.
+    """
+    confidence = _confidence(train, point)
+    found = FeatureTable(tables.users.copy(), tables.items.copy())
+    found.items[items] = 0.0
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = _solver(point, sweeps=1, seed=0, threads=threads)
+        model.user_factors, model.item_factors = found.users, found.items
+        if len(users):
+            found.users[users] = model.recalculate_user(users, confidence[users])
+        if len(items):
+            found.items[items] = model.recalculate_item(items, confidence.T.tocsr()[items])
+    return found
+
+
+def _confidence(train: sparse.csr_array, point: AlsPoint) -> sparse.csr_matrix:
+    values = np.full(train.nnz, 1.0 + point.alpha, np.float32)
+    return sparse.csr_matrix((values, train.indices, train.indptr), shape=train.shape)
+
+
+def _solver(point: AlsPoint, *, sweeps: int, seed: int, threads: int | None) -> Any:
+    """implicit's model; to be used with one thread of BLAS: more of them make it several times slower (and it warns)."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    return AlternatingLeastSquares(
+        factors=point.factors,
+        regularization=point.regularization,
+        alpha=1.0,
+        dtype=np.float32,
+        iterations=sweeps,
+        num_threads=threads or 0,
+        random_state=seed,
+    )
+
+
+@dataclass(eq=False)
+class AlsTrial:
+    """One setting while it is trained: its tables, the best tables so far, and how they came about.
+
+    Attributes:
+        point: the setting.
+        seed: seed of the first tables.
+        sweeps: sweeps done.
+        seconds: time spent on it, validation included.
+        history: one entry a validation: epoch (sweeps), seconds, valid_ndcg_at_10.
+        failed: the numbers stopped being finite; nothing more can come of it.
+    """
+
+    point: AlsPoint
+    seed: int
+    sweeps: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    failed: bool = False
+    tables: FeatureTable | None = field(default=None, repr=False)
+    best: FeatureTable | None = field(default=None, repr=False)
+
+    def best_ndcg(self, until: int | None = None) -> float:
+        """The best validation NDCG@10 within ``until`` sweeps (default: all); −inf before the first validation."""
+        return max(
+            (e["valid_ndcg_at_10"] for e in self.history if until is None or e["epoch"] <= until), default=-math.inf
+        )
+
+    def best_sweep(self) -> int:
+        """The first sweep with the best validation NDCG@10; 0 before the first validation."""
+        return next((e["epoch"] for e in self.history if e["valid_ndcg_at_10"] == self.best_ndcg()), 0)
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether the last ``patience`` validations all stayed at or below an earlier one, or the run failed."""
+        if self.failed:
+            return True
+        values = [entry["valid_ndcg_at_10"] for entry in self.history]
+        return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
+
+    def advance(
+        self,
+        train: sparse.csr_array,
+        validate: Validate,
+        until: int,
+        *,
+        eval_every: int,
+        patience: int,
+        threads: int | None,
+        between: Callable[[AlsTrial], None] = lambda trial: None,
+        progress: Progress = silent,
+    ) -> None:
+        """Train on to ``until`` sweeps in all, validating every ``eval_every`` sweeps and at the end; keep the best.
+
+        Stops before ``until`` once ``patience`` validations in a row brought nothing better. ``between`` is called
+        after each validation: the place to save the trial.
+        """
+        while self.sweeps < until and not self.exhausted(patience):
+            start = perf_counter()
+            step = min(eval_every - self.sweeps % eval_every, until - self.sweeps)
+            tables = als_sweeps(train, self.tables, self.point, step, seed=self.seed, threads=threads)
+            if tables is None:
+                self.failed = True
+                self.seconds += perf_counter() - start
+                return
+            self.tables = tables
+            self.sweeps += step
+            ndcg = float(validate(tables))
+            if self.best is None or ndcg > self.best_ndcg():
+                self.best = FeatureTable(tables.users.copy(), tables.items.copy())
+            self.seconds += perf_counter() - start
+            self.history.append({"epoch": self.sweeps, "seconds": self.seconds, "valid_ndcg_at_10": ndcg})
+            between(self)
+            progress(self.sweeps / until, f"{self.point.label()}: sweep {self.sweeps}, validation NDCG@10 {ndcg:.4f}")
+
+    def row(self, *, finished: bool) -> dict[str, Any]:
+        """The trial in a table of trials."""
+        return {
+            **asdict(self.point),
+            "valid_ndcg_at_10": self.best_ndcg() if self.history else None,
+            "seconds": round(self.seconds, 3),
+            "sweeps": self.sweeps,
+            "best_sweep": self.best_sweep(),
+            "finished": finished,
+            "failed": self.failed,
+        }
+
+    def release(self) -> None:
+        """Forget the tables, keep the numbers."""
+        self.tables = self.best = None
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the tables, as JSON."""
+        return {
+            **asdict(self.point),
+            "seed": self.seed,
+            "sweeps": self.sweeps,
+            "seconds": self.seconds,
+            "history": self.history,
+            "failed": self.failed,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """A trial without tables, from what ``record`` gave."""
+        return cls(
+            point=AlsPoint(record["factors"], record["regularization"], record["alpha"]),
+            seed=record["seed"],
+            sweeps=record["sweeps"],
+            seconds=record["seconds"],
+            history=record["history"],
+            failed=record["failed"],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write tables, best tables and record as one safetensors file, atomically.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written.
+        """
+        tensors: dict[str, FloatMatrix] = {}
+        if self.tables is not None:
+            tensors |= {"users": self.tables.users, "items": self.tables.items}
+        if self.best is not None and self.best_sweep() != self.sweeps:
+            tensors |= {"best_users": self.best.users, "best_items": self.best.items}
+        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"trial": json.dumps(self.record())})
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            raise storage_error(error, path.parent) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """What ``save`` wrote, or None if there is no file or it is damaged."""
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                trial = cls.from_record(json.loads(file.metadata()["trial"]))
+                # copies: training goes on in them, and they must not be views of the file
+                tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+        if "users" in tensors:
+            trial.tables = FeatureTable(tensors["users"], tensors["items"])
+        if "best_users" in tensors:
+            trial.best = FeatureTable(tensors["best_users"], tensors["best_items"])
+        elif trial.tables is not None:
+            trial.best = FeatureTable(trial.tables.users.copy(), trial.tables.items.copy())
+        return trial

@@ -1,0 +1,322 @@
+"""The teacher of a run, whichever kind it is: ALS, BPR, LightGCN or features that the user brings."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from scipy import sparse
+
+from freqd.config import StartConfig, TeacherConfig
+from freqd.data.interactions import Split
+from freqd.embeddings import TrainedModel
+from freqd.errors import InputError
+from freqd.evaluate.validation import Validation
+from freqd.progress import Progress, silent
+from freqd.storage.store import text_digest
+from freqd.teachers.als import AlsTrial
+from freqd.teachers.als_search import search_als
+from freqd.teachers.als_warm_start import continue_als
+from freqd.teachers.earlier import Previous, als_point, carried
+from freqd.teachers.external import features_digest, load_features
+from freqd.teachers.trajectory import Capture, als_trajectory
+
+SAMPLE_USERS = 3000
+"""Users whose validation NDCG@10 steers the ALS search; a full ranking of more would take longer than the training."""
+
+ALS_PATIENCE = 2
+"""Validations, two sweeps apart, without a better value: ALS that has passed its best does not come back to it."""
+
+START = StartConfig()
+"""How a previous teacher is carried on, by default."""
+
+
+def train_teacher(
+    split: Split,
+    config: TeacherConfig,
+    *,
+    seed: int,
+    device: str,
+    threads: int | None,
+    checkpoint: Path,
+    previous: Previous | None = None,
+    start: StartConfig = START,
+    progress: Progress = silent,
+) -> TrainedModel:
+    """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.
+
+    An ALS teacher with a ``previous`` one is carried on from there instead, and searched for only where that is worse.
+
+    Args:
+        split: trained on its train part, chosen by its validation part; the test part is not looked at.
+        device: of bpr and lightgcn; ALS runs on the CPU.
+        threads: CPU threads of ALS; None means all cores.
+        checkpoint: folder for unfinished work, made if missing; a killed run goes on from there.
+        previous: ALS: the teacher of an earlier run; the other kinds do not look at it.
+        start: how it is carried on.
+
+    Returns:
+        The model. Its ``info`` has: kind, factors, trials (one row a setting that was tried), valid_ndcg_at_10 (over
+        all validation users), seconds, budget_hit (the time budget cut the search short), not_tried, warnings; ALS:
+        also regularization, alpha, best_epoch (sweeps), and ``start`` if there was a previous one (way: continued or
+        searched; its validation NDCG@10, before and carried on; rows); features: also ``brought``, the counts of
+        matched ids.
+
+    Raises:
+        InputError: the validation part is empty, brought features do not fit, no setting gave a usable model, or the
+            previous teacher's setting is not among those of ``config``.
+    """
+    if len(split.valid) == 0:
+        raise InputError(
+            "the validation part is empty, so no teacher can be chosen",
+            "give a validation file (--valid), or raise data.valid_fraction",
+        )
+    if config.kind == "features":
+        return _brought_teacher(split, config)
+    if config.kind == "als":
+        if previous is not None:
+            return _continued_teacher(
+                split, config, previous, start, seed=seed, threads=threads, folder=checkpoint, progress=progress
+            )
+        return _als_teacher(split, config, seed=seed, threads=threads, folder=checkpoint, progress=progress)
+    return _gradient_teacher(split, config, seed=seed, device=device, folder=checkpoint, progress=progress)
+
+
+def source_digest(config: TeacherConfig) -> str:
+    """Digest of the files that the teacher is read from; empty for teachers that are trained here.
+
+    Raises:
+        InputError: the files are missing.
+    """
+    return features_digest(config.features) if config.features is not None else ""
+
+
+def _als_teacher(
+    split: Split, config: TeacherConfig, *, seed: int, threads: int | None, folder: Path, progress: Progress
+) -> TrainedModel:
+    every = Validation.of(split, limit=None, seed=seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
+    found = search_als(
+        every.train,
+        sample,
+        factors=config.factors,
+        regularization=config.regularization,
+        alpha=config.alpha,
+        iterations=config.iterations,
+        patience=min(config.patience, ALS_PATIENCE),
+        budget_seconds=config.search_seconds,
+        seed=seed,
+        threads=threads,
+        folder=folder / f"als-{_pattern_digest(every.train, every.valid)}",
+        progress=progress,
+    )
+    best = found.best
+    ndcg = every(found.features)
+    info = {
+        "kind": "als",
+        "factors": best.point.factors,
+        "regularization": best.point.regularization,
+        "alpha": best.point.alpha,
+        "best_epoch": best.best_sweep(),
+        "trials": found.trials,
+        "valid_ndcg_at_10": ndcg,
+        "search_users": len(sample.users),
+        "seconds": found.seconds,
+        "budget_hit": found.budget_hit,
+        "not_tried": found.not_tried,
+        "warnings": _budget_warnings(found.budget_hit, found.not_tried, config),
+    }
+    trajectory = None
+    if config.trajectory_points:
+        trajectory = als_trajectory(
+            every.train,
+            found.features,
+            best.point,
+            best.best_sweep(),
+            config.trajectory_points,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+    return TrainedModel(found.features, history=best.history, info=info, trajectory=trajectory)
+
+
+def _continued_teacher(
+    split: Split,
+    config: TeacherConfig,
+    previous: Previous,
+    start: StartConfig,
+    *,
+    seed: int,
+    threads: int | None,
+    folder: Path,
+    progress: Progress,
+) -> TrainedModel:
+    """The previous teacher carried on; the winner of a search if it is worse than ``start.tolerance`` allows.
+
+    What it is held against is the previous teacher's own validation NDCG@10: of other interactions, but the best there
+    is to say, without a search, that its setting has become a bad one.
+    """
+    point = als_point(previous.model, config)
+    every = Validation.of(split, limit=None, seed=seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
+    trial = continue_als(
+        every.train,
+        sample,
+        previous,
+        point,
+        sweeps=start.sweeps,
+        seed=seed,
+        threads=threads,
+        progress=lambda done, text: progress(0.5 * done, text),
+    )
+    assert trial.best is not None  # the previous teacher itself, at least
+    before, ndcg = float(previous.model.info["valid_ndcg_at_10"]), every(trial.best)
+    told = {"valid_ndcg_at_10_before": before, "valid_ndcg_at_10": ndcg, "sweeps": trial.sweeps}
+    model = _continued(trial, ndcg, len(sample.users), carried(previous, way="continued", **told))
+    if ndcg >= (1.0 - start.tolerance) * before:
+        return model
+    found = _als_teacher(split, config, seed=seed, threads=threads, folder=folder, progress=progress)
+    best = found if found.info["valid_ndcg_at_10"] > ndcg else model
+    best.info.update(
+        trials=[*model.info["trials"], *found.info["trials"]],
+        seconds=model.info["seconds"] + found.info["seconds"],
+        budget_hit=found.info["budget_hit"],
+        not_tried=found.info["not_tried"],
+        warnings=found.info["warnings"],
+        start=carried(previous, way="searched" if best is found else "continued after a search", **told),
+    )
+    return best
+
+
+def _continued(trial: AlsTrial, ndcg: float, search_users: int, start: dict[str, Any]) -> TrainedModel:
+    assert trial.best is not None
+    info = {
+        "kind": "als",
+        "factors": trial.point.factors,
+        "regularization": trial.point.regularization,
+        "alpha": trial.point.alpha,
+        "best_epoch": trial.best_sweep(),
+        "trials": [trial.row(finished=True)],
+        "valid_ndcg_at_10": ndcg,
+        "search_users": search_users,
+        "seconds": trial.seconds,
+        "budget_hit": False,
+        "not_tried": 0,
+        "warnings": [],
+        "start": start,
+    }
+    return TrainedModel(trial.best, history=trial.history, info=info)
+
+
+def _gradient_teacher(
+    split: Split, config: TeacherConfig, *, seed: int, device: str, folder: Path, progress: Progress
+) -> TrainedModel:
+    """Train BPR or LightGCN for each number of factors, smallest first, while the budget lasts."""
+    from freqd.teachers.gradient import train_bpr  # late: torch is not needed for the other kinds
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = sorted(set(config.factors))
+    best: TrainedModel | None = None
+    best_way: Capture | None = None
+    trials: list[dict[str, Any]] = []
+    elapsed, cut = 0.0, False
+    for number, factors in enumerate(sizes):
+        expected = elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] if trials else 0.0
+        if config.search_seconds is not None and expected > config.search_seconds:
+            break
+
+        def step(done: float, text: str, number: int = number, factors: int = factors) -> None:
+            progress((number + done) / len(sizes), f"{factors} factors: {text}")
+
+        limit = None if config.max_seconds is None else (config.max_seconds - elapsed) / (len(sizes) - number)
+        if trials and limit is not None and limit <= 0:
+            break
+        start = perf_counter()
+        path = folder / f"{config.kind}-{factors}.safetensors"
+        way = None
+        if config.trajectory_points:
+            where, train = folder / f"{config.kind}-{factors}-way", split.train.matrix()
+            way = Capture(where, train, points=config.trajectory_points, every=config.eval_every)
+        model = train_bpr(
+            split,
+            config,
+            factors=factors,
+            seed=seed,
+            device=device,
+            max_seconds=limit,
+            checkpoint=path,
+            probe=way,
+            progress=step,
+        )
+        # a resumed training tells its own time, that of earlier runs included
+        seconds = float(model.info.get("seconds", perf_counter() - start))
+        elapsed += seconds
+        ndcg = float(model.info["valid_ndcg_at_10"])
+        trials.append({"factors": factors, "valid_ndcg_at_10": ndcg, "seconds": round(seconds, 3)})
+        cut = cut or model.info["stopped"] == "time"
+        if best is None or ndcg > best.info["valid_ndcg_at_10"]:
+            best, best_way = model, way
+    assert best is not None  # the first size is always trained
+    not_tried = len(sizes) - len(trials)
+    info = best.info | {
+        "kind": config.kind,
+        "factors": best.features.dim,
+        "trials": trials,
+        "seconds": elapsed,
+        "budget_hit": cut or not_tried > 0,
+        "not_tried": not_tried,
+        "warnings": [
+            *best.info.get("warnings", []),
+            *_budget_warnings(not_tried > 0, not_tried, config),
+            *_cut_warnings(cut, config),
+        ],
+    }
+    trajectory = best_way.trajectory(best.info["best_epoch"], best.features) if best_way else None
+    return TrainedModel(best.features, best.history, info, best.extra, trajectory)
+
+
+def _brought_teacher(split: Split, config: TeacherConfig) -> TrainedModel:
+    assert config.features is not None  # TeacherConfig refuses kind 'features' without it
+    start = perf_counter()
+    brought = load_features(config.features, split.user_ids, split.item_ids)
+    ndcg = Validation.of(split, limit=None, seed=0)(brought.features)
+    info = {
+        "kind": "features",
+        "factors": brought.features.dim,
+        "trials": [],
+        "valid_ndcg_at_10": ndcg,
+        "seconds": perf_counter() - start,
+        "budget_hit": False,
+        "not_tried": 0,
+        "brought": {side: brought.info[side] for side in ("users", "items")},
+        "warnings": brought.info["warnings"],
+    }
+    return TrainedModel(brought.features, info=info)
+
+
+def _budget_warnings(hit: bool, not_tried: int, config: TeacherConfig) -> list[str]:
+    if not hit:
+        return []
+    left = f"{not_tried} settings were not tried" if not_tried else "not every good setting was trained to the end"
+    return [
+        f"the search of the teacher stopped at its budget of {config.search_seconds or config.max_seconds or 0:g} s: {left}; "
+        "raise or leave out the time budget (budget_minutes, teacher.search_seconds), or give fewer values"
+    ]
+
+
+def _cut_warnings(cut: bool, config: TeacherConfig) -> list[str]:
+    if not cut:
+        return []
+    return [
+        f"a training of the teacher was stopped by its time budget of {config.max_seconds or 0:g} s while it may still have "
+        "improved; raise teacher.max_seconds, or budget_minutes if that is what set it"
+    ]
+
+
+def _pattern_digest(train: sparse.csr_array, valid: sparse.csr_array) -> str:
+    """Short name of the data, so that trials of other data in the same folder are not taken up."""
+    checks = (zlib.crc32(array) for part in (train, valid) for array in (part.indptr, part.indices))
+    return text_digest(str(train.shape), *map(str, checks))[:12]

@@ -1,0 +1,103 @@
+"""An earlier run whose models may be started from: found by its name, and checked against the settings.
+
+Prefect is not needed for that, so a wrong name is refused before anything is started.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from freqd.config import RunConfig
+from freqd.data.interactions import Split
+from freqd.distill import check_student
+from freqd.embeddings import TrainedModel
+from freqd.errors import DamagedArtifact, InputError
+from freqd.storage.store import ArtifactRef, Store
+from freqd.teachers.earlier import als_point
+from tasks.runtime.workspace import Workspace
+
+NONE, CHAMPION = "none", "champion"
+PARTS = {"split": "data_digest", "teacher": "teacher_digest", "student": "student_digest"}
+"""Of an earlier run, and the tags of a version that hold their digests."""
+TAG = "freqd.start_"
+"""Begins the tags of a version that say what its own run started from."""
+
+
+class Before(BaseModel):
+    """The earlier run: its data and its models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    version: str = ""
+    split: ArtifactRef
+    teacher: ArtifactRef
+    student: ArtifactRef
+
+    def tags(self) -> dict[str, str]:
+        """For the version that starts from here."""
+        refs = {f"{TAG}{tag}": getattr(self, part).digest for part, tag in PARTS.items()}
+        return {f"{TAG}run": self.run, f"{TAG}version": self.version, **refs}
+
+
+def check_start(config: RunConfig, workspace: Workspace, run_name: str | None = None) -> None:
+    """See that a run that was named can be started from, before anything else is done.
+
+    Raises:
+        InputError: it is not there, its models are gone, or they do not go with the settings.
+    """
+    name = config.start.run
+    if name in (NONE, CHAMPION):
+        return
+    if name == run_name:
+        raise InputError(f"run {name!r} cannot start from itself", "give the new run another --name")
+    check_models(workspace.store, run_named(workspace, name), config)
+
+
+def run_named(workspace: Workspace, name: str) -> Before:
+    """The run of that name.
+
+    Raises:
+        InputError: there is none, or it did not finish.
+    """
+    path = workspace.runs / name / "summary.json"
+    try:
+        artifacts = json.loads(path.read_text())["artifacts"]
+        names = {"split": "ingest.split", "teacher": "teacher.teacher", "student": "distill.student"}
+        digests = {part: artifacts[label]["digest"] for part, label in names.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = sorted(p.parent.name for p in workspace.runs.glob("*/summary.json")) if workspace.runs.is_dir() else []
+        raise InputError(
+            f"start.run: there is no finished run {name!r} below {workspace.runs}",
+            f"runs are: {', '.join(known[-5:]) or 'none yet'}; or give none or champion",
+        ) from error
+    return before_of(workspace.store, digests, run=name)
+
+
+def before_of(store: Store, digests: Mapping[str, str], **names: str) -> Before:
+    """The run with these digests of split, teacher and student; ``names`` are its run and version."""
+    kinds = {"split": Split.kind, "teacher": TrainedModel.kind, "student": TrainedModel.kind}
+    refs = {part: store.ref(kind, digests[part]) for part, kind in kinds.items()}
+    return Before(**refs, **names)
+
+
+def check_models(store: Store, before: Before, config: RunConfig) -> None:
+    """See that a run's models are whole and of the kind that the settings ask for.
+
+    Raises:
+        InputError: they are not.
+    """
+    try:
+        store.verify(before.split)
+        teacher, student = (store.open(ref, TrainedModel) for ref in (before.teacher, before.student))
+    except DamagedArtifact as error:
+        raise InputError(
+            f"the models of run {before.run} cannot be started from: {error}",
+            "use the working directory of that run, or set start.run=none",
+        ) from error
+    if config.teacher.kind == "als":
+        als_point(teacher, config.teacher)
+    check_student(student, config.distill)

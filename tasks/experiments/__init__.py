@@ -1,0 +1,1 @@
+"""What comparisons, searches, cadences and backfills add to the stages of a run."""

@@ -1,0 +1,307 @@
+"""What a comparison adds to the stages of a run: one model on the test part, its entry in MLflow, the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.client.schemas import State
+from pydantic import BaseModel, ConfigDict
+from scipy import stats
+
+from freqd.config import EvaluateConfig, RunConfig, SpectralConfig
+from freqd.data.interactions import PARTS, Split
+from freqd.embeddings import TrainedModel
+from freqd.evaluate import Report
+from freqd.evaluate import evaluate as rank_and_measure
+from freqd.evaluate.latency import scoring_latency
+from freqd.evaluate.significance import gap_closed, holm, paired_bootstrap
+from freqd.graph.graph import Graphs
+from freqd.report import comparison as shown
+from freqd.report.run import html
+from freqd.spectral import Spectrum
+from freqd.storage.store import ArtifactRef, Facts, Store
+from tasks.experiments.results import books, replace_folder
+from tasks.mlops import tracking
+from tasks.run_context import RunContext, StageOutcome
+from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stages.evaluate import METRIC, describe
+from tasks.stages.evaluate import mastery as band_mastery
+
+PerUser = np.ndarray[Any, Any]
+
+SHOWN = (METRIC, "recall_at_10")
+ALONE = "scratch"
+"""Where the gap begins, and what every method is tested against unless another one is named."""
+
+
+class Contender(BaseModel):
+    """A trained model and its judgement.
+
+    ``seed`` is None where chance plays no part (the SVD), ``model`` names the model among what the stage made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    method: str
+    dim: int | None
+    seed: int | None
+    model: str
+    trained: StageOutcome
+    judged: StageOutcome
+
+
+class Subject(BaseModel):
+    """A data set with all that was trained on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    split: ArtifactRef
+    spectrum: ArtifactRef
+    mastery: ArtifactRef
+    teacher: Contender
+    students: tuple[Contender, ...]
+
+
+@task(name="judge", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def judge(context: RunContext, split: ArtifactRef, model: ArtifactRef, config: EvaluateConfig) -> State[Any]:
+    """Judge one model on the test part, as the stage ``evaluate`` of a run does."""
+    store = context.workspace.store
+
+    def compute(tools: Tools) -> Result:
+        trained = store.open(model, TrainedModel)
+        report = rank_and_measure(
+            trained.features, store.open(split, Split), config, threads=context.threads, progress=tools.progress
+        )
+        facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})
+        return Result(
+            {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)
+        )
+
+    return run_stage(
+        context,
+        "judge",
+        inputs={"split": split, "model": model},
+        settings=config.model_dump(mode="json", include={"protocol", "ks"}),
+        code=["freqd.evaluate.*", "tasks.stages.evaluate", __name__],
+        compute=compute,
+    )
+
+
+@task(name="mastery", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def mastery(
+    context: RunContext,
+    teacher: ArtifactRef,
+    graphs: ArtifactRef,
+    spectrum: ArtifactRef,
+    students: dict[str, ArtifactRef],
+    config: SpectralConfig,
+) -> State[Any]:
+    """How much of each band of the teacher the students have learnt."""
+    store = context.workspace.store
+
+    def compute(tools: Tools) -> Result:
+        found = band_mastery(
+            store.open(teacher, TrainedModel),
+            {name: store.open(ref, TrainedModel) for name, ref in students.items()},
+            store.open(graphs, Graphs),
+            store.open(spectrum, Spectrum),
+            config,
+        )
+        return Result({"mastery": Facts(found)}, f"of {len(students)} students")
+
+    return run_stage(
+        context,
+        "mastery",
+        inputs={"teacher": teacher, "graphs": graphs, "spectrum": spectrum, **students},
+        settings=config.model_dump(mode="json", include={"method", "exact_below", "degree"}),
+        code=["freqd.spectral", "tasks.stages.evaluate", __name__],
+        compute=compute,
+    )
+
+
+def enter(context: RunContext, contender: Contender) -> None:
+    """Name and tag the MLflow run of the training, and log the test metrics there, so that students compare well."""
+    run_id = contender.trained.mlflow_run_id
+    known = {"method": contender.method, "dim": contender.dim, "seed": contender.seed, "data": contender.data}
+    labels = {name: str(value) for name, value in known.items() if value is not None}
+    report = context.workspace.store.open(contender.judged.refs["report"], Report)
+    size = "" if contender.dim is None else f" {contender.dim}"
+    seed = "" if contender.seed is None else f" seed {contender.seed}"
+    tracking.client().update_run(run_id, name=f"{contender.data} {contender.method}{size}{seed}")
+    tracking.log(
+        run_id,
+        metrics={f"test_{name}": value for name, value in report.metrics.items()},
+        params={"method": contender.method, "data": contender.data},
+        tags=labels,
+    )
+
+
+@task(name="tabulate")
+def tabulate(
+    context: RunContext,
+    config: RunConfig,
+    subjects: tuple[Subject, ...],
+    stages: tuple[dict[str, Any], ...],
+    seeds: tuple[int, ...],
+    against: str = ALONE,
+) -> dict[str, Any]:
+    """Compare the methods on every data set, write tables and figures, and hand both to MLflow and Prefect."""
+    store = context.workspace.store
+    folder = context.workspace.root / "comparisons" / context.run_name
+    result: dict[str, Any] = {
+        **books(context, config, folder),
+        "protocol": config.evaluate.protocol,
+        "confidence": config.evaluate.confidence,
+        "bootstrap_samples": config.evaluate.bootstrap_samples,
+        "seeds": list(seeds),
+        "against": against,
+        "data": [_subject(store, subject, config, against) for subject in subjects],
+        "stages": list(stages),
+    }
+    images = shown.figures(result)
+    files: dict[str, str | bytes] = {
+        "comparison.json": json.dumps(result, indent=1, allow_nan=False),
+        "comparison.csv": shown.csv(result),
+        "comparison.md": shown.markdown(result),
+        **{f"{name}.png": image for name, image in images.items()},
+    }
+    replace_folder(folder, files)
+
+    metrics = {
+        f"{entry['name']}_{table['dim']}_{row['method']}_{name}": row["metrics"][name]["mean"]
+        for entry in result["data"]
+        for table in entry["tables"]
+        for row in table["rows"]
+        for name in SHOWN
+    }
+    metrics |= {f"{e['name']}_teacher_{n}": e["teacher"]["metrics"][n]["mean"] for e in result["data"] for n in SHOWN}
+    tracking.log(context.mlflow_run_id, metrics=metrics)
+    for name in files:
+        tracking.log_file(context.mlflow_run_id, folder / name, "figures" if name.endswith(".png") else None)
+    create_markdown_artifact(shown.markdown(result, images=False), key="comparison", description=context.run_name)
+    for name, image in images.items():
+        create_image_artifact(html.data_uri(image), key=name, description=context.run_name)
+    return result
+
+
+def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> dict[str, Any]:
+    split = store.open(subject.split, Split)
+    spectrum = store.open(subject.spectrum, Spectrum)
+    learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
+    teacher = store.open(subject.teacher.judged.refs["report"], Report)
+    sizes = list(dict.fromkeys(student.dim for student in subject.students))
+    return {
+        "name": subject.name,
+        "digest": subject.split.digest,
+        "split": split.info["split"],
+        "users": split.n_users,
+        "items": split.n_items,
+        "interactions": sum(len(split.part(part)) for part in PARTS),
+        "evaluated_users": teacher.n_users_evaluated,
+        "skipped_users": teacher.n_users_skipped,
+        "ranking_filter": {"user": filters.user.label(), "item": filters.item.label()},
+        "edges": spectrum.edges.tolist(),
+        "teacher": _measured(store, "teacher", [subject.teacher], config.evaluate.confidence),
+        "tables": [
+            {
+                "dim": dim,
+                "rows": [
+                    {**row, "mastery": learnt[f"{row['method']} {dim}"]}
+                    for row in _rows(store, [s for s in subject.students if s.dim == dim], teacher, config, against)
+                ],
+            }
+            for dim in sizes
+        ],
+    }
+
+
+def _rows(
+    store: Store, students: Sequence[Contender], teacher: Report, config: RunConfig, against: str
+) -> list[dict[str, Any]]:
+    methods: dict[str, list[Contender]] = {}
+    for student in students:
+        methods.setdefault(student.method, []).append(student)
+    values: dict[str, PerUser] = {
+        method: np.stack([_aligned(store.open(run.judged.refs["report"], Report), teacher) for run in runs]).mean(
+            axis=0, dtype=np.float64
+        )
+        for method, runs in methods.items()
+    }
+    compared = compare_methods(values, teacher.per_user[METRIC], config.evaluate, seed=config.seed, against=against)
+    return [
+        {**_measured(store, method, runs, config.evaluate.confidence), **compared[method]}
+        for method, runs in methods.items()
+    ]
+
+
+def compare_methods(
+    values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int, against: str = ALONE
+) -> dict[str, dict[str, Any]]:
+    """How much of the gap each method closes, and its paired test against one of them, corrected for their number.
+
+    Args:
+        values: by method, among them ``scratch``: (n_users,) NDCG@10, means over the seeds.
+        teacher: (n_users,) of the same users.
+        config: resamples and level of the intervals.
+        seed: of the resamples, the same ones for every method.
+        against: the method that the others are tested against.
+    """
+    options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence}
+    differences = {
+        method: asdict(paired_bootstrap(mine, values[against], **options, rng=np.random.default_rng(seed)))
+        for method, mine in values.items()
+        if method != against
+    }
+    corrected = holm({method: difference["p_value"] for method, difference in differences.items()})
+    tests = {method: {**difference, "p_holm": corrected[method]} for method, difference in differences.items()}
+
+    def gap(method: str) -> dict[str, Any] | None:
+        if method == ALONE:
+            return None
+        rng = np.random.default_rng(seed)
+        return asdict(gap_closed(values[method], values[ALONE], teacher, **options, rng=rng))
+
+    return {method: {"gap_closed": gap(method), "minus_against": tests.get(method)} for method in values}
+
+
+def over_seeds(values: Sequence[float], confidence: float) -> dict[str, Any]:
+    """Mean over seeds with Student's t interval, mean ± t · s / √n; with one seed the ends are not known (None)."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return {"mean": mean, "low": None, "high": None, "values": list(values)}
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "values": list(values)}
+
+
+def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: float) -> dict[str, Any]:
+    reports = [store.open(run.judged.refs["report"], Report) for run in runs]
+    facts = [store.open(run.judged.refs["facts"], Facts) for run in runs]
+    size = facts[0].values
+    return {
+        "method": method,
+        "runs": len(runs),
+        "seeds": [run.seed for run in runs if run.seed is not None],
+        "metrics": {
+            name: over_seeds([report.metrics[name] for report in reports], confidence) for name in reports[0].metrics
+        },
+        "seconds": float(np.mean([run.trained.seconds for run in runs])),
+        "dim": size["dim"],
+        "parameters": size["parameters"],
+        "bytes": size["bytes"],
+        "median_ms": float(np.median([fact.measured["latency"]["median_ms"] for fact in facts])),
+        "models": [run.trained.refs[run.model].model_dump() for run in runs],
+    }
+
+
+def _aligned(report: Report, teacher: Report) -> PerUser:
+    if not np.array_equal(report.users, teacher.users):
+        raise ValueError("two models were judged on different users, so they cannot be compared user by user")
+    return report.per_user[METRIC]

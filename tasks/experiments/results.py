@@ -1,0 +1,56 @@
+"""What a comparison and a cadence keep alike: the books of a result, and the folder of its files."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import freqd
+from freqd import provenance
+from freqd.config import RunConfig
+from freqd.storage.store import storage_error
+from tasks.mlops import tracking
+from tasks.run_context import RunContext, flow_run_id
+
+
+def books(context: RunContext, config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Name, time and place of a result, with what made it: settings, versions, and its runs in MLflow and Prefect."""
+    return {
+        "freqd": freqd.__version__,
+        "name": context.run_name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "folder": str(folder),
+        "mlflow": {
+            "run_id": context.mlflow_run_id,
+            "experiment_id": context.mlflow_experiment_id,
+            "tracking_uri": tracking.client().tracking_uri,
+        },
+        "prefect": {"flow_run_id": flow_run_id()},
+        "config": config.model_dump(mode="json"),
+        "environment": provenance.environment(),
+    }
+
+
+def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write a folder of files that is complete the moment it is seen; an earlier one of that name gives way.
+
+    Raises:
+        InputError: the disk is full or the place cannot be written.
+    """
+    fresh, stale = (folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp" for _ in range(2))
+    try:
+        fresh.mkdir(parents=True)
+        for name, content in files.items():
+            (fresh / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        if folder.exists():
+            folder.rename(stale)
+        fresh.rename(folder)
+    except OSError as error:
+        raise storage_error(error, folder.parent) from error
+    finally:
+        for leftover in (fresh, stale):
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,423 @@
+"""What a search over settings adds to the stages of a run: its study on disk, one trial, the result.
+
+A trial is a distillation whose settings Optuna drew, judged on the validation part alone. It is the stage ``distill`` of
+a run, so a run with the settings found has its student already. The study is a SQLite file; whatever is killed goes on
+from it, the trial in progress from the training's own checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from numpy.random import SeedSequence
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.client.schemas import State
+from pydantic import BaseModel, ConfigDict, Field
+
+import freqd
+from freqd import provenance
+from freqd.config import DistillConfig, RunConfig, SpectralConfig
+from freqd.data.sources import name_of
+from freqd.distill import check_objectives
+from freqd.embeddings import TrainedModel
+from freqd.errors import Diverged, InputError
+from freqd.report import numbers as fmt
+from freqd.report import tuning as shown
+from freqd.report.run import html
+from freqd.report.run.settings import as_toml
+from freqd.storage.store import storage_error, text_digest, write_atomic
+from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, Dimension, search_space, with_values
+from tasks.mlops import tracking
+from tasks.run_context import RunContext, StageOutcome
+from tasks.runtime.progress import console
+from tasks.stage import Result, Tools, is_transient
+from tasks.stages.distill import CODE, Lesson, run_distillation, teach
+
+METRIC = "valid_ndcg_at_10"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+UNPRUNED_TRIALS = 5
+"""So many trials are trained to their end before any is compared with their median."""
+UNPRUNED_VALIDATIONS = 2
+"""A trial is not stopped before it has had more validations than these, beside that of its start."""
+ENOUGH_FOR_IMPORTANCE = 10
+"""Completed trials that are needed to say which settings matter."""
+DONE, PRUNED, DIVERGED, REFUSED, CUT = "done", "pruned", "diverged", "not allowed", "out of time"
+"""How a trial ends."""
+
+
+class OutOfTime(Exception):
+    """The search's budget ends in the middle of a trial."""
+
+
+class Search(BaseModel):
+    """A search: where its study lies, what it starts from, and what it may use.
+
+    ``study`` names everything that shapes a trial, so trials of other data, settings or code never count as this one's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    study: str
+    method: str
+    config: DistillConfig = Field(description="The settings of the first trial; ranges lie around them.")
+    seed: int
+    trials: int
+    budget: float = Field(description="Seconds of all trials together, those of earlier, killed parts included.")
+
+    @property
+    def space(self) -> tuple[Dimension, ...]:
+        """What is varied."""
+        return search_space(self.config)
+
+
+def new_search(
+    context: RunContext, lesson: Lesson, config: RunConfig, method: str, trials: int, budget: float
+) -> Search:
+    """The search of these settings on these data; its folder is ``tuned/NAME`` of the working directory."""
+    inputs = {name: ref.digest for name, ref in lesson if ref is not None}
+    shape = {
+        "inputs": inputs,
+        "distill": config.distill.model_dump(mode="json"),
+        "space": [str(dimension) for dimension in search_space(config.distill)],
+        "code": provenance.code_digest(CODE),
+        "seed": context.seed,
+        "device": context.device,
+    }
+    return Search(
+        folder=context.workspace.root / "tuned" / context.run_name,
+        study=text_digest(json.dumps(shape, sort_keys=True))[:16],
+        method=method,
+        config=config.distill,
+        seed=context.seed,
+        trials=trials,
+        budget=budget,
+    )
+
+
+@contextmanager
+def hold(search: Search) -> Iterator[None]:
+    """Keep the search's folder for this process.
+
+    Raises:
+        InputError: another process is at work on it, or it cannot be written.
+    """
+    lock = FileLock(search.folder / ".lock")
+    try:
+        search.folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another search is at work in {search.folder}", "wait for it, or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise storage_error(error, search.folder) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@cache
+def _storage(file: Path) -> optuna.storages.RDBStorage:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.storages.RDBStorage(f"sqlite:///{file}")
+
+
+def open_study(search: Search) -> Study:
+    """The study on disk; a new one begins with the settings as they are.
+
+    The sampler's seed depends on how many trials there are, so a search that was killed draws what it would have drawn.
+    """
+    storage = _storage(search.folder / "study.db")
+    study = optuna.create_study(
+        storage=storage,
+        study_name=search.study,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(
+            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=UNPRUNED_VALIDATIONS * search.config.eval_every + 1
+        ),
+    )
+    seed = SeedSequence([search.seed, len(finished(study))]).generate_state(1)[0]
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+    return study
+
+
+def finished(study: Study) -> list[FrozenTrial]:
+    """All trials that have ended, in their order; one that was killed is not among them."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def spent(study: Study) -> float:
+    """Seconds that the trials took."""
+    return float(sum(trial.user_attrs.get("seconds", 0.0) for trial in finished(study)))
+
+
+def goes_on(search: Search) -> bool:
+    """Whether there are trials and time left."""
+    study = open_study(search)
+    return len(finished(study)) < search.trials and spent(study) < search.budget
+
+
+@task(name="trial", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def trial(context: RunContext, search: Search, lesson: Lesson, spectral: SpectralConfig) -> State[Any]:
+    """Draw settings, or take those of the trial that was killed, and distil with them."""
+    study = open_study(search)
+    drawn = _ask(study, search)
+    config = with_values(search.config, search.space, drawn.params)
+    watcher = _Watcher(study, search, drawn)
+
+    def compute(tools: Tools) -> Result:
+        try:
+            check_objectives(config.objectives)
+        except InputError as error:  # values that an objective does not take together
+            watcher.end = REFUSED
+            return Result({}, error.problem, kept=False)
+        try:
+            return teach(context, lesson, config, spectral, tools, watcher)
+        except (optuna.TrialPruned, OutOfTime, Diverged) as error:
+            watcher.end = {optuna.TrialPruned: PRUNED, OutOfTime: CUT, Diverged: DIVERGED}[type(error)]
+            return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)
+
+    state = run_distillation(context, lesson, config, spectral, compute)
+    outcome = state.result()
+    assert isinstance(outcome, StageOutcome)
+    _close(context, search, study, drawn, watcher, outcome)
+    return state
+
+
+class _Watcher:
+    """Brings each validation to the study, and ends a trial that is behind the others or has no time left."""
+
+    def __init__(self, study: Study, search: Search, drawn: Trial) -> None:
+        self._study, self._search, self._trial = study, search, drawn
+        self._values: dict[int, float] = {}
+        self._started = time.perf_counter()
+        self._spent = spent(study)
+        self._first = not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._earlier = float(drawn.user_attrs.get("seconds", 0.0))
+        self.end = DONE
+
+    @property
+    def epoch(self) -> int:
+        """The latest validated epoch."""
+        return max(self._values, default=0)
+
+    @property
+    def seconds(self) -> float:
+        """What the trial has taken, parts before a kill included."""
+        return self._earlier + time.perf_counter() - self._started
+
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve so far."""
+        return [{"epoch": epoch, METRIC: value} for epoch, value in sorted(self._values.items())]
+
+    def report(self, epoch: int, score: float) -> None:
+        """Tell the study a validation, once."""
+        if epoch not in self._values:
+            self._values[epoch] = score
+            self._trial.report(score, epoch)
+
+    def __call__(self, epoch: int, score: float) -> None:
+        """For ``fit``; the first trial that is to be completed goes to its end, so that there is a result."""
+        self.report(epoch, score)
+        seconds = self.seconds
+        self._trial.set_user_attr("seconds", seconds)
+        if self._first:
+            return
+        if self._spent + seconds >= self._search.budget:
+            raise OutOfTime
+        if self._trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _ask(study: Study, search: Search) -> Trial:
+    """The next trial: one that was killed, else the settings as they are, else what the sampler draws."""
+    space = search.space
+    for killed in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(killed.number, state=TrialState.FAIL)
+        if len(killed.params) == len(space):
+            study.enqueue_trial(killed.params, {"seconds": killed.user_attrs.get("seconds", 0.0)})
+    if not finished(study) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.enqueue_trial({dimension.name: dimension.own for dimension in space})
+    return study.ask({dimension.name: _distribution(dimension) for dimension in space})
+
+
+def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    if dimension.integer:
+        return optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _close(
+    context: RunContext, search: Search, study: Study, drawn: Trial, watcher: _Watcher, outcome: StageOutcome
+) -> None:
+    """Tell the study how the trial ended, name its run in MLflow, and show where the search stands."""
+    number = len(finished(study)) + 1
+    epochs, value = watcher.epoch, None
+    if outcome.refs:
+        model = context.workspace.store.open(outcome.refs["student"], TrainedModel)
+        epochs, value = int(model.info["epochs"]), float(model.info[METRIC])
+        for entry in model.history:  # those before a kill, or of a student that was at hand
+            watcher.report(int(entry["epoch"]), float(entry[METRIC]))
+    facts = {
+        "end": watcher.end,
+        "epochs": epochs,
+        "seconds": outcome.seconds if outcome.cached else watcher.seconds,
+        "mlflow_run_id": outcome.mlflow_run_id,
+    }
+    for name, fact in facts.items():
+        drawn.set_user_attr(name, fact)
+    study.tell(drawn, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
+
+    tracking.client().update_run(outcome.mlflow_run_id, name=f"trial {number}")
+    tracking.log(
+        outcome.mlflow_run_id,
+        metrics={f"best_{METRIC}": value},
+        params=_settings(search, drawn.params),
+        tags={"method": search.method, "trial": str(number), "study": search.study, "freqd.trial_end": watcher.end},
+    )
+    used = f"{fmt.duration(spent(study))} of {fmt.duration(search.budget)}".replace(fmt.NBSP, " ")
+    best = next(
+        (f"best {study.best_value:.4f}" for t in finished(study) if t.state == TrialState.COMPLETE), "none done"
+    )
+    console.print(f"trial {number} of {search.trials}: {best}, {used}", markup=False, soft_wrap=True)
+
+
+def _settings(search: Search, drawn: Mapping[str, float]) -> dict[str, float]:
+    return {dimension.name: dimension.setting(drawn[dimension.name]) for dimension in search.space}
+
+
+def adopt(context: RunContext, search: Search) -> None:
+    """Hang the MLflow runs of trials that an earlier, killed part of the search made below this one's run."""
+    for earlier in finished(open_study(search)):
+        # The study may be older than the tracking server: a trial without a run there still counts.
+        with suppress(MlflowException):
+            tracking.client().set_tag(earlier.user_attrs["mlflow_run_id"], MLFLOW_PARENT_RUN_ID, context.mlflow_run_id)
+
+
+@task(name="conclude")
+def conclude(context: RunContext, search: Search, config: RunConfig) -> dict[str, Any]:
+    """Write the best settings, the trials and the figure, and hand them to MLflow and Prefect.
+
+    Raises:
+        InputError: not one trial was completed.
+    """
+    study = open_study(search)
+    trials = _trials(search, study)
+    done = [entry for entry in trials if entry["end"] == DONE]
+    if not done:
+        raise InputError(
+            f"none of {len(trials)} trials was completed: {', '.join(sorted({entry['end'] for entry in trials}))}",
+            f"lower distill.learning_rate (now {search.config.learning_rate:g}), or allow more --trials",
+        )
+    best = max(done, key=lambda entry: float(entry["value"]))
+    frozen = finished(study)[best["number"] - 1]
+    tuned = config.model_copy(update={"distill": with_values(search.config, search.space, frozen.params)})
+    result: dict[str, Any] = {
+        "freqd": freqd.__version__,
+        "name": context.run_name,
+        "folder": str(search.folder),
+        "data": name_of(config.data),
+        "method": search.method,
+        "dim": search.config.dim,
+        "requested": search.trials,
+        "budget_seconds": search.budget,
+        "seconds": spent(study),
+        "trials": trials,
+        "best": best["number"],
+        "space": [{**asdict(dimension), "own": dimension.setting(dimension.own)} for dimension in search.space],
+        "importances": _importances(study, len(done)),
+        "config": tuned.model_dump(mode="json"),
+        "mlflow": {"run_id": context.mlflow_run_id, "experiment_id": context.mlflow_experiment_id},
+    }
+    image = shown.figure(result)
+    files: dict[str, str | bytes] = {
+        "tuned.toml": _toml(result, tuned),
+        "trials.csv": shown.csv(result),
+        "best-so-far.png": image,
+    }
+    try:
+        for name, content in files.items():
+            write_atomic(search.folder / name, content)
+    except OSError as error:
+        raise storage_error(error, search.folder) from error
+    tracking.log(
+        context.mlflow_run_id,
+        metrics={f"best_{METRIC}": best["value"], "trials": len(trials), "trial_seconds": result["seconds"]},
+        params={f"best.{name}": value for name, value in best["settings"].items()},
+        series=[
+            {"epoch": e["number"], "best_so_far": e["best_so_far"]} for e in trials if e["best_so_far"] is not None
+        ],
+    )
+    for name in files:
+        tracking.log_file(context.mlflow_run_id, search.folder / name, "figures" if name.endswith(".png") else None)
+    create_markdown_artifact(shown.markdown(result), key="tuning", description=context.run_name)
+    create_image_artifact(html.data_uri(image), key="best-so-far", description=context.run_name)
+    return result
+
+
+def _trials(search: Search, study: Study) -> list[dict[str, Any]]:
+    """All trials in their order, with the best so far and the seconds used up to the end of each."""
+    rows: list[dict[str, Any]] = []
+    used, best = 0.0, None
+    for number, ended in enumerate(finished(study), start=1):
+        facts = ended.user_attrs
+        used += facts["seconds"]
+        seen = max(ended.intermediate_values.values(), default=None)
+        if facts["end"] == DONE:
+            best = max(best if best is not None else -math.inf, ended.value or 0.0)
+        rows.append(
+            {
+                "number": number,
+                "end": facts["end"],
+                "value": ended.value if facts["end"] == DONE else seen,
+                "best_so_far": best,
+                "epochs": facts["epochs"],
+                "seconds": facts["seconds"],
+                "used": used,
+                "settings": _settings(search, ended.params),
+                "mlflow_run_id": facts["mlflow_run_id"],
+            }
+        )
+    return rows
+
+
+def _importances(study: Study, n_done: int) -> dict[str, float]:
+    """Share of the variation among the best trials that each setting explains (PED-ANOVA); empty with too few trials."""
+    if n_done < ENOUGH_FOR_IMPORTANCE:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constant values and the like; the result is then even shares
+        return dict(optuna.importance.get_param_importances(study))
+
+
+def _toml(result: Mapping[str, Any], tuned: RunConfig) -> str:
+    """The best settings as a file for ``freqd run --config``; paths stay as they were given."""
+    always = {"distill.dim", "distill.objectives", LEARNING_RATE, WEIGHT_DECAY}
+    if tuned.data.train is None and tuned.data.sql is None:
+        always.add("data.source")
+    best = result["trials"][result["best"] - 1]
+    said = (
+        f"# freqd tune, {result['data']}, {result['method']}: trial {best['number']} of {len(result['trials'])}, "
+        f"validation NDCG@10 {best['value']:.4f}, {result['seconds']:.0f} s of trials; freqd {result['freqd']}.",
+        "# Paths are relative to the folder in which it was started.",
+    )
+    return "\n".join(said) + "\n\n" + as_toml(result["config"], always=always)

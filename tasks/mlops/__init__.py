@@ -1,0 +1,1 @@
+"""MLflow as freqd uses it: tracking, registry, audit trail, and what a registered model is."""

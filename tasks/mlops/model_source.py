@@ -1,0 +1,79 @@
+"""A model of a run as something to serve: the teacher beside the student, say, to see what compression buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from freqd.data.interactions import Split
+from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.errors import DamagedArtifact, InputError
+from freqd.serve import Bundle
+from freqd.storage.store import Artifact, ArtifactRef
+from tasks.runtime.workspace import Workspace
+
+WHERE = {"student": "distill.student", "teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd"}
+"""Which artifact of a run is which model."""
+
+A = TypeVar("A", bound=Artifact)
+
+
+def artifact(workspace: Workspace, summary: Mapping[str, Any], label: str, kind: type[A]) -> A:
+    """An artifact of the run with this summary, opened.
+
+    Raises:
+        InputError: the run has none, or it is damaged.
+    """
+    try:
+        return workspace.store.open(ArtifactRef.model_validate(summary["artifacts"][label]), kind)
+    except (KeyError, DamagedArtifact) as error:
+        raise InputError(
+            f"run {summary['run']} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
+        ) from error
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """A model of a run.
+
+    Attributes:
+        workspace: whose run it is.
+        summary: of the run.
+        model: which of its models, a key of ``WHERE``.
+    """
+
+    workspace: Workspace
+    summary: Mapping[str, Any]
+    model: str
+    alias: None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return str(self.summary["run"])
+
+    def version(self) -> str:
+        """The model's name: a run never changes."""
+        return self.model
+
+    def open(self) -> tuple[str, Bundle]:
+        """The model's name and the model; errors as in ``load``."""
+        return self.model, self.load(self.model)
+
+    def load(self, version: str) -> Bundle:
+        """The model.
+
+        Raises:
+            InputError: the run does not have it whole, or it cannot answer.
+        """
+        split = artifact(self.workspace, self.summary, "ingest.split", Split)
+        features = artifact(self.workspace, self.summary, WHERE[version], TrainedModel).features
+        bundle = Bundle.of(FeatureTable(features.users, np.asfortranarray(features.items)), split)
+        try:
+            bundle.check()
+        except ValueError as error:
+            raise InputError(f"the {version} of run {self.name}: {error}", "name another run or model") from error
+        return bundle

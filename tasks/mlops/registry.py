@@ -1,0 +1,379 @@
+"""The model registry: what is in it, and the one way by which a version becomes champion.
+
+MLflow's alias call takes no expected value, so the last writer wins. Here every move holds a lock of the working
+directory and reads the champion again right before it switches; a decision that rests on another champion is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from freqd.data.interactions import Split
+from freqd.errors import FreqdError, InputError
+from freqd.serve.recommender import Bundle
+from freqd.storage.store import Store, folder_digest
+from tasks.mlops import tracking
+from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, readable
+from tasks.runtime.workspace import Workspace
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+DIGEST = "freqd.bundle_digest"
+"""Tag of a version: the digest of its files."""
+GATE = "gate of run "
+"""Begins the name of who decided, where it was a run."""
+SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
+"""Tags of a version that hold its headline numbers."""
+
+
+class BrokenModel(FreqdError):
+    """A registered version that cannot answer."""
+
+
+class ChampionMoved(FreqdError):
+    """The champion is no longer the one that a decision was made against; decide again."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a promotion or a roll-back did; ``changed`` is False if the version was champion already."""
+
+    model: str
+    version: str
+    previous: str | None
+    changed: bool
+
+
+def trail(workspace: Workspace) -> AuditTrail:
+    """The audit trail of a working directory."""
+    return AuditTrail.of(workspace.root)
+
+
+def champion_of(model: str) -> ModelVersion | None:
+    """The version with alias ``champion``, or None."""
+    try:
+        return tracking.client().get_model_version_by_alias(model, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def aliases_of(model: str, version: str) -> list[str]:
+    """The aliases that a version has at this moment."""
+    return sorted(tracking.client().get_model_version(model, version).aliases)
+
+
+def names() -> list[str]:
+    """All registered models."""
+    return sorted(str(model.name) for model in tracking.client().search_registered_models())
+
+
+def resolve(name: str | None) -> str:
+    """The registered model ``name``, or the only one.
+
+    Raises:
+        InputError: there is no such model, or it must be named.
+    """
+    known = names()
+    if not known:
+        raise InputError("no model is registered", "run `freqd run` first, or name the --workdir it used")
+    if name is None and len(known) == 1:
+        return known[0]
+    if name in known:
+        return str(name)
+    problem = "more than one model is registered" if name is None else f"there is no registered model {name!r}"
+    raise InputError(problem, f"name one with --name; models are: {', '.join(known)}")
+
+
+def versions(model: str) -> list[ModelVersion]:
+    """All versions with their aliases, the latest first."""
+    found = tracking.client().search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
+    return sorted((find(model, str(v.version)) for v in found), key=lambda v: -int(v.version))
+
+
+def find(model: str, version: str) -> ModelVersion:
+    """A version by its number or by one of its aliases.
+
+    Raises:
+        InputError: there is none.
+    """
+    client = tracking.client()
+    try:
+        if version.isdecimal():
+            return client.get_model_version(model, version)
+        return client.get_model_version_by_alias(model, version)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        known = client.search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
+        numbers = ", ".join(sorted((str(v.version) for v in known), key=int)[-20:]) or "none"
+        raise InputError(
+            f"model {model} has no version {version!r}", f"versions are: {numbers}; see `freqd models list`"
+        ) from error
+
+
+def load(model: str, version: str) -> Bundle:
+    """Fetch, open and check one version; nothing of it stays on the disk.
+
+    Raises:
+        BrokenModel: it cannot answer, and why.
+    """
+    with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
+        try:
+            path = mlflow.artifacts.download_artifacts(f"models:/{model}/{version}", dst_path=folder)
+            files = Bundle.find(Path(path))
+            _check_digest(model, version, folder_digest(files))
+            bundle = Bundle.read(files)
+            bundle.check()
+        except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
+            raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
+    return bundle
+
+
+def _check_digest(model: str, version: str, found: str) -> None:
+    """See that a version's files are those that were registered; versions of earlier freqd have no digest to compare with.
+
+    Raises:
+        ValueError: they are not.
+    """
+    wanted = tracking.client().get_model_version(model, version).tags.get(DIGEST)
+    if wanted is not None and found != wanted:
+        raise ValueError(f"its files have the digest {found[:12]}, registered was {wanted[:12]}: they were changed")
+
+
+def load_champion(model: str, version: str) -> Bundle:
+    """The version that has the alias ``champion``, to be held against something new.
+
+    Raises:
+        InputError: it cannot answer.
+    """
+    try:
+        return load(model, version)
+    except BrokenModel as error:
+        raise InputError(
+            f"the champion is broken: {error}",
+            f"give the alias {CHAMPION!r} to a version that is whole: `freqd models list`, `freqd promote VERSION --why ...`",
+        ) from error
+
+
+def split_of(store: Store, version: ModelVersion) -> Split:
+    """The data that a version was made of, from its run's artifacts.
+
+    Raises:
+        DamagedArtifact: they are not in the store.
+    """
+    return store.open(store.ref(Split.kind, version.tags.get("freqd.data_digest", "")), Split)
+
+
+def promote(
+    workspace: Workspace,
+    model: str,
+    version: str,
+    *,
+    who: str,
+    why: str,
+    evidence: Mapping[str, Any],
+    what: str = PROMOTE,
+    against: str | None = "any",
+) -> Move:
+    """Make a version the champion: locked, checked against the present champion, written down, then switched.
+
+    The entry in the trail comes before the switch, since a move without an entry would be worse than an entry
+    without a move; a switch that fails leaves a second entry that says so.
+
+    Args:
+        workspace: holds the lock and the trail.
+        model: name of the registered model.
+        version: the version, which exists.
+        who: who or what decided.
+        why: the reason in words.
+        evidence: what the decision rests on.
+        what: PROMOTE or ROLLBACK.
+        against: version of the champion that the decision was made against, None if there was none; "any" for a
+            decision that does not depend on it.
+
+    Raises:
+        ChampionMoved: the champion is another one than ``against``.
+        InputError: the version does not exist.
+    """
+    with lock(workspace, model):
+        entry = find(model, version)
+        present = champion_of(model)
+        previous = None if present is None else str(present.version)
+        if previous == str(entry.version):
+            return Move(model, previous, previous, changed=False)
+        if against not in ("any", previous):
+            raise ChampionMoved(
+                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
+            )
+        who, why = readable(who), readable(why)
+        move = Move(model, str(entry.version), previous, changed=True)
+        record: dict[str, Any] = {"who": who, "model": model, "version": move.version, "previous": previous}
+        if not _noted(workspace, what, record):
+            trail(workspace).append(what, why=why, evidence=evidence, **record)
+        try:
+            for label, value in (
+                ("champion_by", who),
+                ("champion_since", datetime.now(UTC).isoformat(timespec="seconds")),
+                ("champion_after", previous or "none"),
+                ("champion_why", why),
+            ):
+                tracking.client().set_model_version_tag(model, move.version, f"freqd.{label}", value[:4000])
+            tracking.client().set_registered_model_alias(model, CHAMPION, move.version)
+        except BaseException as error:
+            trail(workspace).append(FAIL, why=f"the registry refused: {error}"[:500], evidence={}, **record)
+            raise
+    return move
+
+
+def _noted(workspace: Workspace, what: str, record: Mapping[str, Any]) -> bool:
+    """Whether a gate has written this very move down already, and was killed before the switch.
+
+    Another move that was written down and is not there is noted as failed first, so that the trail has no champion that
+    never was one.
+    """
+    last = trail(workspace).last_move(record["model"])
+    if last is None or last["version"] == record["previous"]:
+        return False
+    same = (last["what"], last["version"], last["previous"]) == (what, record["version"], record["previous"])
+    if same and all(str(who).startswith(GATE) for who in (last["who"], record["who"])):
+        return True
+    why = "not the champion: the promotion was interrupted before the switch, or the alias was moved without freqd"
+    moved = {name: last[name] for name in ("model", "version", "previous")}
+    trail(workspace).append(FAIL, who=record["who"], why=why, evidence={}, **moved)
+    return False
+
+
+def refuse(
+    workspace: Workspace,
+    model: str,
+    version: str,
+    *,
+    who: str,
+    why: str,
+    evidence: Mapping[str, Any],
+    against: str | None = "any",
+) -> None:
+    """Write down that a version was not made champion, and why. The arguments are those of ``promote``.
+
+    Raises:
+        ChampionMoved: the champion is another one than ``against``.
+    """
+    with lock(workspace, model):
+        present = champion_of(model)
+        previous = None if present is None else str(present.version)
+        if against not in ("any", previous):
+            raise ChampionMoved(
+                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
+            )
+        record: dict[str, Any] = {"who": readable(who), "model": model, "version": version, "previous": previous}
+        trail(workspace).append(REFUSE, why=readable(why), evidence=evidence, **record)
+
+
+def rollback(workspace: Workspace, model: str, *, who: str, why: str) -> Move:
+    """Make the champion's predecessor the champion again, as the audit trail knows it.
+
+    Doing it again goes one champion further back.
+
+    Raises:
+        InputError: there is no champion, or no predecessor, or it was deleted.
+    """
+    with lock(workspace, model):
+        present = champion_of(model)
+        if present is None:
+            raise InputError(
+                f"model {model} has no champion", "promote a version with `freqd promote VERSION --why ...`"
+            )
+        champion = str(present.version)
+        earlier = find(model, trail(workspace).before(model, champion))
+        return promote(
+            workspace,
+            model,
+            str(earlier.version),
+            who=who,
+            why=why,
+            evidence=evidence_of(earlier),
+            what=ROLLBACK,
+            against=champion,
+        )
+
+
+def lock(workspace: Workspace, model: str) -> FileLock:
+    """The lock of all moves of a model in this working directory; the process that holds it may take it again."""
+    folder = workspace.root / "store" / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"promotion-{model}.lock", is_singleton=True)
+
+
+def evidence_of(version: ModelVersion) -> dict[str, Any]:
+    """What the registry says of a version: its numbers, its data, and what the gate thought of it."""
+    labels = (*SHOWN, "data_digest", "student_digest", "run", "verdict", "reasons")
+    return {label: version.tags[f"freqd.{label}"] for label in labels if f"freqd.{label}" in version.tags}
+
+
+def compare(model: str, one: str, other: str) -> dict[str, Any]:
+    """Two versions side by side.
+
+    Returns ``versions`` (their numbers), ``metrics`` and ``params`` (name -> pair of values; parameters only where they
+    differ), and ``same_data``: whether the metrics were measured on the same split and so may be compared.
+
+    Raises:
+        InputError: a version does not exist.
+    """
+    pair = [find(model, one), find(model, other)]
+    runs = [_run(version) for version in pair]
+    metrics = [{k: v for k, v in run.data.metrics.items() if k.startswith("student_")} if run else {} for run in runs]
+    params = [run.data.params if run else {} for run in runs]
+    digests = [version.tags.get("freqd.data_digest") for version in pair]
+    return {
+        "model": model,
+        "versions": [str(version.version) for version in pair],
+        "same_data": digests[0] is not None and digests[0] == digests[1],
+        "metrics": {k: [m.get(k) for m in metrics] for k in sorted(set(metrics[0]) | set(metrics[1]))},
+        "params": {
+            k: [p.get(k) for p in params]
+            for k in sorted(set(params[0]) | set(params[1]))
+            if params[0].get(k) != params[1].get(k)
+        },
+    }
+
+
+def describe(version: ModelVersion) -> dict[str, Any]:
+    """Everything worth knowing of one version."""
+    return {
+        "name": version.name,
+        "version": str(version.version),
+        "aliases": sorted(version.aliases),
+        "created": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        "mlflow_run": version.run_id or "",
+        "tags": dict(sorted(version.tags.items())),
+    }
+
+
+def _run(version: ModelVersion) -> Any:
+    """The run that made a version; None if it was deleted for good."""
+    if not version.run_id:
+        return None
+    try:
+        return tracking.client().get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def quoted(name: str) -> str:
+    """A name within quotes of MLflow's filters."""
+    return name.replace("'", "''")

@@ -1,0 +1,1 @@
+"""What runs need around them: working directory, servers, signals, progress, errors, cleaning."""

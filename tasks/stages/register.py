@@ -1,0 +1,304 @@
+"""Stage 7: the student in the model registry, behind a gate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from prefect import get_run_logger, task
+from prefect.client.schemas import State
+
+import freqd
+from freqd.config import EvaluateConfig, RegistryConfig
+from freqd.data.interactions import Split
+from freqd.data.realign import Rows, unknown_answers
+from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.errors import DamagedArtifact, InputError
+from freqd.evaluate import Report
+from freqd.evaluate import evaluate as judge_ranking
+from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
+from freqd.provenance import versions
+from freqd.report.run.text import escape
+from freqd.serve.recommender import Bundle
+from freqd.storage.store import ArtifactRef, Facts, Store, folder_digest
+from tasks.mlops import pyfunc_model, registry, tracking
+from tasks.run_context import RunContext
+from tasks.runtime.page import Shown
+from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stages.evaluate import METRIC
+
+DECISIONS = 5
+"""Attempts to judge against a champion that does not change meanwhile."""
+KEY = "freqd.register_key"
+"""Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
+EXAMPLE_USER = "somebody"
+"""In the model's input example, which everybody sees on the MLflow page: no user's own id."""
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "user")]),
+    outputs=Schema([ColSpec(kind, name) for name, kind in Bundle.columns.items()]),
+    params=ParamSchema([ParamSpec("k", "long", 20), ParamSpec("exclude_seen", "boolean", True)]),
+)
+
+
+@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def register(
+    context: RunContext,
+    split: ArtifactRef,
+    student: ArtifactRef,
+    report: ArtifactRef,
+    facts: ArtifactRef,
+    model_name: str,
+    lineage: dict[str, str],
+    config: RegistryConfig,
+    evaluation: EvaluateConfig,
+) -> State[Any]:
+    """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
+    store = context.workspace.store
+
+    def compute(tools: Tools) -> Result:
+        parts = store.open(split, Split)
+        features = store.open(student, TrainedModel).features
+        own = store.open(report, Report)
+        found = store.open(facts, Facts)
+        known = found.values
+        tools.progress(0.1, "writing the model")
+        tags = {**lineage, **_numbers(own, known), KEY: tools.key}
+        version = _earlier(model_name, tools.key) or _log_version(
+            context, Bundle.of(features, parts), own, model_name, tags
+        )
+        tools.progress(0.7, "asking the gate")
+        challenger = Candidate(
+            version=str(version.version),
+            n_bytes=features.n_bytes,
+            latency_ms=found.measured["latency"]["student"]["median_ms"],
+            judged_users=_judged_users(parts),
+            **_quality(own),
+        )
+        tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
+        verdict = _gate(
+            context,
+            model_name,
+            challenger.version,
+            lambda present: _decide(
+                context, challenger, features, present, parts, own, known, model_name, config, evaluation
+            ),
+            evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
+            ask=config.approval == "ask",
+        )
+        for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
+            tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
+        headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+        gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
+        result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
+        promoted = {"promoted": int(verdict.promoted)}
+        return Result({"registration": Facts(result)}, headline, promoted, shown=[gate])
+
+    def confirm(refs: Any) -> bool:
+        entry = store.open(refs["registration"], Facts).values
+        try:
+            tracking.client().get_model_version(entry["name"], entry["version"])
+        except MlflowException:
+            return False
+        return True
+
+    return run_stage(
+        context,
+        "register",
+        inputs={"split": split, "student": student, "report": report, "facts": facts},
+        settings={
+            **config.model_dump(mode="json", exclude={"approval_hours"}),
+            "model_name": model_name,
+            "evaluation": evaluation.model_dump(mode="json"),
+            "seed": context.seed,
+        },
+        code=["freqd.gate", "freqd.serve.recommender", __name__],
+        compute=compute,
+        confirm=confirm,
+    )
+
+
+def _earlier(model_name: str, key: str) -> ModelVersion | None:
+    """The version that this very stage has registered already, before it was killed."""
+    found = tracking.client().search_model_versions(f"name = '{registry.quoted(model_name)}' and tag.`{KEY}` = '{key}'")
+    return max(found, key=lambda version: int(version.version), default=None)
+
+
+def _judged_users(parts: Split) -> int:
+    """Test users of train who have a test item of train: those whose ranking says something of a model."""
+    users, items = (np.zeros(n, np.bool_) for n in (parts.n_users, parts.n_items))
+    users[parts.train.user] = True
+    items[parts.train.item] = True
+    judged = users[parts.test.user] & items[parts.test.item]
+    return len(np.unique(parts.test.user[judged]))
+
+
+def _rivals(known: dict[str, Any]) -> tuple[Rival, ...]:
+    """The models of the student's size that were judged beside it."""
+    names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
+    found = {name: known["intervals"].get(f"student_minus_{name}") for name in names}
+    return tuple(
+        Rival(name=names[name], **{end: difference[end] for end in ("mean", "low", "high")})
+        for name, difference in found.items()
+        if difference is not None
+    )
+
+
+def _shown(check: Check) -> dict[str, Any]:
+    """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
+    row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
+    if isinstance(check.value, float) and not check.value.is_integer():
+        row["value"] = float(f"{check.value:.4g}")
+    return row
+
+
+def _gate(
+    context: RunContext,
+    model_name: str,
+    version: str,
+    decide: Callable[[ModelVersion | None], Verdict],
+    evidence: dict[str, Any],
+    *,
+    ask: bool = False,
+) -> Verdict:
+    """Judge against the present champion and do what the verdict says; judge again if another took its place.
+
+    With ``ask``, a yes only waits for a person's: see ``tasks.stages.approval``.
+    """
+    who = f"{registry.GATE}{context.run_name}"
+    for _ in range(DECISIONS):
+        present = registry.champion_of(model_name)
+        verdict = decide(present)
+        if verdict.promoted and ask:
+            return verdict.model_copy(update={"promoted": False, "verdict": WAITING})
+        found = {
+            **evidence,
+            "checks": [check.model_dump() for check in verdict.checks],
+            "difference": verdict.difference,
+        }
+        options: dict[str, Any] = {"who": who, "why": "; ".join(verdict.reasons), "evidence": found}
+        against = None if present is None else str(present.version)
+        try:
+            if verdict.promoted:
+                registry.promote(context.workspace, model_name, version, against=against, **options)
+            else:
+                registry.refuse(context.workspace, model_name, version, against=against, **options)
+        except registry.ChampionMoved:
+            continue
+        return verdict
+    raise registry.ChampionMoved(
+        f"the champion of {model_name} changed {DECISIONS} times while version {version} was judged"
+    )
+
+
+def _numbers(own: Report, known: dict[str, Any]) -> dict[str, str]:
+    closed = known["gap_closed"]["value"]
+    return {
+        "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
+        "freqd.recall_at_10": f"{own.metrics['recall_at_10']:.6f}",
+        "freqd.gap_closed": "none" if closed is None else f"{closed:.4f}",
+    }
+
+
+def _quality(report: Report) -> dict[str, Any]:
+    """What the gate compares, of a model on the test part."""
+    return {
+        "ndcg": report.metrics[METRIC],
+        "coverage": report.metrics["coverage_at_10"],
+        "popularity": report.metrics["mean_popularity_at_10"],
+        "groups": tuple(report.groups["activity"]),
+    }
+
+
+def _by_group(report: Report) -> dict[str, float]:
+    """NDCG@10 of the groups of users by activity, for MLflow and `freqd models compare`; 1 is the least active."""
+    return {f"{METRIC}_activity_{n}": group[METRIC] for n, group in enumerate(report.groups["activity"], start=1)}
+
+
+def _log_version(
+    context: RunContext, bundle: Bundle, own: Report, model_name: str, tags: dict[str, str]
+) -> ModelVersion:
+    """Log the bundle as a model of the parent run and register it; the new version."""
+    example = pd.DataFrame({"user": [EXAMPLE_USER]})
+    package = Path(freqd.__file__).parent
+    pins = versions()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mlflow.start_run(run_id=context.mlflow_run_id, log_system_metrics=False),
+    ):
+        bundle.write(Path(folder))
+        tags = {**tags, registry.DIGEST: folder_digest(Path(folder))}
+        info = mlflow.pyfunc.log_model(
+            name="student",
+            python_model=pyfunc_model.__file__,
+            artifacts={"bundle": folder},
+            code_paths=[str(package)],
+            signature=SIGNATURE,
+            input_example=example,
+            pip_requirements=[f"{p}=={pins[p]}" for p in ("mlflow", "numba", "numpy", "polars", "scipy")]
+            + ["pandas", "pydantic", "safetensors", "threadpoolctl"],
+            params={"dim": bundle.features.dim, "bytes": bundle.features.n_bytes},
+            tags={k: v for k, v in tags.items() if v},
+        )
+        metrics = {**own.metrics, **_by_group(own)}
+        mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
+        version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
+    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with {bundle.features.dim} numbers a user and an item"
+    tracking.client().update_model_version(model_name, version.version, description=what)
+    tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
+    return version
+
+
+def _decide(
+    context: RunContext,
+    challenger: Candidate,
+    student: FeatureTable,
+    present: ModelVersion | None,
+    parts: Split,
+    own: Report,
+    known: dict[str, Any],
+    model_name: str,
+    config: RegistryConfig,
+    evaluation: EvaluateConfig,
+) -> Verdict:
+    rng = np.random.default_rng(context.seed)
+    closed = known["gap_closed"]["value"]
+    if present is None:
+        return judge(challenger, None, None, closed, config, evaluation, rng, _rivals(known))
+    bundle = registry.load_champion(model_name, str(present.version))
+    fair = _fair(context.workspace.store, present, parts)
+    same = Rows.of(bundle.user_ids, parts.user_ids).known
+    if not same[own.users].any():
+        raise InputError(
+            f"version {present.version}, the champion of {model_name}, knows none of the test users",
+            "give the data a model of their own by registry.model_name",
+        )
+    if fair is not parts or not same[own.users].all():
+        own = judge_ranking(student, fair, evaluation, among=same)
+        challenger = challenger.model_copy(update=_quality(own))
+    theirs = judge_ranking(bundle.placed(parts.user_ids, parts.item_ids), fair, evaluation, among=same)
+    champion = Candidate(
+        version=str(present.version),
+        n_bytes=bundle.features.n_bytes,
+        latency_ms=challenger.latency_ms,
+        **_quality(theirs),
+    )
+    pair = (own.per_user[METRIC], theirs.per_user[METRIC])
+    return judge(challenger, champion, pair, closed, config, evaluation, rng)
+
+
+def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
+    """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
+    try:
+        return unknown_answers(registry.split_of(store, champion), parts)
+    except DamagedArtifact:
+        get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
+        return parts

@@ -1,0 +1,88 @@
+"""How a run's time budget is shared out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freqd.config import DistillConfig, RunConfig, TeacherConfig
+from freqd.config.budget import TRAINING_SHARE, within_budget
+
+
+def seconds(config: RunConfig) -> float:
+    limit = (config.teacher.search_seconds if config.teacher.kind == "als" else config.teacher.max_seconds) or 0.0
+    return limit + (config.distill.max_seconds or 0.0) * (2 if config.distill.baselines else 1)
+
+
+def test_without_a_budget_and_with_a_wide_one_nothing_changes() -> None:
+    plain = RunConfig()
+    assert within_budget(plain) == plain
+    limits = {"teacher": TeacherConfig(search_seconds=300), "distill": DistillConfig(max_seconds=300)}
+    wide = RunConfig(budget_minutes=60, **limits)
+    assert within_budget(wide) == wide
+
+
+def test_by_default_no_clock_bounds_a_training() -> None:
+    plain = RunConfig()
+    assert (plain.teacher.search_seconds, plain.teacher.max_seconds, plain.distill.max_seconds) == (None, None, None)
+
+
+@pytest.mark.parametrize("baselines", [True, False])
+def test_a_budget_bounds_what_has_no_limit_of_its_own(baselines: bool) -> None:
+    found = within_budget(RunConfig(budget_minutes=10, distill=DistillConfig(baselines=baselines)))
+    assert found.teacher.search_seconds == pytest.approx(240)
+    assert found.distill.max_seconds == pytest.approx(120 if baselines else 240)
+    assert seconds(found) == pytest.approx(480)
+
+
+def test_what_does_not_fit_is_shortened_by_one_factor() -> None:
+    config = RunConfig(
+        teacher=TeacherConfig(search_seconds=120), distill=DistillConfig(max_seconds=100), budget_minutes=2
+    )
+    found = within_budget(config)  # 96 s for what wants 120 + 100 + 100
+    assert found.teacher.search_seconds == pytest.approx(36)
+    assert found.distill.max_seconds == pytest.approx(30)
+    assert (found.data, found.budget_minutes, found.teacher.max_seconds) == (config.data, 2, None)
+
+
+def test_a_trained_teacher_without_a_limit_gets_half() -> None:
+    config = RunConfig(
+        teacher=TeacherConfig(kind="bpr"), distill=DistillConfig(max_seconds=1000, baselines=False), budget_minutes=10
+    )
+    found = within_budget(config)  # 480 s for 240 and 1000
+    assert found.teacher.max_seconds == pytest.approx(480 * 240 / 1240, abs=1e-3)
+    assert found.distill.max_seconds == pytest.approx(480 * 1000 / 1240, abs=1e-3)
+    limited = config.model_copy(update={"teacher": TeacherConfig(kind="bpr", max_seconds=10)})
+    small = limited.model_copy(update={"distill": DistillConfig(max_seconds=20)})
+    assert within_budget(small) == small
+
+
+def test_a_brought_teacher_takes_no_time() -> None:
+    config = RunConfig(
+        teacher=TeacherConfig(kind="features", features="x"), distill=DistillConfig(max_seconds=100), budget_minutes=1
+    )
+    found = within_budget(config)
+    assert found.teacher == config.teacher
+    assert found.distill.max_seconds == pytest.approx(24)
+
+
+@given(
+    minutes=st.floats(0.01, 1000),
+    kind=st.sampled_from(["als", "bpr", "lightgcn"]),
+    search=st.floats(0.1, 1e5),
+    limit=st.none() | st.floats(0.1, 1e5),
+    student=st.floats(0.1, 1e5),
+    baselines=st.booleans(),
+)
+def test_the_trainings_never_have_more_than_their_share(
+    minutes: float, kind: str, search: float, limit: float | None, student: float, baselines: bool
+) -> None:
+    teacher = TeacherConfig.model_validate({"kind": kind, "search_seconds": search, "max_seconds": limit})
+    distill = DistillConfig(max_seconds=student, baselines=baselines)
+    config = RunConfig(teacher=teacher, distill=distill, budget_minutes=minutes)
+    found = within_budget(config)
+    assert seconds(found) <= 60 * minutes * TRAINING_SHARE + 0.01
+    assert found.distill.max_seconds <= student + 1e-3
+    assert within_budget(config) == found, "the shares depend on the settings alone"
+    RunConfig.model_validate(found.model_dump())

@@ -1,0 +1,189 @@
+"""The sentences claim what the numbers say, and no more."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from freqd.report import numbers as fmt
+from freqd.report.palette import SCRATCH, TEACHER
+from freqd.report.run import sentences
+
+
+def said(text: str) -> str:
+    return text.replace(fmt.NBSP, " ")
+
+
+def test_verdict_of_a_good_run(full: dict[str, Any]) -> None:
+    verdict = sentences.verdict(full)
+    assert said(verdict.title) == "The student closes 83 % of the gap to its teacher"
+    assert verdict.tone == "good"
+    sentence = said(verdict.sentence)
+    assert "0.0501, against 0.0514 of the teacher and 0.0436" in sentence
+    assert "8 times smaller (856 kB instead of 6.85 MB)" in sentence
+    assert "7.6 times faster" in sentence
+    assert "promoted to champion (freqd-grocery, version 3)" in sentence
+    assert "may be chance" in sentence  # the interval of the difference to the teacher contains zero
+
+
+def test_without_a_teacher_that_leads_nothing_is_claimed(no_gain: dict[str, Any]) -> None:
+    assert sentences.teacher_adds_nothing(no_gain)
+    verdict = sentences.verdict(no_gain)
+    assert verdict.tone != "good"
+    assert "no better than training alone" in verdict.title
+    assert "not promoted: the champion, version 2, is not beaten" in verdict.sentence
+    advice = sentences.advice(no_gain)
+    assert any("teacher.kind" in line for line in advice)
+    assert "safe to use" in advice[-1]
+    no_gain["intervals"]["student_minus_scratch"]["low"] = -0.001
+    assert sentences.verdict(no_gain).title == "There is nothing to distil from this teacher"
+    assert "use the student trained alone" in sentences.advice(no_gain)[-1]
+
+
+def test_gap_without_value_says_why(full: dict[str, Any], no_gain: dict[str, Any]) -> None:
+    no_gain["gap_closed"]["reason"] = ""
+    assert "does not beat a student trained alone" in sentences.gap_sentence(no_gain)
+    full["gap_closed"] = {"value": None, "reason": "no student was trained alone"}
+    assert sentences.gap_sentence(full) == "Gap closed is not defined: no student was trained alone."
+    assert sentences.gap_sentence({}) == "Gap closed was not measured."
+
+
+def test_above_the_teacher(above_teacher: dict[str, Any]) -> None:
+    assert sentences.verdict(above_teacher).title == "The student ranks better than its teacher"
+    assert "140 % of the teacher's gain" in said(sentences.gap_sentence(above_teacher))
+    assert "40 % more" in said(sentences.gap_sentence(above_teacher))
+    above_teacher["gap_closed"]["low"] = 0.9
+    assert "'as good as', not as 'better'" in sentences.gap_sentence(above_teacher)
+    above_teacher["intervals"]["student_minus_teacher"]["low"] = -0.001
+    assert sentences.verdict(above_teacher).title == "The student ranks as well as its teacher"
+
+
+def test_below_training_alone(full: dict[str, Any]) -> None:
+    full["metrics"]["student"]["ndcg_at_10"] = 0.041
+    full["gap_closed"] |= {"value": -0.33, "low": -0.6, "high": -0.1}
+    verdict = sentences.verdict(full)
+    assert (verdict.title, verdict.tone) == ("Distillation did not help on this data", "bad")
+    assert "gap closed is −33 %" in said(sentences.gap_sentence(full))
+
+
+def test_a_teacher_whose_lead_may_be_chance(full: dict[str, Any]) -> None:
+    full["intervals"]["teacher_minus_scratch"] = {"mean": 0.0078, "low": -0.001, "high": 0.016, "p_value": 0.08}
+    full["gap_closed"] |= {"low": None, "high": None, "reason": "the teacher's lead is not certain"}
+    verdict = sentences.verdict(full)
+    assert verdict.tone == "mixed"
+    assert "not certain" in verdict.title
+    assert "It has no interval: the teacher's lead is not certain." in sentences.gap_sentence(full)
+
+
+def test_a_gain_that_may_be_chance_is_not_called_good(full: dict[str, Any]) -> None:
+    full["intervals"]["student_minus_scratch"]["low"] = -0.0002
+    verdict = sentences.verdict(full)
+    assert verdict.tone == "mixed"
+    assert "may be chance" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "expected"),
+    [
+        (0.002, 0.001, 0.003, "The student is better than the teacher"),
+        (-0.002, -0.003, -0.001, "The student is worse than the teacher"),
+        (0.002, -0.001, 0.005, "Against the teacher no difference can be told"),
+        (0.002, None, None, "Against the teacher: +0.0020"),
+    ],
+)
+def test_differences_in_words(mean: float, low: float | None, high: float | None, expected: str) -> None:
+    summary = {"intervals": {"student_minus_teacher": {"mean": mean, "low": low, "high": high, "p_value": 0.0004}}}
+    sentence = sentences.difference_sentence(summary, TEACHER)
+    assert sentence.startswith(expected)
+    assert "p < 0.001" in sentence
+    assert sentences.difference_sentence(summary, SCRATCH) == ""
+
+
+def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> None:
+    models = full["models"]
+    models["teacher"], models["student"] = models["student"], models["teacher"]
+    assert "8 times larger" in sentences.verdict(full).sentence
+    assert "7.6 times slower" in sentences.verdict(full).sentence
+    assert {tile.label: tile.tone for tile in sentences.tiles(full)}["Size"] == "bad"
+    models["student"] = dict(models["teacher"])
+    assert "as large as its teacher" in sentences.verdict(full).sentence
+    assert {tile.label: tile.value for tile in sentences.tiles(full)}["Speed"] == "the same"
+
+
+@pytest.mark.parametrize(
+    ("gate", "model", "expected"),
+    [
+        (None, None, "No gate has judged it."),
+        ({"promoted": False, "reasons": []}, None, "It was not promoted."),
+        (
+            {"promoted": False, "reasons": ["too slow"]},
+            {"name": "m", "version": 2},
+            "It was registered (m, version 2) but not promoted: too slow.",
+        ),
+        ({"promoted": True}, {"name": "m", "version": "2"}, "It was promoted to champion (m, version 2)."),
+    ],
+)
+def test_gate(gate: Any, model: Any, expected: str) -> None:
+    assert sentences.gate_sentence({"gate": gate, "model": model}) == expected
+
+
+def test_registration_that_was_switched_off() -> None:
+    assert "as this run asked" in sentences.gate_sentence({"config": {"registry": {"enabled": False}}})
+
+
+def test_everything_can_be_said_of_anything(degenerate: dict[str, Any]) -> None:
+    verdict = sentences.verdict(degenerate)
+    whole = " ".join(
+        [verdict.title, verdict.sentence, sentences.gap_sentence(degenerate), *sentences.advice(degenerate)]
+    )
+    whole += " ".join(f"{tile.value} {tile.note}" for tile in sentences.tiles(degenerate))
+    assert "nan" not in whole.lower()
+    assert "None" not in whole
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (fmt.size(0), "0 B"),
+        (fmt.size(999), "999 B"),
+        (fmt.size(999_600), "1.00 MB"),
+        (fmt.size(6_845_440), "6.85 MB"),
+        (fmt.size(1.5e15), "1,500 TB"),
+        (fmt.duration(0.0), "0 s"),
+        (fmt.duration(0.42), "0.42 s"),
+        (fmt.duration(59.96), "60.0 s"),
+        (fmt.duration(125), "2 min 05 s"),
+        (fmt.duration(3_725), "1 h 02 min"),
+        (fmt.percent(-0.0001), "0 %"),
+        (fmt.percent(-0.334, 1), "−33.4 %"),
+        (fmt.times(8.0), "8×"),
+        (fmt.times(1.07), "1.07×"),
+        (fmt.times(1234.5), "1,234×"),
+        (fmt.probability(0.0), "p < 0.001"),
+        (fmt.probability(0.068), "p = 0.068"),
+        (fmt.signed(-0.0013), "−0.0013"),
+        (fmt.milliseconds(0.0123), "0.0123 ms"),
+        (fmt.plain(10.0), "10"),
+        (fmt.plain(0.25), "0.25"),
+    ],
+)
+def test_numbers(shown: str, expected: str) -> None:
+    assert said(shown) == expected
+
+
+def test_numbers_that_are_missing() -> None:
+    for show in (
+        fmt.metric,
+        fmt.signed,
+        fmt.count,
+        fmt.percent,
+        fmt.size,
+        fmt.duration,
+        fmt.milliseconds,
+        fmt.times,
+        fmt.plain,
+    ):
+        assert show(None) == fmt.MISSING
+    assert sentences.metric_of({"metrics": {"teacher": {"ndcg_at_10": math.nan}}}, TEACHER) is None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from freqd.report.numbers import NBSP
+from freqd.report.run import html, start_sentences, text
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    start = {
+        "asked": "champion",
+        "run": "monday",
+        "version": "3",
+        "why": "",
+        "teacher": {"way": "continued", "valid_ndcg_at_10": 0.07, "valid_ndcg_at_10_before": 0.071, "sweeps": 2},
+        "student": {"way": "previous", "valid_ndcg_at_10": {"previous": 0.066, "svd": 0.064}},
+        "seconds": {
+            "now": {"teacher": 2.0, "distill": 8.0},
+            "before": {"teacher": 5.0, "distill": 15.0},
+            "full": {"teacher": 60.0, "distill": 20.0},
+        },
+    }
+    return {"run": "tuesday", "stages": [{"name": "teacher", "seconds": 2.0}], "start": start | changes}
+
+
+def sentence(**changes: Any) -> str:
+    return start_sentences.sentence(summary(**changes)).replace(NBSP, " ")
+
+
+def test_the_start_is_told_in_full() -> None:
+    assert sentence() == (
+        "Started from run monday, version 3. The teacher was carried on by 2 sweeps: validation NDCG@10 0.0700, in its own "
+        "run 0.0710. The student started at the earlier student (validation NDCG@10 0.0660; the SVD of the teacher 0.0640). "
+        "Teacher and distillation took 10.0 s, 20.0 s in the earlier run, 80.0 s in the latest run from nothing "
+        "(12 % of it)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"run": None, "why": "shop has no champion yet"}, "The trainings started from nothing: shop has no champion yet."),
+        ({"why": "of this very data"}, "Started from run monday, version 3 (of this very data). "),
+        ({"teacher": None}, "The teacher was made as in a run from nothing. "),
+        ({"teacher": {"way": "searched", "sweeps": 2}}, "so it was searched for anew, and the winner of the search was taken"),
+        ({"teacher": {"way": "continued after a search"}}, "and the search found nothing better"),
+        ({"student": {"way": "svd", "valid_ndcg_at_10": {"svd": 0.07, "previous": 0.01}}}, "(validation NDCG@10 0.0700; the earlier student 0.0100)"),
+    ],
+)  # fmt: skip
+def test_what_went_otherwise_is_said(changes: dict[str, Any], said: str) -> None:
+    assert said in sentence(**changes)
+
+
+def test_unknown_costs_are_left_out() -> None:
+    seconds = {"now": {"teacher": 2.0, "distill": 8.0}, "before": None, "full": None}
+    assert sentence(seconds=seconds).endswith("Teacher and distillation took 10.0 s.")
+
+
+def test_every_form_of_the_result_tells_it() -> None:
+    told = summary()
+    for form in (html.render(told, {}), text.markdown(told), text.result_table(told)):
+        assert "Started from run monday" in " ".join(form.split())
+    silent = {"run": "tuesday", "start": None}
+    for form in (html.render(silent, {}), text.markdown(silent), text.result_table(silent)):
+        assert "Started from" not in form

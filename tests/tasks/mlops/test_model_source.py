@@ -1,0 +1,108 @@
+"""A run's models served side by side, for comparison."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from flows.cli import serving
+from freqd.config import DataConfig
+from freqd.data import ingest
+from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.errors import InputError
+from freqd.storage.store import ArtifactRef
+from tasks.mlops.model_source import OfRun
+from tasks.runtime.workspace import Workspace
+
+DIMS = {"teacher": 8, "student": 2}
+
+
+@pytest.fixture(scope="module")
+def work(source: Path, workdir: Path) -> Path:
+    """A working directory with a run whose models have random features."""
+    workspace = Workspace(workdir)
+    split = ingest(
+        DataConfig(source=(str(source),), split="random"), data_dir=None, cache_dir=workspace.downloads, seed=0
+    )
+    refs = {"ingest.split": workspace.store.save(split)}
+    for model, dim in DIMS.items():
+        rng = np.random.default_rng(dim)
+        tables = (rng.standard_normal((n, dim)).astype(np.float32) for n in (split.n_users, split.n_items))
+        label = "teacher.teacher" if model == "teacher" else "distill.student"
+        refs[label] = workspace.store.save(TrainedModel(FeatureTable(*tables)))
+    summary = {"run": "monday", "artifacts": {label: ref.model_dump(mode="json") for label, ref in refs.items()}}
+    (workspace.runs / "monday").mkdir(parents=True)
+    (workspace.runs / "monday" / "summary.json").write_text(json.dumps(summary))
+    return workdir
+
+
+@pytest.fixture
+def of_run(work: Path) -> Callable[[str], OfRun]:
+    summary = json.loads((work / "runs" / "monday" / "summary.json").read_text())
+    return lambda model: OfRun(Workspace(work), summary, model)
+
+
+@pytest.mark.parametrize("model", DIMS)
+def test_each_model_answers_with_its_own_features(of_run: Callable[[str], OfRun], model: str) -> None:
+    found = of_run(model)
+    version, bundle = found.open()
+    assert (found.name, version, bundle.features.dim) == ("monday", model, DIMS[model])
+    row = 7
+    seen = bundle.seen[[row], :].indices
+    scores = bundle.features.items @ bundle.features.users[row]
+    scores[seen] = -np.inf
+    best = [str(bundle.item_ids[int(item)]) for item in np.argsort(-scores)[:5]]
+    assert bundle.ask(str(bundle.user_ids[row]), k=5).items == best
+
+
+def test_what_a_run_does_not_have_is_named(of_run: Callable[[str], OfRun], work: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run monday has no whole artifact 'svd.svd'"):
+        of_run("svd").open()
+    shutil.copytree(work, tmp_path / "work")
+    copy, artifacts = Workspace(tmp_path / "work"), dict(of_run("teacher").summary["artifacts"])
+    kept = ArtifactRef.model_validate(artifacts["teacher.teacher"])
+    ref = copy.store.ref(kept.kind, kept.digest)
+    (ref.path / "features.safetensors").write_bytes(b"half")
+    artifacts["teacher.teacher"] = ref.model_dump(mode="json")
+    damaged = OfRun(copy, {"run": "monday", "artifacts": artifacts}, "teacher")
+    with pytest.raises(InputError, match=r"no whole artifact 'teacher.teacher'"):
+        damaged.open()
+
+
+def test_the_command_serves_the_teacher(work: Path) -> None:
+    words = ["serve", "--from", "last", "--model", "teacher", "--index", "faiss", "--index-recall", "1", "--port", "0"]
+    command = [Path(sys.executable).parent / "freqd", *words, "--workdir", str(work)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            first, second = server.stdout.readline(), server.stdout.readline()
+            address = re.fullmatch(r"teacher of run monday: (http://127\.0\.0\.1:\d+)\n", first)
+            assert address, first
+            assert re.match(r"\d+ items, 8 numbers each: faiss, \d+ of \d+ cells a question, recall at 20 ", second)
+            health = httpx.get(f"{address[1]}/health").json()
+            assert (health["model"], health["version"], health["alias"]) == ("monday", "teacher", None)
+            assert (health["dim"], health["index"]) == (8, "faiss")
+            answer = httpx.get(f"{address[1]}/recommend/u0003", params={"k": 4}).json()
+            assert (answer["source"], len(answer["items"])) == ("model", 4)
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+
+
+def test_a_run_and_a_registered_model_are_not_both_served(work: Path) -> None:
+    with pytest.raises(InputError, match="--from names a run, --name and --alias a registered model"):
+        serving.serve(from_="monday", name="shop", port=0, workdir=work)
+    with pytest.raises(InputError, match="there is no run 'tuesday'"):
+        serving.serve(from_="tuesday", port=0, workdir=work)
+    with pytest.raises(InputError, match="--model teacher is a model of a run, and no run is named"):
+        serving.serve(model="teacher", port=0, workdir=work)
