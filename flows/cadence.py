@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import flow, runtime
-from prefect.client.schemas import State
 
-from flows.common import open_run, prepare
+from flows.common import drain, foundations, open_run
 from flows.naming import new_name
 from flows.pipeline import patient
 from freqd.cadence import Window, check_settings
@@ -22,10 +21,10 @@ from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.distill import distill
-from tasks.stages.spectrum import spectrum
 from tasks.warm_start import Start, fitting
 
 DEFAULTS = RunConfig()
+O = TypeVar("O", bound=StageOutcome)  # noqa: E741
 
 
 @flow(name="cadence", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "cadence"))
@@ -61,8 +60,8 @@ class _Cadence:
     def measure(self) -> dict[str, Any]:
         """The windows, then a window at a time: its models, and all full models so far on it."""
         context, config = self._context, self._config
-        cut = self._run(timeline(context, config.data, config.cadence, return_state=True), "", None)
-        times, windows = cut.refs["timeline"], windows_of(context, cut.refs["windows"])
+        cut = self._book(timeline(context, config.data, config.cadence), "", None)
+        times, windows = cut.timeline, windows_of(context, cut.windows)
         full: list[Model] = []
         verdicts: list[Verdict] = []
         before: Model | None = None
@@ -83,10 +82,8 @@ class _Cadence:
         kind: Kind = FULL if before is None else REDISTILLED
         seconds: dict[str, float] = {}
 
-        def run(state: State[Any]) -> StageOutcome:
-            outcome = self._run(state, kind, as_of)
-            seconds[outcome.name] = outcome.seconds
-            return outcome
+        def book(outcome: StageOutcome) -> None:
+            seconds[self._book(outcome, kind, as_of).name] = outcome.seconds
 
         def begin(split: ArtifactRef) -> Start | None:
             if before is None:
@@ -96,40 +93,29 @@ class _Cadence:
             return fitting(context.workspace.store, asked, split, required=False)
 
         data = config.data.model_copy(update={"as_of": as_of})
-        ready = prepare(context, config, data, run, begin)
-        found = run(spectrum(context, ready.split, ready.graphs, ready.teacher, config.spectral, return_state=True))
-        taught = run(
-            distill(
-                context,
-                ready.split,
-                ready.teacher,
-                ready.graphs,
-                found.refs["spectrum"],
-                patient(config, ready.start),
-                config.spectral,
-                ready.start.before if ready.start else None,
-                return_state=True,
-            )
-        )
+        found = drain(foundations(context, config, data, begin), book)
+        inputs = found.inputs
+        taught = distill(context, inputs, patient(config, found.start), config.spectral, found.earlier("student"))
+        book(taught)
         return Model(
             window=number,
             as_of=as_of,
             kind=kind,
-            split=ready.split,
-            teacher=ready.teacher,
-            student=taught.refs["student"],
+            split=inputs.split,
+            teacher=inputs.teacher,
+            student=taught.student,
             seconds=seconds,
-            why=ready.start.why if ready.start else "",
+            why=found.start.why if found.start else "",
         )
 
     def _judge(self, times: ArtifactRef, number: int, window: Window, newest: ArtifactRef, model: Model) -> Verdict:
-        state = judge(self._context, times, window, newest, model, self._config.evaluate, return_state=True)
-        outcome = self._run(state, model.kind, model.as_of, f" on {window.first}")
+        outcome = judge(
+            self._context, times, window.first, window.last, newest, model.split, model.student, self._config.evaluate
+        )
+        self._book(outcome, model.kind, model.as_of, f" on {window.first}")
         return Verdict(model=model, window=number, outcome=outcome)
 
-    def _run(self, state: State[Any], kind: str, as_of: date | None, where: str = "") -> StageOutcome:
-        outcome = state.result()
-        assert isinstance(outcome, StageOutcome)
+    def _book(self, outcome: O, kind: str, as_of: date | None, where: str = "") -> O:
         if as_of is not None:
             tracking.client().update_run(outcome.mlflow_run_id, name=f"{outcome.name} {kind} as of {as_of}{where}")
             tracking.log(outcome.mlflow_run_id, tags={"as_of": str(as_of), "kind": kind})

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from prefect.client.schemas import State
+from typing import Any, Literal, TypeVar
 
 from freqd import provenance
 from freqd.config import DataConfig, RunConfig
 from freqd.data.interactions import Split
 from freqd.data.sources import labels_of, name_of
 from freqd.storage.store import ArtifactRef
+from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.runtime import stopping
 from tasks.runtime.workspace import Workspace
-from tasks.stages.graphs import graph
-from tasks.stages.ingest import ingest
-from tasks.stages.teacher import teacher
+from tasks.stages.distill import DistillInputs
+from tasks.stages.graphs import Built, graph
+from tasks.stages.ingest import Ingested, ingest
+from tasks.stages.spectrum import Analysed, spectrum
+from tasks.stages.teacher import Taught, teacher
 from tasks.warm_start import Start
 
 EXPERIMENT = "freqd"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Foundations:
     """What students are taught from."""
 
-    split: ArtifactRef
-    graphs: ArtifactRef
-    taught: StageOutcome
+    ingested: Ingested
     start: Start | None
+    taught: Taught
+    built: Built
+    analysed: Analysed
 
     @property
-    def teacher(self) -> ArtifactRef:
-        """The teacher itself."""
-        return self.taught.refs["teacher"]
+    def inputs(self) -> DistillInputs:
+        """For the distillation."""
+        return DistillInputs(
+            split=self.ingested.split,
+            teacher=self.taught.teacher,
+            graphs=self.built.graphs,
+            spectrum=self.analysed.spectrum,
+        )
+
+    def earlier(self, which: Literal["teacher", "student"]) -> EarlierModel | None:
+        """The model that a training goes on from."""
+        return None if self.start is None or self.start.before is None else self.start.before.model(which)
 
 
 @contextmanager
@@ -85,32 +97,43 @@ def open_run(
         tracking.client().set_terminated(run_id, "FINISHED")
 
 
-def prepare(
-    context: RunContext,
+def foundations(
+    run: RunContext,
     config: RunConfig,
     data: DataConfig,
-    run: Callable[[State[Any]], StageOutcome],
     begin: Callable[[ArtifactRef], Start | None] = lambda split: None,
-) -> Prepared:
-    """Data, graphs and teacher, in the order that the kind of graph asks for.
+) -> Generator[StageOutcome, None, Foundations]:
+    """The stages from the data to the spectrum, each yielded when it is done; returns all of them.
 
     Args:
-        context: the run.
-        config: settings of graphs and teacher.
+        run: the run.
+        config: settings of graphs, teacher and spectrum.
         data: settings of the data.
-        run: takes each stage's state and gives its outcome; may raise to stop.
         begin: finds where the trainings on a split start; from nothing if it is not given.
     """
-    split = run(ingest(context, data, return_state=True)).refs["split"]
-    _lineage(context, split, data)
+    yield (ingested := ingest(run, data))
+    split = ingested.split
+    _lineage(run, split, data)
     start = begin(split)
-    before = start.before if start is not None else None
-    by_features = config.graph.kind == "features"
-    graphs = None if by_features else run(graph(context, split, config.graph, return_state=True)).refs["graphs"]
-    taught = run(teacher(context, split, config.teacher, before, config.start, return_state=True))
-    if graphs is None:
-        graphs = run(graph(context, split, config.graph, taught.refs["teacher"], return_state=True)).refs["graphs"]
-    return Prepared(split, graphs, taught, start)
+    earlier = start.before.model("teacher") if start and start.before and config.teacher.kind == "als" else None
+    if config.graph.kind == "features":
+        yield (taught := teacher(run, split, config.teacher, earlier, config.start if earlier else None))
+        yield (built := graph(run, split, config.graph, taught.teacher))
+    else:
+        yield (built := graph(run, split, config.graph))
+        yield (taught := teacher(run, split, config.teacher, earlier, config.start if earlier else None))
+    yield (analysed := spectrum(run, split, built.graphs, taught.teacher, config.spectral))
+    return Foundations(ingested, start, taught, built, analysed)
+
+
+def drain(stages: Generator[StageOutcome, None, T], book: Callable[[StageOutcome], object] = lambda outcome: None) -> T:
+    """Run all of them, ``book`` each, and give what they return."""
+    while True:
+        try:
+            book(next(stages))
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 def _lineage(context: RunContext, ref: ArtifactRef, data: DataConfig) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from prefect import flow, runtime
-from prefect.client.schemas import State
 from pydantic import Field
 
-from flows.common import open_run, prepare
+from flows.common import drain, foundations, open_run
 from flows.naming import new_name
 from freqd.config import DataConfig, DistillConfig, MethodConfig, RunConfig
 from freqd.data.sources import name_of
@@ -19,9 +18,9 @@ from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.baselines import scratch, svd
 from tasks.stages.distill import distill
-from tasks.stages.spectrum import spectrum
 
 DEFAULTS = RunConfig()
+O = TypeVar("O", bound=StageOutcome)  # noqa: E741
 Methods = dict[str, MethodConfig]
 
 
@@ -79,43 +78,37 @@ class _DataSet:
     def compare(self, methods: Methods, dims: tuple[int, ...], seeds: tuple[int, ...]) -> Subject:
         """Everything up to the spectrum once; then the students."""
         context, config = self._context, self._config
-        ready = prepare(context, config, self._source, self._run)
-        split, graphs, big = ready.split, ready.graphs, ready.teacher
-        found = self._run(spectrum(context, split, graphs, big, config.spectral, return_state=True)).refs["spectrum"]
-        master = self._judged(split, ready.taught, "teacher", "teacher", None, config.seed)
+        found = drain(foundations(context, config, self._source), self._book)
+        inputs = found.inputs
+        split, big = inputs.split, inputs.teacher
+        master = self._judged(split, found.taught, "teacher", "teacher", None, config.seed)
 
         students = []
         for dim in dims:
             for seed in seeds:
                 mine = context.model_copy(update={"seed": seed})
-                state = scratch(mine, split, _student(config.distill, dim), return_state=True)
-                alone = self._run(state, "scratch", dim, seed)
+                alone = self._book(scratch(mine, split, _student(config.distill, dim)), "scratch", dim, seed)
                 students.append(self._judged(split, alone, "scratch", "scratch", dim, seed))
-            cut = self._run(svd(context, big, dim, return_state=True), "svd", dim)
+            cut = self._book(svd(context, big, dim), "svd", dim)
             students.append(self._judged(split, cut, "svd", "svd", dim, None))
             for method, own in methods.items():
                 settings = _student(config.distill, dim, **own.model_dump(exclude_none=True))
                 for seed in seeds:
                     mine = context.model_copy(update={"seed": seed})
-                    state = distill(mine, split, big, graphs, found, settings, config.spectral, return_state=True)
-                    taught = self._run(state, method, dim, seed)
+                    taught = self._book(distill(mine, inputs, settings, config.spectral), method, dim, seed)
                     students.append(self._judged(split, taught, method, "student", dim, seed))
         first = {f"{s.method} {s.dim}": s.trained.refs[s.model] for s in reversed(students)}
-        learnt = self._run(mastery(context, big, graphs, found, first, config.spectral, return_state=True))
+        learnt = self._book(mastery(context, big, inputs.graphs, inputs.spectrum, first, config.spectral))
         return Subject(
             name=self._name,
             split=split,
-            spectrum=found,
-            mastery=learnt.refs["mastery"],
+            spectrum=inputs.spectrum,
+            mastery=learnt.mastery,
             teacher=master,
             students=tuple(students),
         )
 
-    def _run(
-        self, state: State[Any], method: str | None = None, dim: int | None = None, seed: int | None = None
-    ) -> StageOutcome:
-        outcome = state.result()
-        assert isinstance(outcome, StageOutcome)
+    def _book(self, outcome: O, method: str | None = None, dim: int | None = None, seed: int | None = None) -> O:
         entry = {"data": self._name, "stage": outcome.name, "method": method, "dim": dim, "seed": seed}
         costs = {"cached": outcome.cached, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}
         self._stages.append({**entry, **costs, "digest": outcome.digest})
@@ -124,8 +117,7 @@ class _DataSet:
     def _judged(
         self, split: ArtifactRef, trained: StageOutcome, method: str, model: str, dim: int | None, seed: int | None
     ) -> Contender:
-        judging = judge(self._context, split, trained.refs[model], self._config.evaluate, return_state=True)
-        judged = self._run(judging, method, dim, seed)
+        judged = self._book(judge(self._context, split, trained.refs[model], self._config.evaluate), method, dim, seed)
         contender = Contender(
             data=self._name, method=method, dim=dim, seed=seed, model=model, trained=trained, judged=judged
         )

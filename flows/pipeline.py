@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from prefect import flow, runtime
-from prefect.client.schemas import State
 
-from flows.common import open_run, prepare
+from flows.common import foundations, open_run
 from flows.naming import as_folder, new_name, typed_name
 from freqd import provenance
 from freqd.config import DistillConfig, RunConfig
@@ -23,8 +23,7 @@ from tasks.stages.approval import answer_for, approval
 from tasks.stages.baselines import scratch, svd
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
-from tasks.stages.register import register
-from tasks.stages.spectrum import spectrum
+from tasks.stages.register import Lineage, register
 from tasks.warm_start import Start, find_start
 
 DEFAULTS = RunConfig()
@@ -62,78 +61,70 @@ def pipeline(
     params = tracking.flat(config.model_dump(mode="json"))
     name = str(runtime.flow_run.name)  # one name in Prefect, MLflow and the working directory
     with open_run(workspace, name, config, params=params, force=force) as context:
-        return _stages(context, config, until)
+        return _run(context, config, until)
 
 
-class _Done(Exception):
-    """The stage at which the flow was to stop is done."""
-
-
-def _stages(context: RunContext, config: RunConfig, until: str | None) -> dict[str, Any]:
+def _run(context: RunContext, config: RunConfig, until: str | None) -> dict[str, Any]:
     done: dict[str, StageOutcome] = {}
-    asked, config = config, within_budget(config)
-
-    def run(state: State[Any]) -> StageOutcome:
-        outcome = state.result()
-        assert isinstance(outcome, StageOutcome)
+    chain = _Chain(context, config)
+    for outcome in chain.stages():
         done[outcome.name] = outcome
         if outcome.name == until:
-            raise _Done
-        return outcome
+            return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
+    return report(context, config, done, chain.start)
 
-    try:
-        ready = prepare(context, config, config.data, run, lambda split: _begin(context, config, split))
-        split, graphs, models = ready.split, ready.graphs, {"teacher": ready.teacher}
+
+class _Chain:
+    """The seven stages of a run."""
+
+    def __init__(self, run: RunContext, config: RunConfig) -> None:
+        self._run, self._config = run, config
+        self.start: Start | None = None
+
+    def stages(self) -> Iterator[StageOutcome]:
+        """Ingest, graphs, teacher and spectrum; baselines and distillation; evaluation; registration."""
+        run, config = self._run, within_budget(self._config)
+        found = yield from foundations(run, config, config.data, self._begin)
+        inputs = found.inputs
+        models = {"teacher": inputs.teacher}
         if config.distill.baselines:
-            models["scratch"] = run(scratch(context, split, config.distill, return_state=True)).refs["scratch"]
-            models["svd"] = run(svd(context, models["teacher"], config.distill.dim, return_state=True)).refs["svd"]
-        found = run(spectrum(context, split, graphs, models["teacher"], config.spectral, return_state=True)).refs[
-            "spectrum"
-        ]
-        models["student"] = run(
-            distill(
-                context,
-                split,
-                models["teacher"],
-                graphs,
-                found,
-                patient(config, ready.start),
-                config.spectral,
-                ready.start.before if ready.start else None,
-                return_state=True,
+            yield (alone := scratch(run, inputs.split, config.distill))
+            yield (truncated := svd(run, inputs.teacher, config.distill.dim))
+            models |= {"scratch": alone.scratch, "svd": truncated.svd}
+        yield (
+            distilled := distill(run, inputs, patient(config, self.start), config.spectral, found.earlier("student"))
+        )
+        models["student"] = distilled.student
+        yield (
+            judged := evaluate(
+                run, inputs.split, models, inputs.graphs, inputs.spectrum, config.evaluate, config.spectral
             )
-        ).refs["student"]
-        judged = run(
-            evaluate(context, split, models, graphs, found, config.evaluate, config.spectral, return_state=True)
-        ).refs
+        )
         if config.registry.enabled:
+            lineage = Lineage(tags=_tags(run, self._config, inputs.split, models, self.start))
             name = model_name(config)
-            registered = run(
-                register(
-                    context,
-                    split,
-                    models["student"],
-                    judged["student"],
-                    judged["facts"],
+            yield (
+                registered := register(
+                    run,
+                    inputs.split,
+                    distilled.student,
+                    judged.student,
+                    judged.facts,
                     name,
-                    _tags(context, asked, split, models, ready.start),
+                    lineage,
                     config.registry,
                     config.evaluate,
-                    return_state=True,
                 )
-            ).refs["registration"]
-            answer = answer_for(context, registered, config.registry)
+            )
+            answer = answer_for(run, registered.registration, config.registry)
             if answer is not None:
-                run(approval(context, registered, answer, config.registry, return_state=True))
-    except _Done:
-        return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
-    return report(context, asked, done, ready.start)
+                yield approval(run, registered.registration, answer, config.registry)
 
-
-def _begin(context: RunContext, config: RunConfig, split: ArtifactRef) -> Start | None:
-    """Before the first training: whether the data go with the champion, and where the trainings start."""
-    check_family(context, config, split)
-    return find_start(context, config, split)
+    def _begin(self, split: ArtifactRef) -> Start | None:
+        """Before the first training: whether the data go with the champion, and where the trainings start."""
+        check_family(self._run, self._config, split)
+        self.start = find_start(self._run, self._config, split)
+        return self.start
 
 
 def patient(config: RunConfig, start: Start | None) -> DistillConfig:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from prefect import flow, runtime
-from prefect.client.schemas import State
 from pydantic import Field
 
-from flows.common import open_run, prepare
+from flows.common import drain, foundations, open_run
 from freqd.config import ObjectiveConfig, RunConfig
 from freqd.data.sources import name_of
 from tasks.experiments.tune import adopt, conclude, goes_on, hold, new_search, trial
 from tasks.mlops import tracking
-from tasks.run_context import StageOutcome
 from tasks.runtime.workspace import Workspace
-from tasks.stages.distill import Lesson
-from tasks.stages.spectrum import spectrum
 
 DEFAULTS = RunConfig()
 
@@ -51,21 +47,12 @@ def tuning(
     params = {**tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"})), **labels}
     tags = {"freqd.kind": "tuning"}
 
-    def run(state: State[Any]) -> StageOutcome:
-        outcome = state.result()
-        assert isinstance(outcome, StageOutcome)
-        return outcome
-
     with open_run(workspace, name or f"{name_of(config.data)}-{method}", config, params=params, tags=tags) as context:
-        ready = prepare(context, config, config.data, run)
-        found = run(
-            spectrum(context, ready.split, ready.graphs, ready.teacher, config.spectral, return_state=True)
-        ).refs["spectrum"]
-        lesson = Lesson(split=ready.split, teacher=ready.teacher, graphs=ready.graphs, spectrum=found)
-        search = new_search(context, lesson, config, method, trials, budget_seconds)
+        inputs = drain(foundations(context, config, config.data)).inputs
+        search = new_search(context, inputs, config, method, trials, budget_seconds)
         with hold(search):
             adopt(context, search)
             while goes_on(search):
-                run(trial(context, search, lesson, config.spectral, return_state=True))
+                trial(context, search, inputs, config.spectral)
             result: dict[str, Any] = conclude(context, search, config)
             return result

@@ -25,6 +25,9 @@ UNHASHED = frozenset(
 )
 """Modules whose text does not shape a result: settings enter a key by their values, the others only carry."""
 
+FOLLOWED = ("freqd", "tasks.stages.", "tasks.experiments.")
+"""Where the code lies that shapes results."""
+
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages freqd, tasks and flows."""
 
@@ -32,10 +35,11 @@ PACKAGES = ("freqd", "implicit", "mlflow", "numba", "numpy", "polars", "prefect"
 
 
 def code_digest(modules: Iterable[str]) -> str:
-    """Digest of the code of ``modules`` and of every module of freqd that they import, however deep.
+    """Digest of the code of ``modules`` and of what they import of freqd and of ``FOLLOWED``, however deep.
 
-    Of a module outside of freqd, such as a stage's own, only its own code counts: what it uses of freqd is named. A name that ends in ``.*`` stands for a package with all that lies in it. Comments, docstrings and layout do
-    not count: two texts with the same syntax tree give the same digest. Nothing is imported.
+    A name that ends in ``.*`` stands for a package with all that lies in it, and so does a package that imports all its
+    modules by itself (``pkgutil``). Comments, docstrings and layout do not count: two texts with the same syntax tree
+    give the same digest. Nothing is imported.
 
     Raises:
         ModuleNotFoundError: one of ``modules`` is not below the source root.
@@ -47,7 +51,7 @@ def code_digest(modules: Iterable[str]) -> str:
         if name in seen or name in UNHASHED:
             continue
         seen[name], imports = _module(name)
-        pending += imports if name.split(".")[0] == "freqd" else ()
+        pending += imports
     return text_digest(*(f"{name}={seen[name]}" for name in sorted(seen)))
 
 
@@ -91,7 +95,9 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
                 and isinstance(first.value.value, str)
             ):
                 first.value.value = ""
-    found = tuple(sorted(m for m in imports if m.split(".")[0] == "freqd" and _source(m) is not None))
+        elif isinstance(node, ast.Attribute) and node.attr == "iter_modules":
+            imports.update(_expand(f"{name}.*"))
+    found = tuple(sorted(m for m in imports if m.startswith(FOLLOWED) and _source(m) is not None and m != name))
     return text_digest(ast.dump(tree)), found
 
 

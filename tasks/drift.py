@@ -29,8 +29,8 @@ from freqd.storage.store import Store, storage_error, write_atomic
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
 from tasks.runtime import embedded
+from tasks.runtime.resources import limit_threads
 from tasks.runtime.workspace import Workspace
-from tasks.stage import limit_threads
 
 FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
 """Events: the first starts a retraining, the second only says that there would have been another one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +17,7 @@ from freqd.distill import check_student
 from freqd.embeddings import TrainedModel
 from freqd.errors import DamagedArtifact, InputError
 from freqd.storage.store import ArtifactRef, Store
-from freqd.teachers.earlier import als_point
+from freqd.teachers.earlier import Previous, als_point
 from tasks.runtime.workspace import Workspace
 
 NONE, CHAMPION = "none", "champion"
@@ -24,6 +25,20 @@ PARTS = {"split": "data_digest", "teacher": "teacher_digest", "student": "studen
 """Of an earlier run, and the tags of a version that hold their digests."""
 TAG = "freqd.start_"
 """Begins the tags of a version that say what its own run started from."""
+
+
+class EarlierModel(BaseModel):
+    """A model of an earlier run that a training starts from, and the data that it was made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    model: ArtifactRef
+    split: ArtifactRef
+
+    def seen_from(self, present: Split, store: Store) -> Previous:
+        """The model in the rows of the present split."""
+        return Previous.of(store.open(self.model, TrainedModel), store.open(self.split, Split), present)
 
 
 class Before(BaseModel):
@@ -36,6 +51,10 @@ class Before(BaseModel):
     split: ArtifactRef
     teacher: ArtifactRef
     student: ArtifactRef
+
+    def model(self, which: Literal["teacher", "student"]) -> EarlierModel:
+        """Its teacher or its student."""
+        return EarlierModel(run=self.run, model=self.teacher if which == "teacher" else self.student, split=self.split)
 
     def tags(self) -> dict[str, str]:
         """For the version that starts from here."""

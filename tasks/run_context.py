@@ -48,7 +48,9 @@ class StageOutcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    refs: dict[str, ArtifactRef]
+    refs: dict[str, ArtifactRef] = Field(
+        description="Its artifacts by name; those that a stage always makes are attributes as well."
+    )
     mlflow_run_id: str
     cached: bool
     seconds: float

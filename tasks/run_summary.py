@@ -19,6 +19,7 @@ from freqd.data.interactions import PARTS, Split
 from freqd.data.sources import labels_of, name_of
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Report
+from freqd.report.markdown import escape
 from freqd.report.run import figures, html, sentences, text
 from freqd.spectral import SideFilters, Spectrum
 from freqd.storage.store import ArtifactRef, Facts, text_digest, write_atomic
@@ -55,7 +56,7 @@ def report(
     tags = {
         "freqd.cached_stages": ",".join(summary["cached_stages"]),
         "freqd.advice": " ".join(summary["advice"]),
-        "mlflow.note.content": text.escape(f"{verdict.title}. {verdict.sentence}"),
+        "mlflow.note.content": escape(f"{verdict.title}. {verdict.sentence}"),
     }
     tracking.log(context.mlflow_run_id, metrics=metrics, tags={name: value for name, value in tags.items() if value})
     for path in (context.folder / "summary.json", context.folder / "report.html"):

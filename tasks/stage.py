@@ -1,42 +1,48 @@
-"""What all stages share: a key over everything that shapes the result, the cache, the lock, the books.
+"""A stage is a function: ``@stage`` gives it retries, a key, the cache, a lock, an MLflow run and a line on the console.
 
-A stage's key is its name, its inputs' digests, its own settings and the syntax trees of the freqd modules it uses.
-A result at hand is checked byte by byte before it is used; a damaged one is made again. Two processes that want
-the same result wait for each other.
+    @stage("graph", Built)
+    def graph(at: Stage, split: ArtifactRef, config: GraphConfig) -> Result: ...
+
+    graphs = graph(run, split, config.graph).graphs
+
+The key is the stage's name, the digests of the artifacts among its arguments, the values of all its other arguments, and the
+syntax trees of its own module and of what that imports. A result in the cache is checked byte by byte before it is
+used; a damaged one is made again. Two processes that want the same result wait for each other.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
+import inspect
 import json
-import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, get_type_hints
 
-import psutil
 from filelock import FileLock
-from prefect import get_run_logger
+from prefect import get_run_logger, task
 from prefect.client.schemas import State
 from prefect.context import TaskRunContext
 from prefect.states import Completed
+from pydantic import BaseModel
 
 from freqd import provenance
 from freqd.errors import DamagedArtifact
 from freqd.progress import Progress
-from freqd.storage.store import Artifact, ArtifactRef, storage_error, text_digest
+from freqd.storage.store import Artifact, ArtifactRef, Store, storage_error, text_digest
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
+from tasks.runtime.resources import PeakMemory, limit_threads, return_memory
 
-SAMPLE_SECONDS = 0.02
+P = ParamSpec("P")
+O = TypeVar("O", bound=StageOutcome)  # noqa: E741 - the outcome
+A = TypeVar("A", bound=Artifact)
+Uses = Literal["seed", "device"]
 
 
 @dataclass
@@ -44,7 +50,7 @@ class Result:
     """What a stage computed, and what the books should say of it.
 
     Attributes:
-        artifacts: what is kept, by name.
+        artifacts: what is kept, by the names that the stage's outcome has for them.
         headline: the result in one line.
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
@@ -63,12 +69,239 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What a computation may use: a folder for checkpoints that survives a kill, somewhere to tell its progress, its key."""
+class Stage:
+    """What a computation may use.
 
+    Attributes:
+        run: the run that asks.
+        scratch: a folder for checkpoints that survives a kill.
+        progress: somewhere to tell how far it is.
+        key: of this result.
+    """
+
+    run: RunContext
     scratch: Path
     progress: Progress
     key: str
+
+    @cached_property
+    def store(self) -> Store:
+        """The artifacts of the working directory."""
+        return self.run.workspace.store
+
+    def open(self, ref: ArtifactRef, kind: type[A]) -> A:
+        """Read an artifact."""
+        return self.store.open(ref, kind)
+
+
+class Without:
+    """In an annotation: fields of a settings argument that do not shape the result."""
+
+    def __init__(self, *fields: str) -> None:
+        self.fields = set(fields)
+
+    def dump(self, value: BaseModel) -> dict[str, Any]:
+        """The fields that do."""
+        return value.model_dump(mode="json", exclude=self.fields)
+
+
+class Only(Without):
+    """In an annotation: the only fields of a settings argument that shape the result."""
+
+    def dump(self, value: BaseModel) -> dict[str, Any]:
+        """These fields."""
+        return value.model_dump(mode="json", include=self.fields)
+
+
+Body = Callable[Concatenate[Stage, P], Result]
+
+
+class StageFunction(Generic[P, O]):
+    """A stage: called with a run and its arguments it finds its result or makes it, as a Prefect task."""
+
+    def __init__(
+        self,
+        name: str,
+        outcome: type[O],
+        body: Body[P],
+        uses: Sequence[Uses],
+        source: Callable[Concatenate[RunContext, P], Mapping[str, Any]] | None,
+        confirm: Callable[[RunContext, Mapping[str, ArtifactRef]], bool],
+    ) -> None:
+        self.name, self.outcome, self.uses = name, outcome, tuple(uses)
+        self._body, self._source, self._confirm = body, source, confirm
+        self._signature = inspect.signature(body)
+        hints = get_type_hints(body, include_extras=True)
+        self._dumps = {
+            parameter: mark
+            for parameter, hint in hints.items()
+            for mark in getattr(hint, "__metadata__", ())
+            if isinstance(mark, Without)
+        }
+        self._task = task(name=name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)(self._as_task())
+        self.__doc__ = body.__doc__
+
+    def _as_task(self) -> Callable[..., State[StageOutcome]]:
+        @wraps(self._body)
+        def run_it(run: RunContext, /, *args: P.args, **kwargs: P.kwargs) -> State[StageOutcome]:
+            return self.state(self.within(run, self._body, *args, **kwargs))
+
+        first, *others = self._signature.parameters.values()
+        run_it.__signature__ = self._signature.replace(  # type: ignore[attr-defined]
+            parameters=[first.replace(name="run", annotation=RunContext), *others]
+        )
+        return run_it
+
+    def __call__(self, run: RunContext, *args: P.args, **kwargs: P.kwargs) -> O:
+        """The outcome, from the cache or computed."""
+        outcome = self._task(run, *args, return_state=True, **kwargs).result()
+        assert isinstance(outcome, self.outcome)
+        return outcome
+
+    def within(self, run: RunContext, body: Body[P], /, *args: P.args, **kwargs: P.kwargs) -> O:
+        """The same inside of another task, and with another computation of the same result, such as one that may stop early."""
+        given = self._signature.bind(None, *args, **kwargs)
+        given.apply_defaults()
+        arguments = dict(list(given.arguments.items())[1:])
+        inputs, settings = self._shape(run, arguments)
+        if self._source is not None:
+            settings |= self._source(run, *args, **kwargs)
+        shape = {
+            "stage": self.name,
+            "inputs": {label: ref.digest for label, ref in inputs.items()},
+            "settings": settings,
+            "code": provenance.code_digest([self.module]),
+        }
+        return self._find_or_make(run, shape, lambda at: body(at, *args, **kwargs))
+
+    def _shape(self, run: RunContext, arguments: Mapping[str, Any]) -> tuple[dict[str, ArtifactRef], dict[str, Any]]:
+        """What of the arguments shapes the result: artifacts, and values."""
+        inputs: dict[str, ArtifactRef] = {}
+        settings: dict[str, Any] = {name: getattr(run, name) for name in self.uses}
+        for name, value in arguments.items():
+            if refs := dict(_artifacts(name, value)):
+                inputs |= refs
+            elif isinstance(value, BaseModel):
+                found = self._dumps.get(name, Without()).dump(value)
+                settings |= found if name == "config" else {name: found}
+            elif value is not None:
+                settings[name] = value
+        return inputs, settings
+
+    def _find_or_make(self, run: RunContext, shape: Mapping[str, Any], compute: Callable[[Stage], Result]) -> O:
+        key = text_digest(json.dumps(shape, sort_keys=True, default=str))
+        store = run.workspace.store
+        task_run = TaskRunContext.get()
+        tags = {"prefect.task_run_id": str(task_run.task_run.id) if task_run else "", "freqd.key": key}
+        try:
+            (store.root / "locks").mkdir(parents=True, exist_ok=True)
+            with (
+                tracking.stage_run(run.mlflow_experiment_id, run.mlflow_run_id, self.name, tags) as run_id,
+                FileLock(store.root / "locks" / f"{key}.lock"),
+            ):
+                entry = None if self.name in run.force else self._cached(run, key)
+                cached = entry is not None
+                if entry is None:
+                    entry = self._compute(run, key, shape, compute)
+                tracking.log(
+                    run_id,
+                    metrics={
+                        **entry["metrics"],
+                        "stage_seconds": entry["seconds"],
+                        "stage_peak_bytes": entry["peak_bytes"],
+                    },
+                    params=tracking.flat(shape["settings"]),
+                    tags={"freqd.cached": str(cached).lower(), "freqd.headline": entry["headline"]},
+                    series=entry["series"],
+                )
+                pages = [Shown(**page) for page in entry.get("shown", [])]  # results of earlier versions have none
+                show(pages, made_by=entry["run"] if cached else None)
+        except OSError as error:
+            if error.errno in PLACE:
+                raise storage_error(error, run.workspace.root) from error
+            raise
+        outcome = self.outcome(
+            name=self.name,
+            mlflow_run_id=run_id,
+            cached=cached,
+            seconds=entry["seconds"],
+            peak_bytes=entry["peak_bytes"],
+            headline=entry["headline"],
+            refs={label: ArtifactRef(**ref) for label, ref in entry["refs"].items()},
+        )
+        _tell(outcome, entry.get("lines", []))
+        return outcome
+
+    @property
+    def module(self) -> str:
+        """Where the stage is written: with all that it imports, its code is part of the key."""
+        return self._body.__module__
+
+    def state(self, outcome: StageOutcome) -> State[StageOutcome]:
+        """As the final state of a Prefect task."""
+        return Completed(name="Cached" if outcome.cached else None, message=outcome.headline, data=outcome)
+
+    def _cached(self, run: RunContext, key: str) -> dict[str, Any] | None:
+        store = run.workspace.store
+        entry = store.recall(self.name, key)
+        if entry is None:
+            return None
+        refs = {label: ArtifactRef(**ref) for label, ref in entry["refs"].items()}
+        try:
+            for ref in refs.values():
+                store.verify(ref)
+        except DamagedArtifact as error:
+            get_run_logger().warning("%s; it is made again", error)
+            console.print(f"{self.name:<10}{'':>8}  {error}; it is made again", markup=False, soft_wrap=True)
+            return None
+        return entry if self._confirm(run, refs) else None
+
+    def _compute(
+        self, run: RunContext, key: str, shape: Mapping[str, Any], compute: Callable[[Stage], Result]
+    ) -> dict[str, Any]:
+        store = run.workspace.store
+        limit_threads(run.threads)
+        return_memory()
+        started = time.perf_counter()
+        with StageProgress(self.name) as progress, PeakMemory() as peak:
+            result = compute(Stage(run, store.scratch(self.name, key), progress, key))
+        manifest = {**shape, "key": key, "packages": provenance.versions(), "run": run.run_name}
+        refs = {label: store.save(artifact, manifest).model_dump() for label, artifact in result.artifacts.items()}
+        entry = {
+            "refs": refs,
+            "headline": result.headline,
+            "metrics": dict(result.metrics),
+            "series": list(result.series),
+            "shown": [page.model_dump() for page in result.shown],
+            "lines": list(result.lines),
+            "seconds": time.perf_counter() - started,
+            "peak_bytes": peak.bytes,
+            "run": run.run_name,
+        }
+        if result.kept:
+            store.record(self.name, key, entry)
+        store.clear_scratch(self.name, key)
+        return entry
+
+
+def stage(
+    name: str,
+    outcome: type[O],
+    *,
+    uses: Sequence[Uses] = (),
+    source: Callable[Concatenate[RunContext, P], Mapping[str, Any]] | None = None,
+    confirm: Callable[[RunContext, Mapping[str, ArtifactRef]], bool] = lambda run, refs: True,
+) -> Callable[[Body[P]], StageFunction[P, O]]:
+    """Make a stage of a function from artifacts and settings to a ``Result``.
+
+    Args:
+        name: of the stage, in Prefect, MLflow, the store and on the console.
+        outcome: names the artifacts that the function makes.
+        uses: what of the run shapes the result.
+        source: what else shapes it, JSON-able, such as a digest of files outside of the store.
+        confirm: whether what a result points to outside of the store is still there.
+    """
+    return lambda body: StageFunction(name, outcome, body, uses, source, confirm)
 
 
 def is_transient(task: Any, run: Any, state: State[Any]) -> bool:
@@ -82,128 +315,6 @@ def is_transient(task: Any, run: Any, state: State[Any]) -> bool:
     return False
 
 
-def run_stage(
-    context: RunContext,
-    name: str,
-    *,
-    inputs: Mapping[str, ArtifactRef],
-    settings: Mapping[str, Any],
-    code: Sequence[str],
-    compute: Callable[[Tools], Result],
-    confirm: Callable[[Mapping[str, ArtifactRef]], bool] = lambda refs: True,
-) -> State[Any]:
-    """Find the stage's result or make it, and record it; the state that a Prefect task returns.
-
-    Args:
-        context: the run.
-        name: the stage.
-        inputs: artifacts that ``compute`` opens.
-        settings: values that shape the result, JSON-able.
-        code: modules whose code, with all of freqd that it imports, shapes the result: the stage's own is one of them.
-        compute: makes the result.
-        confirm: whether what the result points to outside the store is still there.
-    """
-    shape = {
-        "stage": name,
-        "inputs": {k: ref.digest for k, ref in inputs.items()},
-        "settings": dict(settings),
-        "code": provenance.code_digest(code),
-    }
-    key = text_digest(json.dumps(shape, sort_keys=True, default=str))
-    store = context.workspace.store
-    task_run = TaskRunContext.get()
-    tags = {"prefect.task_run_id": str(task_run.task_run.id) if task_run else "", "freqd.key": key}
-    try:
-        (store.root / "locks").mkdir(parents=True, exist_ok=True)
-        with (
-            tracking.stage_run(context.mlflow_experiment_id, context.mlflow_run_id, name, tags) as run_id,
-            FileLock(store.root / "locks" / f"{key}.lock"),
-        ):
-            entry = None if name in context.force else _at_hand(context, name, key, confirm)
-            cached = entry is not None
-            if entry is None:
-                entry = _compute(context, name, key, shape, compute)
-            tracking.log(
-                run_id,
-                metrics={
-                    **entry["metrics"],
-                    "stage_seconds": entry["seconds"],
-                    "stage_peak_bytes": entry["peak_bytes"],
-                },
-                params=tracking.flat(settings),
-                tags={"freqd.cached": str(cached).lower(), "freqd.headline": entry["headline"]},
-                series=entry["series"],
-            )
-            pages = [Shown(**page) for page in entry.get("shown", [])]  # results of earlier versions have none
-            show(pages, made_by=entry["run"] if cached else None)
-    except OSError as error:
-        if error.errno in PLACE:
-            raise storage_error(error, context.workspace.root) from error
-        raise
-    outcome = StageOutcome(
-        name=name,
-        refs={k: ArtifactRef(**ref) for k, ref in entry["refs"].items()},
-        mlflow_run_id=run_id,
-        cached=cached,
-        seconds=entry["seconds"],
-        peak_bytes=entry["peak_bytes"],
-        headline=entry["headline"],
-    )
-    cost = "cached" if cached else f"{outcome.seconds:.1f} s"
-    console.print(f"{name:<10}{cost:>8}  {outcome.headline}", markup=False, soft_wrap=True)
-    get_run_logger().info("%s (%s)", outcome.headline, cost)
-    for line in entry.get("lines", []):
-        console.print(f"{'':<20}{line}", markup=False, soft_wrap=True)
-        get_run_logger().info("%s", line)
-    return Completed(name="Cached" if cached else None, message=outcome.headline, data=outcome)
-
-
-def _at_hand(
-    context: RunContext, name: str, key: str, confirm: Callable[[Mapping[str, ArtifactRef]], bool]
-) -> dict[str, Any] | None:
-    store = context.workspace.store
-    entry = store.recall(name, key)
-    if entry is None:
-        return None
-    refs = {label: ArtifactRef(**ref) for label, ref in entry["refs"].items()}
-    try:
-        for ref in refs.values():
-            store.verify(ref)
-    except DamagedArtifact as error:
-        get_run_logger().warning("%s; it is made again", error)
-        console.print(f"{name:<10}{'':>8}  {error}; it is made again", markup=False, soft_wrap=True)
-        return None
-    return entry if confirm(refs) else None
-
-
-def _compute(
-    context: RunContext, name: str, key: str, shape: Mapping[str, Any], compute: Callable[[Tools], Result]
-) -> dict[str, Any]:
-    store = context.workspace.store
-    limit_threads(context.threads)
-    return_memory()
-    started = time.perf_counter()
-    with StageProgress(name) as progress, PeakMemory() as peak:
-        result = compute(Tools(store.scratch(name, key), progress, key))
-    manifest = {**shape, "key": key, "packages": provenance.versions(), "run": context.run_name}
-    refs = {label: store.save(artifact, manifest).model_dump() for label, artifact in result.artifacts.items()}
-    entry = {
-        "refs": refs,
-        "headline": result.headline,
-        "metrics": dict(result.metrics),
-        "series": list(result.series),
-        "shown": [page.model_dump() for page in result.shown],
-        "lines": list(result.lines),
-        "seconds": time.perf_counter() - started,
-        "peak_bytes": peak.bytes,
-        "run": context.run_name,
-    }
-    if result.kept:
-        store.record(name, key, entry)
-    store.clear_scratch(name, key)
-    return entry
-
-
 def cut(model_info: Mapping[str, Any]) -> list[str]:
     """What the console says of a training that its time budget stopped."""
     if model_info.get("stopped") != "time":
@@ -211,51 +322,19 @@ def cut(model_info: Mapping[str, Any]) -> list[str]:
     return ["warning: stopped by its time budget while it may still have improved"]
 
 
-def limit_threads(threads: int) -> None:
-    """Let torch, numba and BLAS use this many threads."""
-    import numba
-    import threadpoolctl
-    import torch
-
-    torch.set_num_threads(threads)
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it when it is imported
-    numba.set_num_threads(min(threads, most))
-    threadpoolctl.threadpool_limits(threads)
+def _artifacts(name: str, value: object) -> Iterator[tuple[str, ArtifactRef]]:
+    """The artifacts that an argument is or holds, by name."""
+    if isinstance(value, ArtifactRef):
+        yield name, value
+    elif isinstance(value, Mapping | BaseModel):
+        items = value.items() if isinstance(value, Mapping) else iter(value)
+        yield from ((f"{name}.{label}", ref) for label, ref in items if isinstance(ref, ArtifactRef))
 
 
-def return_memory() -> None:
-    """Give freed memory back to the system, where the C library can.
-
-    glibc keeps much of what worker threads freed; without this each stage's peak would stand on what the earlier ones left.
-    """
-    gc.collect()
-    _set_imports_aside()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _set_imports_aside() -> None:
-    """Let the collector pass over what is there before the first stage, a million objects of modules: .4 s a collection."""
-    gc.freeze()
-
-
-class PeakMemory:
-    """Largest resident memory of this process while the block runs, sampled every 20 ms."""
-
-    def __enter__(self) -> PeakMemory:
-        self._process = psutil.Process()
-        self.bytes = int(self._process.memory_info().rss)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, int(self._process.memory_info().rss))
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+def _tell(outcome: StageOutcome, lines: Sequence[str]) -> None:
+    cost = "cached" if outcome.cached else f"{outcome.seconds:.1f} s"
+    console.print(f"{outcome.name:<10}{cost:>8}  {outcome.headline}", markup=False, soft_wrap=True)
+    get_run_logger().info("%s (%s)", outcome.headline, cost)
+    for line in lines:
+        console.print(f"{'':<20}{line}", markup=False, soft_wrap=True)
+        get_run_logger().info("%s", line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import numba
@@ -10,7 +9,15 @@ import pytest
 
 from freqd import provenance
 from freqd.numerics.jit import _cache_folder
-from freqd.provenance import SOURCE_ROOT
+from tasks.experiments.compare import mastery
+from tasks.stages.baselines import scratch
+from tasks.stages.distill import distill
+from tasks.stages.evaluate import evaluate
+from tasks.stages.graphs import graph
+from tasks.stages.ingest import ingest
+from tasks.stages.register import register
+from tasks.stages.spectrum import spectrum
+from tasks.stages.teacher import teacher
 
 
 @pytest.fixture
@@ -70,17 +77,38 @@ def test_versions_and_environment_name_what_ran() -> None:
     assert len(provenance.lock_digest()) == 64
 
 
-def test_the_key_of_every_stage_holds_the_code_of_its_own_module() -> None:
-    """What a stage computes by itself, such as how many users it asks, shapes its result as much as the library does."""
-    for path in sorted((SOURCE_ROOT / "tasks").glob("*.py")):
-        tree = ast.parse(path.read_text())
-        for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "run_stage":
-                code = ast.unparse(next(keyword.value for keyword in call.keywords if keyword.arg == "code"))
-                assert "__name__" in code or code == "CODE", path
-    from tasks.stages.distill import CODE
+def _followed(module: str) -> set[str]:
+    """All modules whose code is in the digest of ``module``."""
+    seen, pending = set(), [module]
+    while pending:
+        name = pending.pop()
+        if name not in seen and name not in provenance.UNHASHED:
+            seen.add(name)
+            pending += provenance._module(name)[1]
+    return seen
 
-    assert "tasks.stages.distill" in CODE
+
+def test_the_key_of_every_stage_holds_its_own_module_and_what_it_computes_with() -> None:
+    """What a stage does by itself, such as how many users it asks, shapes its result as much as the library does."""
+    assert {"tasks.stages.distill", "freqd.distill.objectives.rce", "freqd.training.adam"} <= _followed(distill.module)
+    assert {"tasks.stages.spectrum", "freqd.spectral.band_weights"} <= _followed(spectrum.module)
+    assert {"tasks.stages.evaluate", "freqd.evaluate.metrics"} <= _followed(mastery.module)
+    assert "freqd.serve.recommender" in _followed(register.module)
+
+
+def test_how_a_report_is_worded_makes_no_stage_anew() -> None:
+    for one in (ingest, graph, teacher, scratch, spectrum, distill, evaluate, register):
+        assert not [name for name in _followed(one.module) if name.startswith("freqd.report.run")], one.name
+    assert not [name for name in _followed(distill.module) if name == "tasks.stages.evaluate"]
+
+
+def test_a_package_that_imports_all_its_modules_is_followed_into_all(tree: Path) -> None:
+    (tree / "deep" / "__init__.py").write_text(
+        "import pkgutil\nfor m in pkgutil.iter_modules(__path__):\n    print(m)\n"
+    )
+    before = digest("freqd.deep")
+    (tree / "deep" / "new.py").write_text("y = 1\n")
+    assert digest("freqd.deep") != before
 
 
 def test_the_cache_of_compiled_code_is_that_of_the_present_kernels(tmp_path: Path) -> None:

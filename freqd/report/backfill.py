@@ -8,6 +8,7 @@ from typing import Any
 from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
+from freqd.report.markdown import escape
 from freqd.report.run import text
 from freqd.report.run.tables import Table
 
@@ -54,8 +55,8 @@ def plain(result: Summary) -> str:
 def markdown(result: Summary) -> str:
     """The table as GitHub-flavoured Markdown."""
     shown = table(result)
-    notes_of = [text.escape(note) for note in notes(result)]
-    return "\n\n".join([f"# {text.escape(shown.caption)}", text.pipes(shown), *notes_of]) + "\n"
+    notes_of = [escape(note) for note in notes(result)]
+    return "\n\n".join([f"# {escape(shown.caption)}", text.pipes(shown), *notes_of]) + "\n"
 
 
 def notes(result: Summary) -> list[str]:

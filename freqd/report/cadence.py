@@ -11,6 +11,7 @@ from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
+from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
 from freqd.report.run import text
 from freqd.report.run.captions import Caption
@@ -231,13 +232,13 @@ def plain(result: Summary) -> str:
 
 def markdown(result: Summary, *, images: bool = True) -> str:
     """Everything as GitHub-flavoured Markdown, with the figure beside the file if ``images``."""
-    parts = [f"# {text.escape(text_of(result, 'name'))}", *(text.escape(line) for line in advice(result))]
-    parts.append(text.escape(facts(result)))
+    parts = [f"# {escape(text_of(result, 'name'))}", *(escape(line) for line in advice(result))]
+    parts.append(escape(facts(result)))
     if images:
         parts.append("![Quality against age, and costs](cadence.png)")
     for table in tables(result):
-        parts += [f"## {text.escape(table.caption)}", text.pipes(table)]
-    return "\n\n".join([*parts, "## How to read it", *(text.escape(note) for note in notes(result))]) + "\n"
+        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+    return "\n\n".join([*parts, "## How to read it", *(escape(note) for note in notes(result))]) + "\n"
 
 
 def csv(result: Summary) -> str:

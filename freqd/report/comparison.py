@@ -14,6 +14,7 @@ from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, rows, series
 from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
+from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
 from freqd.report.run import text
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
@@ -103,18 +104,18 @@ def plain(result: Summary) -> str:
 
 def markdown(result: Summary, *, images: bool = True) -> str:
     """All tables as GitHub-flavoured Markdown, with the figures beside the file if ``images``."""
-    parts = [f"# {text.escape(text_of(result, 'name'))}"]
+    parts = [f"# {escape(text_of(result, 'name'))}"]
     shown = tables(result)
     for entry in rows(result, "data"):
         name = text_of(entry, "name")
         counts = ", ".join(f"{fmt.count(number(entry, what))} {what}" for what in ("users", "items", "interactions"))
-        parts += [f"## {text.escape(name)}", f"{counts}; {text_of(entry, 'split')} split."]
+        parts += [f"## {escape(name)}", f"{counts}; {text_of(entry, 'split')} split."]
         for owner, caption, table in shown:
             if owner == name:
-                parts += [f"### {text.escape(caption)}", text.pipes(table)]
+                parts += [f"### {escape(caption)}", text.pipes(table)]
         if images:
             parts += [f"![{title}]({figure}-{name}.png)" for figure, title in FIGURES.items()]
-    parts += ["## How to read it", *(text.escape(note) for note in notes(result))]
+    parts += ["## How to read it", *(escape(note) for note in notes(result))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,6 +11,7 @@ from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
 from freqd.report.canvas import dress, legend, png, sheet
+from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT
 from freqd.report.run import text
 from freqd.report.run.tables import Table
@@ -81,10 +82,10 @@ def plain(result: Summary) -> str:
 
 def markdown(result: Summary) -> str:
     """Both tables as GitHub-flavoured Markdown."""
-    parts = [f"# {text.escape(text_of(result, 'name'))}"]
+    parts = [f"# {escape(text_of(result, 'name'))}"]
     for table in tables(result):
-        parts += [f"## {text.escape(table.caption)}", text.pipes(table)]
-    return "\n\n".join([*parts, *(text.escape(note) for note in notes(result))]) + "\n"
+        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+    return "\n\n".join([*parts, *(escape(note) for note in notes(result))]) + "\n"
 
 
 def notes(result: Summary) -> list[str]:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from prefect.client.schemas import State
 from pydantic import BaseModel, ConfigDict
 
 from freqd import data
@@ -28,8 +27,9 @@ from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC
+from tasks.stages.ingest import places_of
 
 DAYS_A_YEAR = 365.25
 
@@ -68,35 +68,39 @@ class Verdict(BaseModel):
     outcome: StageOutcome
 
 
-@task(name="timeline", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def timeline(context: RunContext, config: DataConfig, cadence: CadenceConfig) -> State[Any]:
+class Cut(StageOutcome):
+    """All interactions in time, and the windows."""
+
+    @property
+    def timeline(self) -> ArtifactRef:
+        """The interactions."""
+        return self.refs["timeline"]
+
+    @property
+    def windows(self) -> ArtifactRef:
+        """First and last day of each."""
+        return self.refs["windows"]
+
+
+def source(run: RunContext, config: DataConfig, cadence: CadenceConfig) -> dict[str, str]:
+    """The content of the files stands for their names."""
+    return {"source_digest": data.source_digest(config, **places_of(run))}
+
+
+@stage("timeline", Cut, source=source)
+def timeline(
+    at: Stage,
+    config: Annotated[DataConfig, Without("source", "train", "valid", "test", "valid_fraction", "test_fraction")],
+    cadence: CadenceConfig,
+) -> Result:
     """Read all interactions, with their times, and cut the windows."""
-    workspace = context.workspace
-    places: dict[str, Any] = {"data_dir": workspace.data_dir, "cache_dir": workspace.downloads}
-
-    def compute(tools: Tools) -> Result:
-        found = Timeline.of(data.observe(config, progress=tools.progress, **places))
-        windows = plan(found, cadence)
-        length = (windows[0].last - windows[0].first).days + 1
-        stretch = f"{windows[0].first} to {windows[-1].last}"
-        headline = f"{found.name}: {len(windows)} windows of {length} days, {stretch}"
-        kept = [{"first": str(window.first), "last": str(window.last)} for window in windows]
-        return Result({"timeline": found, "windows": Facts({"windows": kept})}, headline, {"period_days": length})
-
-    return run_stage(
-        context,
-        "timeline",
-        inputs={},
-        settings={
-            **config.model_dump(
-                mode="json", exclude={"source", "train", "valid", "test", "valid_fraction", "test_fraction"}
-            ),
-            "cadence": cadence.model_dump(mode="json"),
-            "source_digest": data.source_digest(config, **places),
-        },
-        code=["freqd.cadence.timeline", "freqd.data", __name__],
-        compute=compute,
-    )
+    found = Timeline.of(data.observe(config, progress=at.progress, **places_of(at.run)))
+    windows = plan(found, cadence)
+    length = (windows[0].last - windows[0].first).days + 1
+    stretch = f"{windows[0].first} to {windows[-1].last}"
+    headline = f"{found.name}: {len(windows)} windows of {length} days, {stretch}"
+    kept = [{"first": str(window.first), "last": str(window.last)} for window in windows]
+    return Result({"timeline": found, "windows": Facts({"windows": kept})}, headline, {"period_days": length})
 
 
 def windows_of(context: RunContext, ref: ArtifactRef) -> tuple[Window, ...]:
@@ -105,44 +109,35 @@ def windows_of(context: RunContext, ref: ArtifactRef) -> tuple[Window, ...]:
     return tuple(Window(*(datetime.fromisoformat(window[end]).date() for end in ("first", "last"))) for window in found)
 
 
-@task(name="window", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+@stage("window", StageOutcome)
 def judge(
-    context: RunContext, times: ArtifactRef, window: Window, newest: ArtifactRef, model: Model, config: EvaluateConfig
-) -> State[Any]:
-    """Judge a model on a window that came after it."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        found = judge_window(
-            store.open(times, Timeline),
-            window,
-            store.open(newest, Split),
-            store.open(model.split, Split),
-            store.open(model.student, TrainedModel).features,
-            config,
-            threads=context.threads,
-            progress=tools.progress,
-        )
-        facts = Facts(found.counts)
-        where = f"{window.first} to {window.last}, {found.counts['judged_users']:,} users"
-        if found.report is None:
-            return Result({"facts": facts}, f"{where}: nothing to judge", found.counts)
-        ndcg = found.report.metrics[METRIC]
-        metrics = {**found.report.metrics, **found.counts}
-        return Result({"report": found.report, "facts": facts}, f"{where}: NDCG@10 {ndcg:.4f}", metrics)
-
-    return run_stage(
-        context,
-        "window",
-        inputs={"timeline": times, "newest": newest, "split": model.split, "student": model.student},
-        settings={
-            **config.model_dump(mode="json", include={"ks"}),
-            "first": str(window.first),
-            "last": str(window.last),
-        },
-        code=["freqd.cadence.judge", __name__],
-        compute=compute,
+    at: Stage,
+    timeline: ArtifactRef,
+    first: date,
+    last: date,
+    newest: ArtifactRef,
+    split: ArtifactRef,
+    student: ArtifactRef,
+    config: Annotated[EvaluateConfig, Only("ks")],
+) -> Result:
+    """Judge a student, of the data ``split``, on the window from ``first`` to ``last``, which came after it."""
+    found = judge_window(
+        at.open(timeline, Timeline),
+        Window(first, last),
+        at.open(newest, Split),
+        at.open(split, Split),
+        at.open(student, TrainedModel).features,
+        config,
+        threads=at.run.threads,
+        progress=at.progress,
     )
+    facts = Facts(found.counts)
+    where = f"{first} to {last}, {found.counts['judged_users']:,} users"
+    if found.report is None:
+        return Result({"facts": facts}, f"{where}: nothing to judge", found.counts)
+    ndcg = found.report.metrics[METRIC]
+    metrics = {**found.report.metrics, **found.counts}
+    return Result({"report": found.report, "facts": facts}, f"{where}: NDCG@10 {ndcg:.4f}", metrics)
 
 
 @task(name="tabulate")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from prefect.client.schemas import State
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
@@ -29,9 +28,10 @@ from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Only, Result, Stage, stage
 from tasks.stages.evaluate import METRIC, describe
 from tasks.stages.evaluate import mastery as band_mastery
+from tasks.stages.spectrum import MASTERY
 
 PerUser = np.ndarray[Any, Any]
 
@@ -70,61 +70,62 @@ class Subject(BaseModel):
     students: tuple[Contender, ...]
 
 
-@task(name="judge", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def judge(context: RunContext, split: ArtifactRef, model: ArtifactRef, config: EvaluateConfig) -> State[Any]:
+class JudgedAlone(StageOutcome):
+    """One model on the test part."""
+
+    @property
+    def report(self) -> ArtifactRef:
+        """Its metrics."""
+        return self.refs["report"]
+
+    @property
+    def facts(self) -> ArtifactRef:
+        """Its size, and what a request costs."""
+        return self.refs["facts"]
+
+
+class Mastered(StageOutcome):
+    """What students have learnt."""
+
+    @property
+    def mastery(self) -> ArtifactRef:
+        """By student, side and band."""
+        return self.refs["mastery"]
+
+
+@stage("judge", JudgedAlone)
+def judge(
+    at: Stage, split: ArtifactRef, model: ArtifactRef, config: Annotated[EvaluateConfig, Only("protocol", "ks")]
+) -> Result:
     """Judge one model on the test part, as the stage ``evaluate`` of a run does."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        trained = store.open(model, TrainedModel)
-        report = rank_and_measure(
-            trained.features, store.open(split, Split), config, threads=context.threads, progress=tools.progress
-        )
-        facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})
-        return Result(
-            {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)
-        )
-
-    return run_stage(
-        context,
-        "judge",
-        inputs={"split": split, "model": model},
-        settings=config.model_dump(mode="json", include={"protocol", "ks"}),
-        code=["freqd.evaluate.*", "tasks.stages.evaluate", __name__],
-        compute=compute,
+    trained = at.open(model, TrainedModel)
+    report = rank_and_measure(
+        trained.features, at.open(split, Split), config, threads=at.run.threads, progress=at.progress
+    )
+    facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})
+    return Result(
+        {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)
     )
 
 
-@task(name="mastery", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+@stage("mastery", Mastered)
 def mastery(
-    context: RunContext,
+    at: Stage,
     teacher: ArtifactRef,
     graphs: ArtifactRef,
     spectrum: ArtifactRef,
-    students: dict[str, ArtifactRef],
-    config: SpectralConfig,
-) -> State[Any]:
+    students: Mapping[str, ArtifactRef],
+    config: Annotated[SpectralConfig, MASTERY],
+) -> Result:
     """How much of each band of the teacher the students have learnt."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        found = band_mastery(
-            store.open(teacher, TrainedModel),
-            {name: store.open(ref, TrainedModel) for name, ref in students.items()},
-            store.open(graphs, Graphs),
-            store.open(spectrum, Spectrum),
-            config,
-        )
-        return Result({"mastery": Facts(found)}, f"of {len(students)} students")
-
-    return run_stage(
-        context,
-        "mastery",
-        inputs={"teacher": teacher, "graphs": graphs, "spectrum": spectrum, **students},
-        settings=config.model_dump(mode="json", include={"method", "exact_below", "degree"}),
-        code=["freqd.spectral", "tasks.stages.evaluate", __name__],
-        compute=compute,
+    found = band_mastery(
+        at.open(teacher, TrainedModel),
+        {name: at.open(ref, TrainedModel) for name, ref in students.items()},
+        at.open(graphs, Graphs),
+        at.open(spectrum, Spectrum),
+        config,
     )
+    return Result({"mastery": Facts(found)}, f"of {len(students)} students")
 
 
 def enter(context: RunContext, contender: Contender) -> None:

@@ -43,11 +43,12 @@ from freqd.report.run import html
 from freqd.report.run.settings import as_toml
 from freqd.storage.store import storage_error, text_digest, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, Dimension, search_space, with_values
+from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.progress import console
-from tasks.stage import Result, Tools, is_transient
-from tasks.stages.distill import CODE, Lesson, run_distillation, teach
+from tasks.stage import Result, Stage, is_transient
+from tasks.stages.distill import DistillInputs, distill, teach
 
 METRIC = "valid_ndcg_at_10"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -88,15 +89,14 @@ class Search(BaseModel):
 
 
 def new_search(
-    context: RunContext, lesson: Lesson, config: RunConfig, method: str, trials: int, budget: float
+    context: RunContext, inputs: DistillInputs, config: RunConfig, method: str, trials: int, budget: float
 ) -> Search:
     """The search of these settings on these data; its folder is ``tuned/NAME`` of the working directory."""
-    inputs = {name: ref.digest for name, ref in lesson if ref is not None}
     shape = {
-        "inputs": inputs,
+        "inputs": {name: ref.digest for name, ref in inputs},
         "distill": config.distill.model_dump(mode="json"),
         "space": [str(dimension) for dimension in search_space(config.distill)],
-        "code": provenance.code_digest(CODE),
+        "code": provenance.code_digest([distill.module]),
         "seed": context.seed,
         "device": context.device,
     }
@@ -177,30 +177,34 @@ def goes_on(search: Search) -> bool:
 
 
 @task(name="trial", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def trial(context: RunContext, search: Search, lesson: Lesson, spectral: SpectralConfig) -> State[Any]:
+def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: SpectralConfig) -> State[StageOutcome]:
     """Draw settings, or take those of the trial that was killed, and distil with them."""
     study = open_study(search)
     drawn = _ask(study, search)
     config = with_values(search.config, search.space, drawn.params)
     watcher = _Watcher(study, search, drawn)
 
-    def compute(tools: Tools) -> Result:
+    def watched(
+        at: Stage,
+        inputs: DistillInputs,
+        config: DistillConfig,
+        spectral: SpectralConfig,
+        earlier: EarlierModel | None = None,
+    ) -> Result:
         try:
             check_objectives(config.objectives)
         except InputError as error:  # values that an objective does not take together
             watcher.end = REFUSED
             return Result({}, error.problem, kept=False)
         try:
-            return teach(context, lesson, config, spectral, tools, watcher)
+            return teach(at, inputs, config, spectral, watch=watcher)
         except (optuna.TrialPruned, OutOfTime, Diverged) as error:
             watcher.end = {optuna.TrialPruned: PRUNED, OutOfTime: CUT, Diverged: DIVERGED}[type(error)]
             return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)
 
-    state = run_distillation(context, lesson, config, spectral, compute)
-    outcome = state.result()
-    assert isinstance(outcome, StageOutcome)
+    outcome = distill.within(context, watched, inputs, config, spectral)
     _close(context, search, study, drawn, watcher, outcome)
-    return state
+    return distill.state(outcome)
 
 
 class _Watcher:

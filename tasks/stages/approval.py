@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
 from prefect.exceptions import FlowPauseTimeout
@@ -32,7 +32,8 @@ from tasks.run_context import RunContext, flow_run_id
 from tasks.runtime.lease import give_back
 from tasks.runtime.page import Shown
 from tasks.runtime.progress import console
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Only, Result, Stage, stage
+from tasks.stages.register import Registered
 
 POLL_SECONDS = 5
 TAGS = {"said": "freqd.approval", "who": "freqd.approval_by", "why": "freqd.approval_why"}
@@ -85,32 +86,19 @@ def answer_for(context: RunContext, registration: ArtifactRef, policy: RegistryC
     return answer
 
 
-@task(name="approval", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def approval(context: RunContext, registration: ArtifactRef, answer: Answer, policy: RegistryConfig) -> State[Any]:
+@stage("approval", Registered)
+def approval(at: Stage, registration: ArtifactRef, answer: Answer, policy: Annotated[RegistryConfig, Only()]) -> Result:
     """Make the version the champion if the answer is yes; write down who said what, and why, in any case."""
-
-    def compute(tools: Tools) -> Result:
-        entry = context.workspace.store.open(registration, Facts).values
-        verdict = settle(
-            context, entry["name"], entry["version"], Verdict.model_validate(entry["gate"]), answer, policy
-        )
-        gate = Shown(
-            key="gate",
-            content=[check.model_dump() for check in verdict.checks],
-            description=f"{entry['name']} version {entry['version']}: {verdict.verdict}. " + "; ".join(verdict.reasons),
-        )
-        headline = f"{entry['name']} version {entry['version']}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
-        result = Facts({**entry, "gate": verdict.model_dump()})
-        return Result({"registration": result}, headline, {"promoted": int(verdict.promoted)}, shown=[gate])
-
-    return run_stage(
-        context,
-        "approval",
-        inputs={"registration": registration},
-        settings=answer.model_dump(),
-        code=["freqd.gate", __name__],
-        compute=compute,
+    entry = at.open(registration, Facts).values
+    verdict = settle(at.run, entry["name"], entry["version"], Verdict.model_validate(entry["gate"]), answer, policy)
+    gate = Shown(
+        key="gate",
+        content=[check.model_dump() for check in verdict.checks],
+        description=f"{entry['name']} version {entry['version']}: {verdict.verdict}. " + "; ".join(verdict.reasons),
     )
+    headline = f"{entry['name']} version {entry['version']}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+    result = Facts({**entry, "gate": verdict.model_dump()})
+    return Result({"registration": result}, headline, {"promoted": int(verdict.promoted)}, shown=[gate])
 
 
 def settle(

@@ -2,70 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from prefect import task
-from prefect.client.schemas import State
+from typing import Annotated
 
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
-from freqd.distill import svd_student, train_scratch
+from freqd.distill.baseline import train_scratch
+from freqd.distill.svd import svd_student
 from freqd.embeddings import TrainedModel
 from freqd.storage.store import ArtifactRef
-from tasks.run_context import RunContext
-from tasks.stage import Result, Tools, cut, is_transient, run_stage
-
-SCRATCH_SETTINGS = {
-    "backbone", "layers", "dim", "init_std", "batch_size", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs",
-    "decay", "eval_every", "patience", "max_seconds",
-}  # fmt: skip
+from tasks.run_context import StageOutcome
+from tasks.stage import Only, Result, Stage, cut, stage
 
 
-@task(name="scratch", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def scratch(context: RunContext, split: ArtifactRef, config: DistillConfig) -> State[Any]:
+class Alone(StageOutcome):
+    """The student trained alone."""
+
+    @property
+    def scratch(self) -> ArtifactRef:
+        """Its model."""
+        return self.refs["scratch"]
+
+
+class Truncated(StageOutcome):
+    """The SVD of the teacher."""
+
+    @property
+    def svd(self) -> ArtifactRef:
+        """Its model."""
+        return self.refs["svd"]
+
+
+OfScratch = Only(
+    *("backbone", "layers", "dim", "init_std", "batch_size", "scratch_learning_rate", "scratch_weight_decay"),
+    *("scratch_epochs", "decay", "eval_every", "patience", "max_seconds"),
+)
+
+
+@stage("scratch", Alone, uses=["seed", "device"])
+def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, OfScratch]) -> Result:
     """Train the student's model alone, without a teacher."""
-
-    def compute(tools: Tools) -> Result:
-        model = train_scratch(
-            context.workspace.store.open(split, Split),
-            config,
-            seed=context.seed,
-            device=context.device,
-            checkpoint=tools.scratch,
-            progress=tools.progress,
-        )
-        ndcg = model.info["valid_ndcg_at_10"]
-        headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
-        return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))
-
-    return run_stage(
-        context,
-        "scratch",
-        inputs={"split": split},
-        settings={
-            **config.model_dump(mode="json", include=SCRATCH_SETTINGS),
-            "seed": context.seed,
-            "device": context.device,
-        },
-        code=["freqd.distill.baseline", __name__],
-        compute=compute,
+    model = train_scratch(
+        at.open(split, Split),
+        config,
+        seed=at.run.seed,
+        device=at.run.device,
+        checkpoint=at.scratch,
+        progress=at.progress,
     )
+    ndcg = model.info["valid_ndcg_at_10"]
+    headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
+    return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))
 
 
-@task(name="svd", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def svd(context: RunContext, teacher: ArtifactRef, dim: int) -> State[Any]:
+@stage("svd", Truncated)
+def svd(at: Stage, teacher: ArtifactRef, dim: int) -> Result:
     """The best approximation of the teacher's scores of the student's size, without training."""
-
-    def compute(tools: Tools) -> Result:
-        features = svd_student(context.workspace.store.open(teacher, TrainedModel).features, dim)
-        model = TrainedModel(features, info={"method": "svd"})
-        return Result({"svd": model}, f"{features.dim} numbers: the teacher's truncated SVD")
-
-    return run_stage(
-        context,
-        "svd",
-        inputs={"teacher": teacher},
-        settings={"dim": dim},
-        code=["freqd.distill.svd", __name__],
-        compute=compute,
-    )
+    features = svd_student(at.open(teacher, TrainedModel).features, dim)
+    model = TrainedModel(features, info={"method": "svd"})
+    return Result({"svd": model}, f"{features.dim} numbers: the teacher's truncated SVD")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from prefect import task
-from prefect.client.schemas import State
 
 from freqd.config import EvaluateConfig, SpectralConfig
 from freqd.data.interactions import Split
@@ -20,65 +18,62 @@ from freqd.evaluate.significance import gap_closed, paired_bootstrap
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
 from freqd.storage.store import ArtifactRef, Facts
-from tasks.run_context import RunContext
+from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Result, Stage, stage
+from tasks.stages.spectrum import MASTERY
 
 METRIC = "ndcg_at_10"
 
 
-@task(name="evaluate", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+class Judged(StageOutcome):
+    """Every model on the test part."""
+
+    @property
+    def student(self) -> ArtifactRef:
+        """The student's report."""
+        return self.refs["student"]
+
+    @property
+    def facts(self) -> ArtifactRef:
+        """What the differences are worth."""
+        return self.refs["facts"]
+
+
+@stage("evaluate", Judged, uses=["seed"])
 def evaluate(
-    context: RunContext,
+    at: Stage,
     split: ArtifactRef,
-    models: dict[str, ArtifactRef],
+    models: Mapping[str, ArtifactRef],
     graphs: ArtifactRef,
     spectrum: ArtifactRef,
     config: EvaluateConfig,
-    spectral: SpectralConfig,
-) -> State[Any]:
+    spectral: Annotated[SpectralConfig, MASTERY],
+) -> Result:
     """Judge every model of ``models`` (teacher, student and the baselines) on the test part."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        parts = store.open(split, Split)
-        trained = {name: store.open(ref, TrainedModel) for name, ref in models.items()}
-        reports: dict[str, Report] = {}
-        for done, (name, model) in enumerate(trained.items()):
-            tools.progress(done / (len(trained) + 1), name)
-            reports[name] = judge(model.features, parts, config, threads=context.threads)
-        tools.progress(len(trained) / (len(trained) + 1), "comparing")
-        rng = np.random.default_rng(context.seed)
-        facts = compare(reports, config, rng)
-        facts["models"] = {name: describe(model) for name, model in trained.items()}
-        latency = {name: scoring_latency(model.features) for name, model in trained.items()}
-        both, bands = store.open(graphs, Graphs), store.open(spectrum, Spectrum)
-        students = {name: model for name, model in trained.items() if name != "teacher"}
-        facts["mastery"] = mastery(trained["teacher"], students, both, bands, spectral)
-        rows = [
-            {"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()
-        ]
-        table = Shown(key="evaluation", content=rows, description=f"Test part, protocol {config.protocol}")
-        metrics: dict[str, float | int | None] = {
-            f"{name}_{metric}": value for name, report in reports.items() for metric, value in report.metrics.items()
-        }
-        metrics["gap_closed"] = facts["gap_closed"]["value"]
-        numbers = ", ".join(f"{name} {report.metrics[METRIC]:.4f}" for name, report in reports.items())
-        found = Facts(facts, {"latency": latency})
-        return Result({**reports, "facts": found}, f"test NDCG@10: {numbers}", metrics, shown=[table])
-
-    return run_stage(
-        context,
-        "evaluate",
-        inputs={"split": split, "graphs": graphs, "spectrum": spectrum, **models},
-        settings={
-            **config.model_dump(mode="json"),
-            "spectral": spectral.model_dump(mode="json", include={"method", "exact_below", "degree"}),
-            "seed": context.seed,
-        },
-        code=["freqd.evaluate.*", "freqd.spectral", __name__],
-        compute=compute,
-    )
+    parts = at.open(split, Split)
+    trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
+    reports: dict[str, Report] = {}
+    for done, (name, model) in enumerate(trained.items()):
+        at.progress(done / (len(trained) + 1), name)
+        reports[name] = judge(model.features, parts, config, threads=at.run.threads)
+    at.progress(len(trained) / (len(trained) + 1), "comparing")
+    rng = np.random.default_rng(at.run.seed)
+    facts = compare(reports, config, rng)
+    facts["models"] = {name: describe(model) for name, model in trained.items()}
+    latency = {name: scoring_latency(model.features) for name, model in trained.items()}
+    both, bands = at.open(graphs, Graphs), at.open(spectrum, Spectrum)
+    students = {name: model for name, model in trained.items() if name != "teacher"}
+    facts["mastery"] = mastery(trained["teacher"], students, both, bands, spectral)
+    rows = [{"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()]
+    table = Shown(key="evaluation", content=rows, description=f"Test part, protocol {config.protocol}")
+    metrics: dict[str, float | int | None] = {
+        f"{name}_{metric}": value for name, report in reports.items() for metric, value in report.metrics.items()
+    }
+    metrics["gap_closed"] = facts["gap_closed"]["value"]
+    numbers = ", ".join(f"{name} {report.metrics[METRIC]:.4f}" for name, report in reports.items())
+    found = Facts(facts, {"latency": latency})
+    return Result({**reports, "facts": found}, f"test NDCG@10: {numbers}", metrics, shown=[table])
 
 
 def compare(reports: dict[str, Report], config: EvaluateConfig, rng: np.random.Generator) -> dict[str, Any]:

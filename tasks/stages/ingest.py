@@ -2,61 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from prefect import task
-from prefect.client.schemas import State
+from pathlib import Path
+from typing import Annotated, TypedDict
 
 from freqd import data
 from freqd.config import DataConfig
 from freqd.data.interactions import PARTS
 from freqd.data.quality import taken
 from freqd.data.sources import name_of
-from tasks.run_context import RunContext
+from freqd.storage.store import ArtifactRef
+from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Result, Stage, Without, stage
 
 
-@task(name="ingest", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def ingest(context: RunContext, config: DataConfig) -> State[Any]:
+class Ingested(StageOutcome):
+    """The data, cleaned, numbered and split."""
+
+    @property
+    def split(self) -> ArtifactRef:
+        """Train, validation and test."""
+        return self.refs["split"]
+
+
+class Places(TypedDict):
+    """Where named data sets are, and where they are kept once they were fetched."""
+
+    data_dir: Path | None
+    cache_dir: Path
+
+
+def places_of(run: RunContext) -> Places:
+    """Those of the run's working directory."""
+    return {"data_dir": run.workspace.data_dir, "cache_dir": run.workspace.downloads}
+
+
+def source(run: RunContext, config: DataConfig) -> dict[str, str]:
+    """The content of the files stands for their names."""
+    return {"source_digest": data.source_digest(config, **places_of(run))}
+
+
+@stage("ingest", Ingested, uses=["seed"], source=source)
+def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test")]) -> Result:
     """Read, check, clean and split the interactions."""
-    workspace = context.workspace
-    places: dict[str, Any] = {"data_dir": workspace.data_dir, "cache_dir": workspace.downloads}
-
-    def compute(tools: Tools) -> Result:
-        registry = workspace.ids(name_of(config))
-        split = data.ingest(config, seed=context.seed, registry=registry, progress=tools.progress, **places)
-        info = split.info
-        dropped = [row for row in info["dropped"] if row["rows"]]
-        quality = Shown(
-            key="data-quality",
-            content=dropped or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
-            description=f"{info['name']}: {info['rows_read']:,} rows read; what was dropped and why",
-        )
-        parts = {name: len(split.part(name)) for name in PARTS}
-        headline = (
-            f"{info['name']}: {split.n_users:,} users, {split.n_items:,} items, "
-            f"{parts['train']:,} + {parts['valid']:,} + {parts['test']:,} interactions ({info['split']} split)"
-        )
-        metrics = {f"rows_{name}": rows for name, rows in parts.items()}
-        metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info["rows_read"]}
-        metrics["rows_dropped"] = sum(row["rows"] for row in dropped)
-        lines = [f"{label}: {text}" for label, text in taken(info)]
-        lines += [f"dropped: {row['rows']:,} x {row['reason']}" for row in dropped]
-        lines += [f"warning: {text}" for text in info["warnings"]]
-        return Result({"split": split}, headline, metrics, shown=[quality], lines=lines)
-
-    return run_stage(
-        context,
-        "ingest",
-        inputs={},
-        settings={
-            **config.model_dump(
-                mode="json", exclude={"source", "train", "valid", "test"}
-            ),  # the digest stands for them
-            "seed": context.seed,
-            "source_digest": data.source_digest(config, **places),
-        },
-        code=["freqd.data", __name__],
-        compute=compute,
+    registry = at.run.workspace.ids(name_of(config))
+    split = data.ingest(config, seed=at.run.seed, registry=registry, progress=at.progress, **places_of(at.run))
+    info = split.info
+    dropped = [row for row in info["dropped"] if row["rows"]]
+    quality = Shown(
+        key="data-quality",
+        content=dropped or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
+        description=f"{info['name']}: {info['rows_read']:,} rows read; what was dropped and why",
     )
+    parts = {name: len(split.part(name)) for name in PARTS}
+    headline = (
+        f"{info['name']}: {split.n_users:,} users, {split.n_items:,} items, "
+        f"{parts['train']:,} + {parts['valid']:,} + {parts['test']:,} interactions ({info['split']} split)"
+    )
+    metrics = {f"rows_{name}": rows for name, rows in parts.items()}
+    metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info["rows_read"]}
+    metrics["rows_dropped"] = sum(row["rows"] for row in dropped)
+    lines = [f"{label}: {text}" for label, text in taken(info)]
+    lines += [f"dropped: {row['rows']:,} x {row['reason']}" for row in dropped]
+    lines += [f"warning: {text}" for text in info["warnings"]]
+    return Result({"split": split}, headline, metrics, shown=[quality], lines=lines)

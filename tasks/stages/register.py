@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import mlflow
 import numpy as np
@@ -14,8 +14,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from prefect import get_run_logger, task
-from prefect.client.schemas import State
+from prefect import get_run_logger
+from pydantic import BaseModel, ConfigDict
 
 import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
@@ -27,13 +27,13 @@ from freqd.evaluate import Report
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
-from freqd.report.run.text import escape
+from freqd.report.markdown import escape
 from freqd.serve.recommender import Bundle
 from freqd.storage.store import ArtifactRef, Facts, Store, folder_digest
 from tasks.mlops import pyfunc_model, registry, tracking
-from tasks.run_context import RunContext
+from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC
 
 DECISIONS = 5
@@ -49,81 +49,80 @@ SIGNATURE = ModelSignature(
 )
 
 
-@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+class Lineage(BaseModel):
+    """How the student came to be, as tags of its version; what it is, its digest says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tags: dict[str, str]
+
+
+class Registered(StageOutcome):
+    """The version of the model, and what the gate said."""
+
+    @property
+    def registration(self) -> ArtifactRef:
+        """Name, version and verdict."""
+        return self.refs["registration"]
+
+
+def _is_there(run: RunContext, refs: Mapping[str, ArtifactRef]) -> bool:
+    """Whether the registry still has the version."""
+    entry = run.workspace.store.open(refs["registration"], Facts).values
+    try:
+        tracking.client().get_model_version(entry["name"], entry["version"])
+    except MlflowException:
+        return False
+    return True
+
+
+@stage("register", Registered, uses=["seed"], confirm=_is_there)
 def register(
-    context: RunContext,
+    at: Stage,
     split: ArtifactRef,
     student: ArtifactRef,
     report: ArtifactRef,
     facts: ArtifactRef,
     model_name: str,
-    lineage: dict[str, str],
-    config: RegistryConfig,
+    lineage: Annotated[Lineage, Only()],
+    config: Annotated[RegistryConfig, Without("approval_hours")],
     evaluation: EvaluateConfig,
-) -> State[Any]:
+) -> Result:
     """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        parts = store.open(split, Split)
-        features = store.open(student, TrainedModel).features
-        own = store.open(report, Report)
-        found = store.open(facts, Facts)
-        known = found.values
-        tools.progress(0.1, "writing the model")
-        tags = {**lineage, **_numbers(own, known), KEY: tools.key}
-        version = _earlier(model_name, tools.key) or _log_version(
-            context, Bundle.of(features, parts), own, model_name, tags
-        )
-        tools.progress(0.7, "asking the gate")
-        challenger = Candidate(
-            version=str(version.version),
-            n_bytes=features.n_bytes,
-            latency_ms=found.measured["latency"]["student"]["median_ms"],
-            judged_users=_judged_users(parts),
-            **_quality(own),
-        )
-        tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
-        verdict = _gate(
-            context,
-            model_name,
-            challenger.version,
-            lambda present: _decide(
-                context, challenger, features, present, parts, own, known, model_name, config, evaluation
-            ),
-            evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
-            ask=config.approval == "ask",
-        )
-        for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
-            tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
-        headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
-        gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
-        result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
-        promoted = {"promoted": int(verdict.promoted)}
-        return Result({"registration": Facts(result)}, headline, promoted, shown=[gate])
-
-    def confirm(refs: Any) -> bool:
-        entry = store.open(refs["registration"], Facts).values
-        try:
-            tracking.client().get_model_version(entry["name"], entry["version"])
-        except MlflowException:
-            return False
-        return True
-
-    return run_stage(
-        context,
-        "register",
-        inputs={"split": split, "student": student, "report": report, "facts": facts},
-        settings={
-            **config.model_dump(mode="json", exclude={"approval_hours"}),
-            "model_name": model_name,
-            "evaluation": evaluation.model_dump(mode="json"),
-            "seed": context.seed,
-        },
-        code=["freqd.gate", "freqd.serve.recommender", __name__],
-        compute=compute,
-        confirm=confirm,
+    parts = at.open(split, Split)
+    features = at.open(student, TrainedModel).features
+    own = at.open(report, Report)
+    found = at.open(facts, Facts)
+    known = found.values
+    at.progress(0.1, "writing the model")
+    tags = {**lineage.tags, **_numbers(own, known), KEY: at.key}
+    version = _earlier(model_name, at.key) or _log_version(at.run, Bundle.of(features, parts), own, model_name, tags)
+    at.progress(0.7, "asking the gate")
+    challenger = Candidate(
+        version=str(version.version),
+        n_bytes=features.n_bytes,
+        latency_ms=found.measured["latency"]["student"]["median_ms"],
+        judged_users=_judged_users(parts),
+        **_quality(own),
     )
+    tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
+    verdict = _gate(
+        at.run,
+        model_name,
+        challenger.version,
+        lambda present: _decide(
+            at.run, challenger, features, present, parts, own, known, model_name, config, evaluation
+        ),
+        evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
+        ask=config.approval == "ask",
+    )
+    for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
+        tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
+    headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+    gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
+    result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
+    promoted = {"promoted": int(verdict.promoted)}
+    return Result({"registration": Facts(result)}, headline, promoted, shown=[gate])
 
 
 def _earlier(model_name: str, key: str) -> ModelVersion | None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from prefect import task
-from prefect.client.schemas import State
 
 from freqd.config import SpectralConfig
 from freqd.data.interactions import Split
@@ -15,47 +11,46 @@ from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.spectral import analyse
 from freqd.storage.store import ArtifactRef
-from tasks.run_context import RunContext
+from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Result, Tools, is_transient, run_stage
+from tasks.stage import Only, Result, Stage, stage
 
+MASTERY = Only("method", "exact_below", "degree")
+"""What of the settings shapes a student's mastery of the bands."""
 VALIDATION_USERS = 4000
 """The analysis asks for dozens of rankings: no more users than this are ranked for each, always the same ones."""
 
 
-@task(name="spectrum", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+class Analysed(StageOutcome):
+    """The teacher by graph frequency."""
+
+    @property
+    def spectrum(self) -> ArtifactRef:
+        """Its bands, and the filters that follow."""
+        return self.refs["spectrum"]
+
+
+@stage("spectrum", Analysed, uses=["seed"])
 def spectrum(
-    context: RunContext, split: ArtifactRef, graphs: ArtifactRef, teacher: ArtifactRef, config: SpectralConfig
-) -> State[Any]:
+    at: Stage, split: ArtifactRef, graphs: ArtifactRef, teacher: ArtifactRef, config: SpectralConfig
+) -> Result:
     """Analyse the teacher by bands and choose the filters, on the validation part alone."""
-    store = context.workspace.store
-
-    def compute(tools: Tools) -> Result:
-        validate = Validation.of(store.open(split, Split), limit=VALIDATION_USERS, seed=context.seed)
-        found = analyse(
-            store.open(graphs, Graphs),
-            store.open(teacher, TrainedModel).features,
-            validate.per_user,
-            config,
-            rng=np.random.default_rng(context.seed),
-            validation=validate,
-            progress=tools.progress,
-        )
-        chosen = found.ranking_filters
-        headline = f"ranking filter: users {chosen.user.label()}, items {chosen.item.label()}"
-        metrics: dict[str, float | int | None] = {"base_valid_ndcg_at_10": found.base_ndcg}
-        for name, side in (("user", found.user), ("item", found.item)):
-            for quantity in ("energies", "density", "importance_only", "importance_without"):
-                for band, value in enumerate(getattr(side, quantity)):
-                    metrics[f"{name}_{quantity}_band_{band}"] = float(value)
-        reason = Shown(key="spectrum", content=found.reason, description=headline)
-        return Result({"spectrum": found}, headline, metrics, shown=[reason])
-
-    return run_stage(
-        context,
-        "spectrum",
-        inputs={"split": split, "graphs": graphs, "teacher": teacher},
-        settings={**config.model_dump(mode="json"), "seed": context.seed},
-        code=["freqd.spectral", "freqd.evaluate", __name__],
-        compute=compute,
+    validate = Validation.of(at.open(split, Split), limit=VALIDATION_USERS, seed=at.run.seed)
+    found = analyse(
+        at.open(graphs, Graphs),
+        at.open(teacher, TrainedModel).features,
+        validate.per_user,
+        config,
+        rng=np.random.default_rng(at.run.seed),
+        validation=validate,
+        progress=at.progress,
     )
+    chosen = found.ranking_filters
+    headline = f"ranking filter: users {chosen.user.label()}, items {chosen.item.label()}"
+    metrics: dict[str, float | int | None] = {"base_valid_ndcg_at_10": found.base_ndcg}
+    for name, side in (("user", found.user), ("item", found.item)):
+        for quantity in ("energies", "density", "importance_only", "importance_without"):
+            for band, value in enumerate(getattr(side, quantity)):
+                metrics[f"{name}_{quantity}_band_{band}"] = float(value)
+    reason = Shown(key="spectrum", content=found.reason, description=headline)
+    return Result({"spectrum": found}, headline, metrics, shown=[reason])

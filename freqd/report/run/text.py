@@ -6,6 +6,7 @@ import textwrap
 
 from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, text
+from freqd.report.markdown import escape
 from freqd.report.run import sentences, start_sentences, tables
 from freqd.report.run.tables import Table
 
@@ -102,12 +103,6 @@ def pipes(table: Table) -> str:
     ]
     lines = [[escape(name) for name in table.header], rule, *body]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def escape(words_: str) -> str:
-    """Text that markdown shows as it is: one line, every character with a meaning escaped."""
-    flat = " ".join(words_.split(None)) if "\n" in words_ or "\r" in words_ else words_
-    return "".join(f"\\{c}" if c in "\\*_[]<>|#!~$" else "&amp;" if c == "&" else c for c in flat)
 
 
 def _list(lines: list[str]) -> str:

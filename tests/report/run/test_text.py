@@ -12,9 +12,10 @@ import pytest
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment, read_toml
 from freqd.report import numbers as fmt
+from freqd.report.markdown import escape
 from freqd.report.run import tables
 from freqd.report.run.settings import as_toml, changed_settings, reproduce_command, show
-from freqd.report.run.text import escape, markdown, result_table
+from freqd.report.run.text import markdown, result_table
 
 ROLES = {"Teacher": "teacher", "Trained alone": "scratch", "SVD of teacher": "svd", "Student": "student"}
 

@@ -1,0 +1,63 @@
+"""What a stage may use of the machine, and what it used: threads, memory given back, and the peak of memory."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import threading
+from functools import cache
+
+import psutil
+
+SAMPLE_SECONDS = 0.02
+
+
+def limit_threads(threads: int) -> None:
+    """Let torch, numba and BLAS use this many threads."""
+    import numba
+    import threadpoolctl
+    import torch
+
+    torch.set_num_threads(threads)
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it when it is imported
+    numba.set_num_threads(min(threads, most))
+    threadpoolctl.threadpool_limits(threads)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, where the C library can.
+
+    glibc keeps much of what worker threads freed; without this each stage's peak would stand on what the earlier ones left.
+    """
+    gc.collect()
+    _set_imports_aside()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _set_imports_aside() -> None:
+    """Let the collector pass over what is there before the first stage, a million objects of modules: .4 s a collection."""
+    gc.freeze()
+
+
+class PeakMemory:
+    """Largest resident memory of this process while the block runs, sampled every 20 ms."""
+
+    def __enter__(self) -> PeakMemory:
+        self._process = psutil.Process()
+        self.bytes = int(self._process.memory_info().rss)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            self.bytes = max(self.bytes, int(self._process.memory_info().rss))
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
