@@ -35,7 +35,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 import freqd
 from freqd.config import IndexConfig
 from freqd.errors import InputError
-from freqd.serve import Answer, Bundle
+from freqd.serve import Answer, Recommender
 from freqd.serve import faiss_index as cells
 from freqd.serve.recommender import Lists
 
@@ -76,17 +76,17 @@ class Source(Protocol):
         """The version to serve at this moment."""
         ...
 
-    def load(self, version: str) -> Bundle:
+    def load(self, version: str) -> Recommender:
         """That version, checked."""
         ...
 
 
 @dataclass(frozen=True)
 class Model:
-    """What answers: a version and its bundle."""
+    """What answers: a version and its recommender."""
 
     version: str
-    bundle: Bundle
+    recommender: Recommender
 
 
 @dataclass
@@ -173,13 +173,13 @@ class Service:
         if last is not None and time.monotonic() < last.retry_at:
             return
         try:
-            bundle = await asyncio.to_thread(self._load, version)
+            recommender = await asyncio.to_thread(self._load, version)
         except Exception as error:  # the same: whatever it is, the present model goes on
             tries = 1 if last is None else last.tries + 1
             wait = min(self.poll_seconds * 2**tries, LONGEST_WAIT)
             self._reject(Rejected(version, _without_places(str(error)), tries, time.monotonic() + wait))
             return
-        self._take(Model(version, bundle))
+        self._take(Model(version, recommender))
         self.metrics.swaps.inc()
         self._reject(None)
 
@@ -196,18 +196,18 @@ class Service:
         except TimeoutError:
             raise TimeoutError(f"the registry does not answer within {REGISTRY_SECONDS:g} s") from None
 
-    def _load(self, version: str) -> Bundle:
+    def _load(self, version: str) -> Recommender:
         """Load a version and touch everything that the first request would have to build."""
-        bundle = self.source.load(version)
-        self.say(f"version {version}: {prepare(bundle, self.index)}")
-        return bundle
+        recommender = self.source.load(version)
+        self.say(f"version {version}: {prepare(recommender, self.index)}")
+        return recommender
 
     def _take(self, model: Model) -> None:
         self.model = model
         self.metrics.model.clear()
         self.metrics.model.labels(self.source.name, model.version).set(1)
         self.metrics.loaded.set_to_current_time()
-        index = model.bundle.index.approximate
+        index = model.recommender.index.approximate
         self.metrics.recall.set(1.0 if index is None else index.recall)
         self.metrics.build.set(0.0 if index is None else index.seconds)
 
@@ -216,23 +216,23 @@ class Service:
         self.metrics.broken.set(rejected is not None)
 
 
-def prepare(bundle: Bundle, config: IndexConfig) -> str:
-    """Give a bundle its index if it is to have one, then answer one question of each kind.
+def prepare(recommender: Recommender, config: IndexConfig) -> str:
+    """Give a recommender its index if it is to have one, then answer one question of each kind.
 
     So what is computed once is computed before the first request.
 
     Returns:
         What it answers with, for a person.
     """
-    many = len(bundle.item_ids) >= config.min_items
+    many = len(recommender.item_ids) >= config.min_items
     if config.kind == "faiss" or (config.kind == "auto" and many and cells.installed()):
-        bundle.index.approximate = cells.build(bundle.features, config)
-    item = str(bundle.item_ids[0])
-    bundle.ask(str(bundle.user_ids[0]), k=1)
-    bundle.ask(history=[item], k=1)
-    bundle.similar(item, k=1)
-    if bundle.index.approximate is not None:
-        return str(bundle.index.approximate)
+        recommender.index.approximate = cells.build(recommender.features, config)
+    item = str(recommender.item_ids[0])
+    recommender.ask(str(recommender.user_ids[0]), k=1)
+    recommender.ask(history=[item], k=1)
+    recommender.similar(item, k=1)
+    if recommender.index.approximate is not None:
+        return str(recommender.index.approximate)
     return 'exact; with `pip install "freqd[index]"` an index is built' if config.kind == "auto" and many else "exact"
 
 
@@ -364,7 +364,7 @@ def build(service: Service, access: Access | None = None) -> Litestar:
     access = access or Access()
 
     def recommendation(model: Model, user: str | None, lists: Lists, **rest: Any) -> Recommendation:
-        answer = model.bundle.answer(user, lists, **rest)
+        answer = model.recommender.answer(user, lists, **rest)
         service.metrics.answers.labels(answer.source).inc()
         unknown = answer.unknown_items[:MAX_ECHO]
         return Recommendation(user, answer.source, _scored(answer), service.source.name, model.version, unknown)
@@ -403,7 +403,9 @@ def build(service: Service, access: Access | None = None) -> Litestar:
         users: list[str | None] = [None] if data.users is None else [str(user) for user in data.users]
         data.check()
         model = service.model
-        lists = model.bundle.resolve(history=_texts(data.history), allow=_texts(data.allow), deny=_texts(data.deny))
+        lists = model.recommender.resolve(
+            history=_texts(data.history), allow=_texts(data.allow), deny=_texts(data.deny)
+        )
 
         def answers(some: list[str | None]) -> list[Recommendation]:
             return [recommendation(model, user, lists, k=data.k, exclude_seen=data.exclude_seen) for user in some]
@@ -430,16 +432,16 @@ def build(service: Service, access: Access | None = None) -> Litestar:
         _only(request, ("k",))
         item = _own_id(request, "/similar/")
         model = service.model
-        if item not in model.bundle.item_rows:
+        if item not in model.recommender.item_rows:
             raise NotFoundException(f"the model does not know item {item!r}")
-        answer = model.bundle.similar(item, k=k)
+        answer = model.recommender.similar(item, k=k)
         return Similar(item, _scored(answer), service.source.name, model.version)
 
     @get("/health", summary="What is served")
     async def health(request: Request[Any, Any, Any]) -> Health | Bare:
         """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
         model, rejected = service.model, service.rejected
-        index = model.bundle.index.approximate
+        index = model.recommender.index.approximate
         degraded = rejected is not None or service.registry_error is not None
         status = "degraded" if degraded else "ok"
         if not request.scope.get("freqd_known", True):
@@ -449,9 +451,9 @@ def build(service: Service, access: Access | None = None) -> Litestar:
             model=service.source.name,
             alias=service.source.alias,
             version=model.version,
-            users=len(model.bundle.user_ids),
-            items=len(model.bundle.item_ids),
-            dim=model.bundle.features.dim,
+            users=len(model.recommender.user_ids),
+            items=len(model.recommender.item_ids),
+            dim=model.recommender.features.dim,
             freqd=freqd.__version__,
             index="exact" if index is None else "faiss",
             index_recall=None if index is None else round(index.recall, 4),

@@ -84,18 +84,18 @@ def serve(
         from flows.server import Model, Service, build, impatient, prepare
         from freqd.evaluate.ranking import blas_threads
 
-        version, bundle = source.open()
+        version, recommender = source.open()
         blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
-        answers = prepare(bundle, index_config)
+        answers = prepare(recommender, index_config)
 
         def say(text: str) -> None:
             console.print(text, markup=False, soft_wrap=True)
 
-        app = build(Service(source, Model(version, bundle), poll, index_config, say), access)
+        app = build(Service(source, Model(version, recommender), poll, index_config, say), access)
         address = f"http://{host}:{listening.getsockname()[1]}"
         what = f"{source.name} version {version} ({alias})" if from_ is None else f"{version} of run {source.name}"
         say(f"{what}: {address}")
-        say(f"{len(bundle.item_ids):,} items, {bundle.features.dim} numbers each: {answers}")
+        say(f"{len(recommender.item_ids):,} items, {recommender.features.dim} numbers each: {answers}")
         say(f"how to ask: {address}/   stop: Ctrl-C")
         config = uvicorn.Config(
             app,
@@ -138,17 +138,17 @@ def recommend(
 
     from freqd.serve.batch import write_recommendations
 
-    version, bundle = registered.open()
+    version, recommender = registered.open()
     with Progress(console=console, transient=True) as bar:
         line = bar.add_task("recommend", total=1.0)
         rows = write_recommendations(
-            bundle,
+            recommender,
             out,
             k=k,
             exclude_seen=not include_seen,
             progress=lambda done, text: bar.update(line, completed=done, description=text),
         )
-    text = f"{rows:,} rows for {len(bundle.user_ids):,} users by {registered.name} version {version}: {out}"
+    text = f"{rows:,} rows for {len(recommender.user_ids):,} users by {registered.name} version {version}: {out}"
     console.print(text, markup=False, soft_wrap=True)
     return DONE
 
@@ -168,10 +168,10 @@ def export(
     form = form_of(out)
     check_target(out, form)
     registered = _registered(name, alias, workdir)
-    version, bundle = registered.open()
-    export_features(bundle.features, bundle.user_ids, bundle.item_ids, out, form)
+    version, recommender = registered.open()
+    export_features(recommender.features, recommender.user_ids, recommender.item_ids, out, form)
     text = (
-        f"{len(bundle.user_ids):,} users and {len(bundle.item_ids):,} items, {bundle.features.dim} numbers each, "
+        f"{len(recommender.user_ids):,} users and {len(recommender.item_ids):,} items, {recommender.features.dim} numbers each, "
         f"of {registered.name} version {version}: {out}"
     )
     console.print(text, markup=False, soft_wrap=True)

@@ -15,10 +15,10 @@ from litestar.testing import TestClient
 
 from flows.server import Model, Service, build
 from tests.faults.conftest import count
-from tests.flows.test_serving import BUNDLE, Fixed
+from tests.flows.test_serving import RECOMMENDER, Fixed
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
-SERVICE = Service(Fixed(), Model("1", BUNDLE), poll_seconds=60)
+SERVICE = Service(Fixed(), Model("1", RECOMMENDER), poll_seconds=60)
 APP = build(SERVICE)
 BY_DESCRIPTION, BY_CHANCE = 1200, 1500
 _asked: Counter[int] = Counter()

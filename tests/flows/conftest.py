@@ -28,9 +28,9 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def service() -> Service:
     """A service over a registry that stands still."""
-    from tests.flows.test_serving import BUNDLE, Fixed
+    from tests.flows.test_serving import RECOMMENDER, Fixed
 
-    return Service(Fixed(), Model("1", BUNDLE), poll_seconds=0.02)
+    return Service(Fixed(), Model("1", RECOMMENDER), poll_seconds=0.02)
 
 
 @pytest.fixture

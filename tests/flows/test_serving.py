@@ -33,7 +33,7 @@ from flows.server import MAX_K, MAX_USERS, Model, Service, build
 from freqd.config import IndexConfig
 from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
-from freqd.serve import Bundle
+from freqd.serve import Recommender
 from tasks.mlops import pyfunc_model, registry
 from tasks.mlops.champion import Registered
 
@@ -41,9 +41,9 @@ USERS, ITEMS = 40, 60
 NAMES = (f"shop-{number}" for number in itertools.count())
 
 
-def bundle(seed: int = 0) -> Bundle:
+def recommender(seed: int = 0) -> Recommender:
     rng = np.random.default_rng(seed)
-    return Bundle(
+    return Recommender(
         FeatureTable(
             rng.standard_normal((USERS, 4)).astype(np.float32), rng.standard_normal((ITEMS, 4)).astype(np.float32)
         ),
@@ -64,9 +64,9 @@ Register = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def register(experiment: str) -> Register:
-    """Register a bundle as the pipeline does, give it an alias, and return its version."""
+    """Register a recommender as the pipeline does, give it an alias, and return its version."""
 
-    def do(name: str, content: Bundle, *, alias: str | None = "champion", spoil: bool = False) -> str:
+    def do(name: str, content: Recommender, *, alias: str | None = "champion", spoil: bool = False) -> str:
         with tempfile.TemporaryDirectory() as folder, mlflow.start_run(experiment_id=experiment):
             content.write(Path(folder))
             if spoil:
@@ -89,12 +89,12 @@ def register(experiment: str) -> Register:
 def shop(register: Register) -> Iterator[tuple[Registered, str]]:
     """A model of its own with one champion."""
     name = next(NAMES)
-    version = register(name, bundle())
+    version = register(name, recommender())
     yield Registered(name, "champion"), version
     MlflowClient().delete_registered_model(name)
 
 
-BUNDLE = bundle()
+RECOMMENDER = recommender()
 
 
 class Fixed:
@@ -104,7 +104,7 @@ class Fixed:
 
     def __init__(self) -> None:
         self.now = "1"
-        self.models: dict[str, Bundle | Exception] = {"1": BUNDLE}
+        self.models: dict[str, Recommender | Exception] = {"1": RECOMMENDER}
         self.down: Exception | None = None
 
     def version(self) -> str:
@@ -112,7 +112,7 @@ class Fixed:
             raise self.down
         return self.now
 
-    def load(self, version: str) -> Bundle:
+    def load(self, version: str) -> Recommender:
         found = self.models[version]
         if isinstance(found, Exception):
             raise found
@@ -130,7 +130,7 @@ def test_a_known_user(web: TestClient[Any]) -> None:
     response = web.get("/recommend/u3", params={"k": 5})
     assert response.status_code == 200
     answer = response.json()
-    expected = BUNDLE.ask("u3", k=5)
+    expected = RECOMMENDER.ask("u3", k=5)
     assert items(answer) == expected.items
     np.testing.assert_allclose([entry["score"] for entry in answer["items"]], expected.scores, rtol=1e-6)
     assert (answer["user"], answer["source"], answer["model"], answer["version"]) == ("u3", "model", "shop", "1")
@@ -143,7 +143,7 @@ def test_a_known_user(web: TestClient[Any]) -> None:
 def test_an_unknown_user_gets_what_is_popular_and_is_told_so(web: TestClient[Any]) -> None:
     answer = web.get("/recommend/nobody%20at%20all", params={"k": 4}).json()
     assert (answer["user"], answer["source"]) == ("nobody at all", "popularity")
-    assert items(answer) == BUNDLE.ask(None, k=4).items
+    assert items(answer) == RECOMMENDER.ask(None, k=4).items
 
 
 def test_a_new_user_is_folded_in_from_a_history(web: TestClient[Any]) -> None:
@@ -151,7 +151,7 @@ def test_a_new_user_is_folded_in_from_a_history(web: TestClient[Any]) -> None:
         (answer,) = web.post("/recommend", json={**question, "k": 6}).json()["answers"]
         assert answer["source"] == "fold-in"
         assert answer["unknown_items"] == ["new"]
-        assert items(answer) == BUNDLE.ask(history=["i1", "i2"], k=6).items
+        assert items(answer) == RECOMMENDER.ask(history=["i1", "i2"], k=6).items
 
 
 def test_many_users_are_answered_as_each_would_be_alone(web: TestClient[Any]) -> None:
@@ -174,8 +174,8 @@ def test_allow_and_deny(web: TestClient[Any]) -> None:
 
 
 def test_ids_may_be_written_as_numbers() -> None:
-    numbered = Bundle(
-        BUNDLE.features, pl.Series(map(str, range(USERS))), pl.Series(map(str, range(ITEMS))), BUNDLE.seen
+    numbered = Recommender(
+        RECOMMENDER.features, pl.Series(map(str, range(USERS))), pl.Series(map(str, range(ITEMS))), RECOMMENDER.seen
     )
     with TestClient(build(Service(Fixed(), Model("1", numbered)))) as web:
         answer = web.post("/recommend", json={"users": [3], "allow": [1, 2]}).json()["answers"][0]
@@ -190,8 +190,8 @@ def test_ids_with_slashes_and_other_signs() -> None:
     """Each of these is one id, whether its slashes are written out or as %2F."""
     ids = pl.Series(ODD)
     shape = (len(ODD), len(ODD))
-    content = Bundle(
-        FeatureTable(BUNDLE.features.users[: len(ODD)], BUNDLE.features.items[: len(ODD)]), ids, ids,
+    content = Recommender(
+        FeatureTable(RECOMMENDER.features.users[: len(ODD)], RECOMMENDER.features.items[: len(ODD)]), ids, ids,
         sparse.csr_array(shape, dtype=np.float32),
     )  # fmt: skip
     with TestClient(build(Service(Fixed(), Model("1", content)))) as web:
@@ -209,7 +209,7 @@ def test_ids_with_slashes_and_other_signs() -> None:
 
 def test_similar_items(web: TestClient[Any]) -> None:
     answer = web.get("/similar/i7", params={"k": 3}).json()
-    assert items(answer) == BUNDLE.similar("i7", k=3).items
+    assert items(answer) == RECOMMENDER.similar("i7", k=3).items
     missing = web.get("/similar/gone")
     assert missing.status_code == 404
     assert "'gone'" in missing.json()["error"]
@@ -279,7 +279,7 @@ def test_an_index_is_built_from_so_many_items_on_and_said_to_be_one(service: Ser
     service.index = IndexConfig(min_items=ITEMS, recall=1.0)
     source = service.source
     assert isinstance(source, Fixed)
-    source.now, source.models["2"] = "2", bundle(1)
+    source.now, source.models["2"] = "2", recommender(1)
     with TestClient(build(service)) as web:
         assert web.get("/health").json()["index"] == "exact"
         assert "freqd_index_recall 1.0" in web.get("/metrics").text
@@ -287,7 +287,7 @@ def test_an_index_is_built_from_so_many_items_on_and_said_to_be_one(service: Ser
         health = web.get("/health").json()
         assert (health["index"], health["index_recall"]) == ("faiss", 1.0)
         assert health["index_build_seconds"] >= 0
-        assert items(web.get("/recommend/u5", params={"k": 9}).json()) == bundle(1).ask("u5", k=9).items
+        assert items(web.get("/recommend/u5", params={"k": 9}).json()) == recommender(1).ask("u5", k=9).items
         text = web.get("/metrics").text
         assert not re.search(r"freqd_index_build_seconds 0\.0$", text, re.MULTILINE)
     assert len(said) == 1
@@ -310,7 +310,7 @@ def test_which_models_get_an_index(
     config: IndexConfig, there: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server.cells, "installed", lambda: there)
-    content = bundle()
+    content = recommender()
     assert re.fullmatch(expected, server.prepare(content, config))
     assert (content.index.approximate is not None) == expected.startswith("faiss")
 
@@ -377,9 +377,9 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
     shop: tuple[Registered, str], register: Register
 ) -> None:
     registered, first = shop
-    second = register(registered.name, bundle(1), alias=None)
+    second = register(registered.name, recommender(1), alias=None)
     service = Service(registered, Model(first, registered.load(first)), poll_seconds=0.05)
-    expected = {first: bundle(0).ask("u5", k=10).items, second: bundle(1).ask("u5", k=10).items}
+    expected = {first: recommender(0).ask("u5", k=10).items, second: recommender(1).ask("u5", k=10).items}
     assert expected[first] != expected[second]
     found: list[tuple[int, str, list[str]]] = []
 
@@ -422,7 +422,7 @@ def test_a_broken_champion_is_not_served_and_said_to_be_broken(
     service = Service(registered, Model(first, registered.load(first)), poll_seconds=0.05)
     with TestClient(build(service)) as web:
         before = web.get("/recommend/u5").json()
-        second = register(registered.name, bundle(1), spoil=True)
+        second = register(registered.name, recommender(1), spoil=True)
         wait_for(lambda: web.get("/health").json()["status"] == "degraded")
         health = web.get("/health").json()
         assert health["version"] == first
@@ -431,7 +431,7 @@ def test_a_broken_champion_is_not_served_and_said_to_be_broken(
         assert "freqd_model_rejected 1.0" in web.get("/metrics").text
         assert web.get("/recommend/u5").json() == before
 
-        third = register(registered.name, bundle(2))
+        third = register(registered.name, recommender(2))
         wait_for(lambda: web.get("/health").json()["version"] == third)
         assert web.get("/health").json()["status"] == "ok"
         text = web.get("/metrics").text
@@ -443,7 +443,7 @@ def test_a_broken_champion_is_not_served_and_said_to_be_broken(
 
 def test_a_version_that_answers_nonsense_is_broken(shop: tuple[Registered, str], register: Register) -> None:
     registered, _ = shop
-    content = bundle(3)
+    content = recommender(3)
     content.features.items[4, 0] = np.nan
     version = register(registered.name, content)
     with pytest.raises(registry.BrokenModel, match=rf"version {version} .* not all finite"):
@@ -465,7 +465,7 @@ def test_a_registry_that_is_away_stops_nothing(service: Service) -> None:
         await service.look()
         assert service.registry_error == "ConnectionError: no route"
         source.down = None
-        source.now, source.models["2"] = "2", bundle(1)
+        source.now, source.models["2"] = "2", recommender(1)
         await service.look()
         assert service.registry_error is None
         assert service.model.version == "2"
@@ -488,7 +488,7 @@ def test_a_broken_version_is_tried_again_but_less_and_less_often(service: Servic
         await service.look()
         assert service.rejected.tries == 2
         assert service.rejected.retry_at - time.monotonic() > waited
-        source.models["2"] = bundle(1)
+        source.models["2"] = recommender(1)
         service.rejected.retry_at = 0.0
         await service.look()
         assert (service.model.version, service.rejected) == ("2", None)
@@ -516,7 +516,7 @@ def test_the_alias_goes_back_before_the_broken_version_is_mended(service: Servic
 def test_the_model_is_found_by_its_alias(register: Register, shop: tuple[Registered, str]) -> None:
     registered, _ = shop
     alias = f"only-{registered.name}"
-    register(registered.name, bundle(), alias=alias)
+    register(registered.name, recommender(), alias=alias)
     assert Registered.find(None, alias) == Registered(registered.name, alias)
     with pytest.raises(InputError, match="no registered model has the alias 'winner'"):
         Registered.find(None, "winner")
@@ -537,14 +537,14 @@ def test_recommend_and_export(shop: tuple[Registered, str], tmp_path: Path, caps
     registered, version = shop
     assert serving.recommend(out=tmp_path / "all.parquet", k=5, name=registered.name) == 0
     found = pl.read_parquet(tmp_path / "all.parquet")
-    expected = bundle().recommend([f"u{i}" for i in range(USERS)], k=5)
+    expected = recommender().recommend([f"u{i}" for i in range(USERS)], k=5)
     assert found.drop("score").equals(expected.drop("score"))
     assert f"version {version}" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"\.parquet"):
         serving.recommend(out=tmp_path / "all.csv", name=registered.name)
     assert serving.export(out=tmp_path / "features.npz", name=registered.name) == 0
     with np.load(tmp_path / "features.npz", allow_pickle=False) as file:
-        np.testing.assert_array_equal(file["users"], bundle().features.users)
+        np.testing.assert_array_equal(file["users"], recommender().features.users)
         assert file["item_ids"].tolist() == [f"i{i}" for i in range(ITEMS)]
 
 
@@ -560,7 +560,7 @@ def test_loading_leaves_nothing_on_the_disk(
 ) -> None:
     registered, version = shop
     monkeypatch.setattr(registry.tempfile, "tempdir", str(tmp_path))
-    assert registered.load(version).ask("u5", k=3).items == bundle().ask("u5", k=3).items
+    assert registered.load(version).ask("u5", k=3).items == recommender().ask("u5", k=3).items
     assert list(tmp_path.iterdir()) == []
 
 
@@ -576,7 +576,7 @@ def test_the_command_serves_until_it_is_interrupted(shop: tuple[Registered, str]
             assert f"version {version}" in first
             with httpx.Client(base_url=address.group()) as web:
                 seconds = [web.get("/recommend/u5", params={"k": 5}).elapsed.total_seconds() for _ in range(10)]
-                assert items(web.get("/recommend/u5", params={"k": 5}).json()) == bundle().ask("u5", k=5).items
+                assert items(web.get("/recommend/u5", params={"k": 5}).json()) == recommender().ask("u5", k=5).items
             assert min(seconds) < 0.03, "head and body of an answer must not wait for an acknowledgement between them"
         finally:
             server.send_signal(signal.SIGINT)

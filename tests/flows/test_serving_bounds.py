@@ -25,7 +25,7 @@ from flows import server
 from flows.cli import serving
 from flows.server import MAX_ECHO, MAX_LIST, MAX_USERS, Access, Model, Service, build
 from freqd.errors import InputError
-from tests.flows.test_serving import BUNDLE, items
+from tests.flows.test_serving import RECOMMENDER, items
 
 TOKEN = "0123456789abcdef0123"
 
@@ -140,7 +140,7 @@ def test_a_request_that_fails_says_nothing_of_why(service: Service) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("/srv/secret/place")
 
-    service.model = Model("1", BUNDLE)
+    service.model = Model("1", RECOMMENDER)
     object.__setattr__(service, "model", Model("1", type("Broken", (), {"answer": broken, "resolve": broken})()))  # type: ignore[arg-type]
     with TestClient(build(service), raise_server_exceptions=False) as web:
         answer = web.get("/recommend/u5")
@@ -233,14 +233,14 @@ def test_a_kept_connection_is_not_ended_between_requests(
 def test_more_than_can_be_answered_is_told_to_come_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_ANSWERED", 1)
     entered, release = threading.Event(), threading.Event()
-    answer = type(BUNDLE).answer
+    answer = type(RECOMMENDER).answer
 
     def slow(self: Any, *words: Any, **options: Any) -> Any:
         entered.set()
         release.wait(10)
         return answer(self, *words, **options)
 
-    monkeypatch.setattr(type(BUNDLE), "answer", slow)
+    monkeypatch.setattr(type(RECOMMENDER), "answer", slow)
     many = {"users": ["u1", "u2", "u3"], "k": 1}
     with TestClient(build(service)) as web:
         first: list[Any] = []
@@ -257,14 +257,14 @@ def test_more_than_can_be_answered_is_told_to_come_again(service: Service, monke
 
 def test_work_ends_when_the_client_has_gone(live: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    answer = type(BUNDLE).answer
+    answer = type(RECOMMENDER).answer
 
     def slow(self: Any, user: Any, *words: Any, **options: Any) -> Any:
         asked.append(user)
         time.sleep(0.002)
         return answer(self, user, *words, **options)
 
-    monkeypatch.setattr(type(BUNDLE), "answer", slow)
+    monkeypatch.setattr(type(RECOMMENDER), "answer", slow)
     body = json.dumps({"users": [f"u{n}" for n in range(MAX_USERS)]}).encode()
     with socket.create_connection(live) as connection:
         head = f"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -327,7 +327,7 @@ def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> Non
         f"changed-{tmp_path.name}", artifact_location=(tmp_path / "a").as_uri()
     )
     (tmp_path / "bundle").mkdir()
-    BUNDLE.write(tmp_path / "bundle")
+    RECOMMENDER.write(tmp_path / "bundle")
     with mlflow.start_run(experiment_id=experiment):
         info = mlflow.pyfunc.log_model(
             name="student",
