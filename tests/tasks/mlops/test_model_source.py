@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from flows.cli import serving
+from flows.cli.serve import serve
 from freqd.config import DataConfig
 from freqd.data import ingest
 from freqd.embeddings import FeatureTable, TrainedModel
@@ -101,8 +101,8 @@ def test_the_command_serves_the_teacher(work: Path) -> None:
 
 def test_a_run_and_a_registered_model_are_not_both_served(work: Path) -> None:
     with pytest.raises(InputError, match="--from names a run, --name and --alias a registered model"):
-        serving.serve(from_="monday", name="shop", port=0, workdir=work)
+        serve(from_="monday", name="shop", port=0, workdir=work)
     with pytest.raises(InputError, match="there is no run 'tuesday'"):
-        serving.serve(from_="tuesday", port=0, workdir=work)
+        serve(from_="tuesday", port=0, workdir=work)
     with pytest.raises(InputError, match="--model teacher is a model of a run, and no run is named"):
-        serving.serve(model="teacher", port=0, workdir=work)
+        serve(model="teacher", port=0, workdir=work)
