@@ -135,11 +135,11 @@ def http(workdir: Path, run: str, seconds: int, repeats: int) -> dict[str, objec
     size: dict[str, int] = {}
     user = ""
     for model in MODELS:
-        bundle = OfRun(workspace, summary, model).load(model)
-        user = str(bundle.user_ids[len(bundle.user_ids) // 2])
-        size[model] = bundle.features.users.nbytes + bundle.features.items.nbytes
-        n_items = len(bundle.item_ids)
-        del bundle
+        recommender = OfRun(workspace, summary, model).load(model)
+        user = str(recommender.user_ids[len(recommender.user_ids) // 2])
+        size[model] = recommender.features.users.nbytes + recommender.features.items.nbytes
+        n_items = len(recommender.item_ids)
+        del recommender
     for _ in range(repeats):
         for model in MODELS:
             with served(workdir, folder.name, model) as (address, pid):

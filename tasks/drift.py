@@ -24,7 +24,7 @@ from freqd.data.files import find_files
 from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 from freqd.storage.store import Store, storage_error, write_atomic
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
@@ -84,14 +84,14 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         InputError: there is no champion, or the data cannot be used.
     """
     version = _champion(model)
-    bundle = registry.load_champion(model, str(version.version))
+    recommender = registry.load_champion(model, str(version.version))
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
     limit_threads(config.threads or provenance.cores())
     observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
-    known = _known(workspace.store, version, bundle)
+    known = _known(workspace.store, version, recommender)
     after = _start(config, observed, known, new)
-    fresh = find_fresh(observed, bundle.user_ids, bundle.item_ids, bundle.seen, after=after)
-    drift = check_drift(known, fresh, bundle.features, config.drift, graph=config.graph, spectral=config.spectral)
+    fresh = find_fresh(observed, recommender.user_ids, recommender.item_ids, recommender.seen, after=after)
+    drift = check_drift(known, fresh, recommender.features, config.drift, graph=config.graph, spectral=config.spectral)
     record = {
         "model": model,
         "version": str(version.version),
@@ -218,13 +218,13 @@ def _champion(model: str) -> ModelVersion:
     return version
 
 
-def _known(store: Store, version: ModelVersion, bundle: Bundle) -> Known:
+def _known(store: Store, version: ModelVersion, recommender: Recommender) -> Known:
     """The champion's interactions with their times, from its run; else the pairs that it has seen, without."""
     try:
         return Known.of(registry.split_of(store, version))
     except DamagedArtifact as error:
         get_run_logger().warning("no times and no spectrum: %s", error)
-        return Known.of_seen(bundle.seen)
+        return Known.of_seen(recommender.seen)
 
 
 def _start(config: RunConfig, observed: data.Observed, known: Known, new: tuple[str, ...]) -> int | None:

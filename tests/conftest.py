@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import pwd
 import shutil
@@ -12,12 +13,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+if TYPE_CHECKING:
+    from freqd.serve import Recommender
+    from tasks.mlops.champion import Registered
+
+_names = (f"shop-{number}" for number in itertools.count())
 _home = Path(tempfile.mkdtemp(prefix="freqd-tests-"))
 
 
@@ -146,3 +153,46 @@ def postgres() -> Iterator[str]:
     finally:
         call(control, "-D", str(data), "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def register(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Register a recommender as the pipeline does, give it an alias, and return its version."""
+    import mlflow
+
+    from tasks.mlops import pyfunc_model
+
+    client, place = mlflow.MlflowClient(), tmp_path_factory.mktemp("artifacts").as_uri()
+    experiment = str(client.create_experiment(f"serving-{place[-12:]}", artifact_location=place))
+
+    def do(name: str, content: Recommender, *, alias: str | None = "champion", spoil: bool = False) -> str:
+        with tempfile.TemporaryDirectory() as folder, mlflow.start_run(experiment_id=experiment):
+            content.write(Path(folder))
+            if spoil:
+                (Path(folder) / "features.safetensors").write_bytes(b"no features")
+            info = mlflow.pyfunc.log_model(
+                name="student",
+                python_model=pyfunc_model.__file__,
+                artifacts={"bundle": folder},
+                pip_requirements=["numpy"],
+            )
+        version = str(mlflow.register_model(info.model_uri, name).version)
+        if alias is not None:
+            client.set_registered_model_alias(name, alias, version)
+        return version
+
+    return do
+
+
+@pytest.fixture
+def shop(register: Callable[..., str]) -> Iterator[tuple[Registered, str]]:
+    """A registered model of a test's own with one champion, and its version."""
+    from mlflow import MlflowClient
+
+    from tasks.mlops.champion import Registered
+    from tests.serve.http.shop import make_recommender
+
+    name = next(_names)
+    version = register(name, make_recommender())
+    yield Registered(name, "champion"), version
+    MlflowClient().delete_registered_model(name)

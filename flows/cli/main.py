@@ -21,10 +21,13 @@ from flows.cli.clean import clean
 from flows.cli.compare import compare
 from flows.cli.data import data_app
 from flows.cli.drift import drift
+from flows.cli.explain import explain
+from flows.cli.export import export
 from flows.cli.models import audit, models_app, promote, rollback
 from flows.cli.options import DONE, WRONG_INPUT
+from flows.cli.recommend import recommend
 from flows.cli.run import report, run, stage
-from flows.cli.serving import explain, export, recommend, serve
+from flows.cli.serve import serve
 from flows.cli.settings import doctor, settings
 from flows.cli.stack import deploy, down, logs, schedule_app, status, up
 from flows.cli.tune import tune

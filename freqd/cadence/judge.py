@@ -19,7 +19,7 @@ from freqd.data.realign import Rows
 from freqd.embeddings import FeatureTable
 from freqd.evaluate import Report, evaluate
 from freqd.progress import Progress, silent
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,6 @@ def judge_window(
 
     nothing = np.zeros(len(time), np.bool_)
     split = Split(part(could_be_known & (time < begin)), part(nothing), part(asked), newest.user_ids, newest.item_ids)
-    placed = Bundle.of(features, own).placed(newest.user_ids, newest.item_ids)
+    placed = Recommender.of(features, own).placed(newest.user_ids, newest.item_ids)
     standard = config.model_copy(update={"protocol": "standard"})
     return Judged(evaluate(placed, split, standard, threads=threads, progress=progress), counts)

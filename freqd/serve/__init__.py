@@ -5,6 +5,6 @@
 
 from freqd.serve.exact_index import Ranking, TopKIndex
 from freqd.serve.export import export_features
-from freqd.serve.recommender import Answer, Bundle
+from freqd.serve.recommender import Answer, Recommender
 
-__all__ = ["Answer", "Bundle", "Ranking", "TopKIndex", "export_features"]
+__all__ = ["Answer", "Ranking", "Recommender", "TopKIndex", "export_features"]

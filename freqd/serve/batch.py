@@ -12,7 +12,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.serve.recommender import FRAME, Bundle
+from freqd.serve.recommender import FRAME, Recommender
 from freqd.storage.store import storage_error
 
 CHUNK = 4096
@@ -20,7 +20,7 @@ CHUNK = 4096
 
 
 def write_recommendations(
-    bundle: Bundle,
+    recommender: Recommender,
     target: Path,
     *,
     k: int = 20,
@@ -43,14 +43,14 @@ def write_recommendations(
         raise InputError(f"k must be at least 1, got {k}", "ask for one item or more")
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     schema = pl.DataFrame(schema=FRAME).to_arrow().schema
-    n_users, rows = len(bundle.user_ids), 0
+    n_users, rows = len(recommender.user_ids), 0
     try:
         if target.is_dir():
             raise IsADirectoryError(0, f"{target} is a folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for first in range(0, n_users, chunk):
-                frame = _ranked(bundle, first, min(first + chunk, n_users), k, exclude_seen)
+                frame = _ranked(recommender, first, min(first + chunk, n_users), k, exclude_seen)
                 writer.write_table(frame.to_arrow().cast(schema), row_group_size=max(len(frame), 1))
                 rows += len(frame)
                 done = min(first + chunk, n_users)
@@ -66,18 +66,18 @@ def write_recommendations(
     return rows
 
 
-def _ranked(bundle: Bundle, first: int, last: int, k: int, exclude_seen: bool) -> pl.DataFrame:
+def _ranked(recommender: Recommender, first: int, last: int, k: int, exclude_seen: bool) -> pl.DataFrame:
     """Rows of the users [first, last)."""
     users = np.arange(first, last, dtype=np.int32)
-    items, scores = bundle.index.recommend_many(users, k, exclude_seen=exclude_seen)
+    items, scores = recommender.index.recommend_many(users, k, exclude_seen=exclude_seen)
     found = items >= 0
     counts = found.sum(axis=1)
-    known = bundle.features.users[first:last].any(axis=1)
+    known = recommender.features.users[first:last].any(axis=1)
     frame = pl.DataFrame(
         {
-            "user": bundle.user_ids.cast(pl.String).gather(np.repeat(users, counts)),
+            "user": recommender.user_ids.cast(pl.String).gather(np.repeat(users, counts)),
             "rank": np.broadcast_to(np.arange(1, k + 1), items.shape)[found],
-            "item": bundle.item_ids.cast(pl.String).gather(items[found]),
+            "item": recommender.item_ids.cast(pl.String).gather(items[found]),
             "score": scores[found].astype(np.float64),
             "source": pl.Series(np.where(known, "model", "popularity")).gather(np.repeat(users - first, counts)),
         },

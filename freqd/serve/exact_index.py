@@ -16,6 +16,7 @@ from scipy import sparse
 from freqd.data.interactions import IdArray
 from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.evaluate import top_k
+from freqd.serve.fold_in import ALPHA, REGULARIZATION, fold_in
 
 if TYPE_CHECKING:
     from freqd.serve.faiss_index import Approximate
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 Ids = IdArray | npt.NDArray[np.int64] | list[int] | tuple[int, ...]
 """Items or users by their rows."""
 Vector = npt.NDArray[np.float32]
-
-FOLD_IN_ALPHA = 1.0
-FOLD_IN_REGULARIZATION = 1.0
 
 MIN_GROUPS = 1024
 """Groups of scores whose maxima are compared first; so many that a vector unit has its hands full."""
@@ -152,8 +150,8 @@ class TopKIndex:
         *,
         allow: Ids | None = None,
         deny: Ids | None = None,
-        alpha: float = FOLD_IN_ALPHA,
-        regularization: float = FOLD_IN_REGULARIZATION,
+        alpha: float = ALPHA,
+        regularization: float = REGULARIZATION,
     ) -> Ranking:
         """The best items for somebody who is no known user, by the items met: folded in, then as ``recommend``.
 
@@ -204,25 +202,10 @@ class TopKIndex:
         cosines[np.isnan(cosines)] = -np.inf
         return self._select(cosines, k, [item], self._candidates(allow, deny))
 
-    def fold_in(
-        self, history: Ids, *, alpha: float = FOLD_IN_ALPHA, regularization: float = FOLD_IN_REGULARIZATION
-    ) -> Vector:
-        """The vector of a new user who met the items H = ``history``, the item features Y staying as they are.
+    def fold_in(self, history: Ids, *, alpha: float = ALPHA, regularization: float = REGULARIZATION) -> Vector:
+        """The vector (d,) of a new user who met the items ``history``, see ``freqd.serve.fold_in``.
 
-        It minimises Σ_i c_i (p_i − x·y_i)² + ρ‖x‖², with p_i = 1, c_i = 1 + alpha on H and p_i = 0, c_i = 1 elsewhere:
-
-            x = (YᵀY + alpha · Y_HᵀY_H + ρ I)⁻¹ (1 + alpha) Σ_{i ∈ H} y_i,   ρ = regularization · trace(YᵀY) / d
-
-        which is half a sweep of ALS (Hu, Koren & Volinsky, ICDM 2008) for one user, with ρ relative to the scale of
-        the features, since other models than ALS have no scale of their own. O(|H| · d² + d³), after one YᵀY.
-
-        Args:
-            history: item ids; twice the same counts once.
-            alpha: extra weight of the items met, >= 0.
-            regularization: >= 0.
-
-        Returns:
-            (d,) float32; zero for an empty history.
+        Items named twice count once; an empty history gives zeros.
 
         Raises:
             ValueError: an item out of range.
@@ -230,14 +213,7 @@ class TopKIndex:
         rows = np.unique(self._checked(history, self.n_items, "item"))
         if len(rows) == 0:
             return np.zeros(self.features.dim, np.float32)
-        met = self.features.items[rows].astype(np.float64)
-        gram = self._gram
-        ridge = regularization * np.trace(gram) / len(gram)
-        left = gram + alpha * (met.T @ met) + ridge * np.eye(len(gram))
-        # least squares, so that features of less than full rank without regularization are no error
-        solution = np.linalg.lstsq(left, (1.0 + alpha) * met.sum(axis=0), rcond=None)[0]
-        vector: Vector = solution.astype(np.float32)
-        return vector
+        return fold_in(self.features.items[rows], self._gram, alpha=alpha, regularization=regularization)
 
     # -- details ----------------------------------------------------------------------------------
 

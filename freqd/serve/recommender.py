@@ -54,7 +54,7 @@ class Lists(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Bundle:
+class Recommender:
     """Everything that is needed to recommend.
 
     Attributes:
@@ -76,8 +76,8 @@ class Bundle:
     seen: sparse.csr_array
 
     @classmethod
-    def of(cls, features: FeatureTable, split: Split) -> Bundle:
-        """The bundle of a model trained on ``split``; all known interactions count as seen."""
+    def of(cls, features: FeatureTable, split: Split) -> Recommender:
+        """The recommender of a model trained on ``split``; all known interactions count as seen."""
         known = split.train.matrix() + split.valid.matrix() + split.test.matrix()
         return cls(features, split.user_ids, split.item_ids, sparse.csr_array(known))
 
@@ -91,7 +91,7 @@ class Bundle:
         sparse.save_npz(folder / "seen.npz", self.seen)
 
     @classmethod
-    def read(cls, folder: Path) -> Bundle:
+    def read(cls, folder: Path) -> Recommender:
         """Read what ``write`` wrote; the item features column by column in memory, which scores fastest."""
         features = FeatureTable.read(folder)
         return cls(
@@ -103,7 +103,7 @@ class Bundle:
 
     @classmethod
     def find(cls, model: Path) -> Path:
-        """The bundle's folder in a registered model: MLflow keeps the name of the folder that it copied.
+        """The recommender's folder in a registered model: MLflow keeps the name of the folder that it copied.
 
         Raises:
             FileNotFoundError: there is none.
@@ -113,7 +113,7 @@ class Bundle:
         raise FileNotFoundError(f"there are no features below {model / 'artifacts'}")
 
     def check(self) -> None:
-        """Prove that the bundle can answer: its parts fit together, and a few questions get sensible answers.
+        """Prove that the recommender can answer: its parts fit together, and a few questions get sensible answers.
 
         Raises:
             ValueError: it cannot, and why.
@@ -298,7 +298,7 @@ FRAME: dict[str, type[pl.DataType]] = {
     "score": pl.Float64,
     "source": pl.String,
 }
-"""Types of ``Bundle.columns`` in a data frame."""
+"""Types of ``Recommender.columns`` in a data frame."""
 
 
 def _positive(k: int) -> None:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from freqd.errors import InputError
-from freqd.serve import Bundle
+from freqd.serve import Recommender
 from tasks.mlops import registry
 from tasks.runtime.environment import embed
 from tasks.runtime.server_state import Stack
@@ -82,7 +82,7 @@ class Registered:
         """
         return str(MlflowClient().get_model_version_by_alias(self.name, self.alias).version)
 
-    def load(self, version: str) -> Bundle:
+    def load(self, version: str) -> Recommender:
         """One version.
 
         Raises:
@@ -90,8 +90,8 @@ class Registered:
         """
         return registry.load(self.name, version)
 
-    def open(self) -> tuple[str, Bundle]:
-        """The version that has the alias, and its bundle.
+    def open(self) -> tuple[str, Recommender]:
+        """The version that has the alias, and its recommender.
 
         Raises:
             InputError: it is broken, or the registry does not answer.

@@ -9,7 +9,7 @@ from freqd.data.family import Kinship, kinship
 from freqd.data.interactions import Interactions, Split
 from freqd.data.sources import name_of
 from freqd.errors import DamagedArtifact, InputError
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 from freqd.storage.store import ArtifactRef
 from tasks.mlops import registry
 from tasks.run_context import RunContext
@@ -53,13 +53,13 @@ def _kinship(context: RunContext, champion: ModelVersion, split: ArtifactRef) ->
     return kinship(before, now)
 
 
-def _seen(bundle: Bundle) -> Split:
+def _seen(recommender: Recommender) -> Split:
     """What a model has seen, as one part."""
-    seen = bundle.seen.tocoo()
+    seen = recommender.seen.tocoo()
     none = seen.row[:0].astype("int32")
     train, empty = (
         (rows.astype("int32"), items.astype("int32")) for rows, items in ((seen.row, seen.col), (none, none))
     )
-    shape = (len(bundle.user_ids), len(bundle.item_ids))
+    shape = (len(recommender.user_ids), len(recommender.item_ids))
     first, second, third = (Interactions(*pair, *shape) for pair in (train, empty, empty))
-    return Split(first, second, third, bundle.user_ids, bundle.item_ids)
+    return Split(first, second, third, recommender.user_ids, recommender.item_ids)

@@ -11,7 +11,7 @@ import numpy as np
 from freqd.data.interactions import Split
 from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import DamagedArtifact, InputError
-from freqd.serve import Bundle
+from freqd.serve import Recommender
 from freqd.storage.store import Artifact, ArtifactRef
 from tasks.runtime.workspace import Workspace
 
@@ -59,11 +59,11 @@ class OfRun:
         """The model's name: a run never changes."""
         return self.model
 
-    def open(self) -> tuple[str, Bundle]:
+    def open(self) -> tuple[str, Recommender]:
         """The model's name and the model; errors as in ``load``."""
         return self.model, self.load(self.model)
 
-    def load(self, version: str) -> Bundle:
+    def load(self, version: str) -> Recommender:
         """The model.
 
         Raises:
@@ -71,9 +71,9 @@ class OfRun:
         """
         split = artifact(self.workspace, self.summary, "ingest.split", Split)
         features = artifact(self.workspace, self.summary, WHERE[version], TrainedModel).features
-        bundle = Bundle.of(FeatureTable(features.users, np.asfortranarray(features.items)), split)
+        recommender = Recommender.of(FeatureTable(features.users, np.asfortranarray(features.items)), split)
         try:
-            bundle.check()
+            recommender.check()
         except ValueError as error:
             raise InputError(f"the {version} of run {self.name}: {error}", "name another run or model") from error
-        return bundle
+        return recommender

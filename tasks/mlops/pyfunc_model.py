@@ -12,16 +12,16 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
-class Recommender(PythonModel):
+class RecommenderModel(PythonModel):
     """Top-k items of users by the inner product of their features."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the features, the id maps and what the users have already seen."""
         from pathlib import Path
 
-        from freqd.serve.recommender import Bundle
+        from freqd.serve.recommender import Recommender
 
-        self._bundle = Bundle.read(Path(context.artifacts["bundle"]))
+        self._recommender = Recommender.read(Path(context.artifacts["bundle"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -34,7 +34,7 @@ class Recommender(PythonModel):
             params: ``k`` (items a user, 20) and ``exclude_seen`` (leave out what the user already has, True).
         """
         settings = params or {}
-        frame = self._bundle.recommend(
+        frame = self._recommender.recommend(
             [str(user) for user in model_input["user"]],
             k=int(settings.get("k", 20)),
             exclude_seen=bool(settings.get("exclude_seen", True)),
@@ -42,4 +42,4 @@ class Recommender(PythonModel):
         return pd.DataFrame(frame.to_dict(as_series=False))
 
 
-mlflow.models.set_model(Recommender())
+mlflow.models.set_model(RecommenderModel())

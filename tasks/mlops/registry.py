@@ -21,7 +21,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 
 from freqd.data.interactions import Split
 from freqd.errors import FreqdError, InputError
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 from freqd.storage.store import Store, folder_digest
 from tasks.mlops import tracking
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, readable
@@ -124,7 +124,7 @@ def find(model: str, version: str) -> ModelVersion:
         ) from error
 
 
-def load(model: str, version: str) -> Bundle:
+def load(model: str, version: str) -> Recommender:
     """Fetch, open and check one version; nothing of it stays on the disk.
 
     Raises:
@@ -133,13 +133,13 @@ def load(model: str, version: str) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
         try:
             path = mlflow.artifacts.download_artifacts(f"models:/{model}/{version}", dst_path=folder)
-            files = Bundle.find(Path(path))
+            files = Recommender.find(Path(path))
             _check_digest(model, version, folder_digest(files))
-            bundle = Bundle.read(files)
-            bundle.check()
+            recommender = Recommender.read(files)
+            recommender.check()
         except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
             raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
-    return bundle
+    return recommender
 
 
 def _check_digest(model: str, version: str, found: str) -> None:
@@ -153,7 +153,7 @@ def _check_digest(model: str, version: str, found: str) -> None:
         raise ValueError(f"its files have the digest {found[:12]}, registered was {wanted[:12]}: they were changed")
 
 
-def load_champion(model: str, version: str) -> Bundle:
+def load_champion(model: str, version: str) -> Recommender:
     """The version that has the alias ``champion``, to be held against something new.
 
     Raises:

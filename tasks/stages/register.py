@@ -28,7 +28,7 @@ from freqd.evaluate import evaluate as judge_ranking
 from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
 from freqd.report.markdown import escape
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 from freqd.storage.store import ArtifactRef, Facts, Store, folder_digest
 from tasks.mlops import pyfunc_model, registry, tracking
 from tasks.run_context import RunContext, StageOutcome
@@ -44,7 +44,7 @@ EXAMPLE_USER = "somebody"
 """In the model's input example, which everybody sees on the MLflow page: no user's own id."""
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "user")]),
-    outputs=Schema([ColSpec(kind, name) for name, kind in Bundle.columns.items()]),
+    outputs=Schema([ColSpec(kind, name) for name, kind in Recommender.columns.items()]),
     params=ParamSchema([ParamSpec("k", "long", 20), ParamSpec("exclude_seen", "boolean", True)]),
 )
 
@@ -96,7 +96,7 @@ def register(
     known = found.values
     at.progress(0.1, "writing the model")
     tags = {**lineage.tags, **_numbers(own, known), KEY: at.key}
-    version = _earlier(model_name, at.key) or _log_version(at.run, Bundle.of(features, parts), own, model_name, tags)
+    version = _earlier(model_name, at.key) or _log_version(at.run, Recommender.of(features, parts), own, model_name, tags)
     at.progress(0.7, "asking the gate")
     challenger = Candidate(
         version=str(version.version),
@@ -223,9 +223,9 @@ def _by_group(report: Report) -> dict[str, float]:
 
 
 def _log_version(
-    context: RunContext, bundle: Bundle, own: Report, model_name: str, tags: dict[str, str]
+    context: RunContext, recommender: Recommender, own: Report, model_name: str, tags: dict[str, str]
 ) -> ModelVersion:
-    """Log the bundle as a model of the parent run and register it; the new version."""
+    """Log the recommender as a model of the parent run and register it; the new version."""
     example = pd.DataFrame({"user": [EXAMPLE_USER]})
     package = Path(freqd.__file__).parent
     pins = versions()
@@ -233,7 +233,7 @@ def _log_version(
         tempfile.TemporaryDirectory() as folder,
         mlflow.start_run(run_id=context.mlflow_run_id, log_system_metrics=False),
     ):
-        bundle.write(Path(folder))
+        recommender.write(Path(folder))
         tags = {**tags, registry.DIGEST: folder_digest(Path(folder))}
         info = mlflow.pyfunc.log_model(
             name="student",
@@ -244,13 +244,13 @@ def _log_version(
             input_example=example,
             pip_requirements=[f"{p}=={pins[p]}" for p in ("mlflow", "numba", "numpy", "polars", "scipy")]
             + ["pandas", "pydantic", "safetensors", "threadpoolctl"],
-            params={"dim": bundle.features.dim, "bytes": bundle.features.n_bytes},
+            params={"dim": recommender.features.dim, "bytes": recommender.features.n_bytes},
             tags={k: v for k, v in tags.items() if v},
         )
         metrics = {**own.metrics, **_by_group(own)}
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
         version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
-    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with {bundle.features.dim} numbers a user and an item"
+    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with {recommender.features.dim} numbers a user and an item"
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
@@ -272,9 +272,9 @@ def _decide(
     closed = known["gap_closed"]["value"]
     if present is None:
         return judge(challenger, None, None, closed, config, evaluation, rng, _rivals(known))
-    bundle = registry.load_champion(model_name, str(present.version))
+    recommender = registry.load_champion(model_name, str(present.version))
     fair = _fair(context.workspace.store, present, parts)
-    same = Rows.of(bundle.user_ids, parts.user_ids).known
+    same = Rows.of(recommender.user_ids, parts.user_ids).known
     if not same[own.users].any():
         raise InputError(
             f"version {present.version}, the champion of {model_name}, knows none of the test users",
@@ -283,10 +283,10 @@ def _decide(
     if fair is not parts or not same[own.users].all():
         own = judge_ranking(student, fair, evaluation, among=same)
         challenger = challenger.model_copy(update=_quality(own))
-    theirs = judge_ranking(bundle.placed(parts.user_ids, parts.item_ids), fair, evaluation, among=same)
+    theirs = judge_ranking(recommender.placed(parts.user_ids, parts.item_ids), fair, evaluation, among=same)
     champion = Candidate(
         version=str(present.version),
-        n_bytes=bundle.features.n_bytes,
+        n_bytes=recommender.features.n_bytes,
         latency_ms=challenger.latency_ms,
         **_quality(theirs),
     )

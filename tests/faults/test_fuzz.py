@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis.errors import Unsatisfiable
 from litestar.testing import TestClient
 
-from flows.server import Model, Service, build
+from freqd.serve.http.app import create_app
+from freqd.serve.http.service import Model, Service
 from tests.faults.conftest import count
-from tests.flows.test_serving import BUNDLE, Fixed
+from tests.serve.http.shop import RECOMMENDER, Fixed
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
-SERVICE = Service(Fixed(), Model("1", BUNDLE), poll_seconds=60)
-APP = build(SERVICE)
+SERVICE = Service(Fixed(), Model("1", RECOMMENDER), poll_seconds=60)
+APP = create_app(SERVICE)
 BY_DESCRIPTION, BY_CHANCE = 1200, 1500
 _asked: Counter[int] = Counter()
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from litestar.testing import TestClient
-
-from flows.server import Model, Service, build
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +19,3 @@ def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.D
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture
-def service() -> Service:
-    """A service over a registry that stands still."""
-    from tests.flows.test_serving import BUNDLE, Fixed
-
-    return Service(Fixed(), Model("1", BUNDLE), poll_seconds=0.02)
-
-
-@pytest.fixture
-def web(service: Service) -> Iterator[TestClient[Any]]:
-    with TestClient(build(service), raise_server_exceptions=False) as client:
-        yield client

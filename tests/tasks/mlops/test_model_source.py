@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from flows.cli import serving
+from flows.cli.serve import serve
 from freqd.config import DataConfig
 from freqd.data import ingest
 from freqd.embeddings import FeatureTable, TrainedModel
@@ -55,14 +55,14 @@ def of_run(work: Path) -> Callable[[str], OfRun]:
 @pytest.mark.parametrize("model", DIMS)
 def test_each_model_answers_with_its_own_features(of_run: Callable[[str], OfRun], model: str) -> None:
     found = of_run(model)
-    version, bundle = found.open()
-    assert (found.name, version, bundle.features.dim) == ("monday", model, DIMS[model])
+    version, recommender = found.open()
+    assert (found.name, version, recommender.features.dim) == ("monday", model, DIMS[model])
     row = 7
-    seen = bundle.seen[[row], :].indices
-    scores = bundle.features.items @ bundle.features.users[row]
+    seen = recommender.seen[[row], :].indices
+    scores = recommender.features.items @ recommender.features.users[row]
     scores[seen] = -np.inf
-    best = [str(bundle.item_ids[int(item)]) for item in np.argsort(-scores)[:5]]
-    assert bundle.ask(str(bundle.user_ids[row]), k=5).items == best
+    best = [str(recommender.item_ids[int(item)]) for item in np.argsort(-scores)[:5]]
+    assert recommender.ask(str(recommender.user_ids[row]), k=5).items == best
 
 
 def test_what_a_run_does_not_have_is_named(of_run: Callable[[str], OfRun], work: Path, tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_the_command_serves_the_teacher(work: Path) -> None:
 
 def test_a_run_and_a_registered_model_are_not_both_served(work: Path) -> None:
     with pytest.raises(InputError, match="--from names a run, --name and --alias a registered model"):
-        serving.serve(from_="monday", name="shop", port=0, workdir=work)
+        serve(from_="monday", name="shop", port=0, workdir=work)
     with pytest.raises(InputError, match="there is no run 'tuesday'"):
-        serving.serve(from_="tuesday", port=0, workdir=work)
+        serve(from_="tuesday", port=0, workdir=work)
     with pytest.raises(InputError, match="--model teacher is a model of a run, and no run is named"):
-        serving.serve(model="teacher", port=0, workdir=work)
+        serve(model="teacher", port=0, workdir=work)

@@ -7,17 +7,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from freqd.errors import InputError
 from freqd.gate import Verdict
-from tasks.mlops import registry
+from freqd.storage.store import folder_digest
+from tasks.mlops import pyfunc_model, registry
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
 from tasks.stages.register import _gate as gate
+from tests.serve.http.shop import RECOMMENDER
 
 BY_HAND: dict[str, Any] = {"who": "ann@here", "why": "it is better", "evidence": {"ndcg_at_10": "0.2"}}
 
@@ -231,3 +235,28 @@ def test_a_promotion_by_the_gate_carries_its_evidence(workspace: Workspace, mode
     assert entry["why"] == "because"
     assert entry["evidence"]["ndcg_at_10"] == "0.1"
     assert entry["evidence"]["checks"] == []
+
+
+def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> None:
+    """By hand, below the registry: the digest of its registration tells."""
+    experiment = MlflowClient().create_experiment(
+        f"changed-{tmp_path.name}", artifact_location=(tmp_path / "a").as_uri()
+    )
+    (tmp_path / "bundle").mkdir()
+    RECOMMENDER.write(tmp_path / "bundle")
+    with mlflow.start_run(experiment_id=experiment):
+        info = mlflow.pyfunc.log_model(
+            name="student",
+            python_model=pyfunc_model.__file__,
+            artifacts={"bundle": str(tmp_path / "bundle")},
+            pip_requirements=["numpy"],
+        )
+    name = f"changed-{tmp_path.name}"
+    tags = {registry.DIGEST: folder_digest(tmp_path / "bundle")}
+    version = str(mlflow.register_model(info.model_uri, name, tags=tags).version)
+    assert registry.load(name, version).ask("u5", k=1).items
+    (stored,) = (tmp_path / "a").rglob("users.parquet")
+    pl.read_parquet(stored).reverse().write_parquet(stored)
+    with pytest.raises(registry.BrokenModel, match="digest"):
+        registry.load(name, version)
+    MlflowClient().delete_registered_model(name)

@@ -15,7 +15,7 @@ from freqd.embeddings import FeatureTable
 from freqd.errors import InputError
 from freqd.evaluate import Report, evaluate
 from freqd.gate import Candidate, Check, Verdict
-from freqd.serve.recommender import Bundle
+from freqd.serve.recommender import Recommender
 from tasks.mlops import registry
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
@@ -57,7 +57,7 @@ def student(split: Split) -> FeatureTable:
 
 
 def decide(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable, champion: Bundle, **policy: Any
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable, champion: Recommender, **policy: Any
 ) -> tuple[Verdict, Report]:  # fmt: skip
     evaluation = EvaluateConfig(bootstrap_samples=100)
     own = evaluate(student, split, evaluation)
@@ -77,8 +77,8 @@ def test_both_are_judged_on_the_users_that_the_champion_knows(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable
 ) -> None:
     known = FeatureTable(student.users[:38], student.items)
-    whole = Bundle.of(student, split)
-    champion = Bundle(known, split.user_ids[:38], split.item_ids, whole.seen[:38])
+    whole = Recommender.of(student, split)
+    champion = Recommender(known, split.user_ids[:38], split.item_ids, whole.seen[:38])
     verdict, own = decide(workspace, monkeypatch, split, student, champion)
     found = {check.name: check for check in verdict.checks}
     # The same model: equal in everything, on 20 and 18 users. Judged on all, the new ones would get popular items.
@@ -98,7 +98,7 @@ def test_popularity_and_groups_are_measured_on_both(
 ) -> None:
     # The champion ranks the other way round: items 29 to 20, of which 20 and 21 are the test items of two users a group.
     items = np.linspace(0, 1, 30, dtype=np.float32)[:, None]
-    champion = Bundle.of(FeatureTable(student.users, items), split)
+    champion = Recommender.of(FeatureTable(student.users, items), split)
     verdict, own = decide(workspace, monkeypatch, split, student, champion)
     found = {check.name: check for check in verdict.checks}
     # The less active users are shown item 1 too, which 20 have bought: 20 · 20 / 400 on average; the champion shows none.
@@ -113,8 +113,8 @@ def test_popularity_and_groups_are_measured_on_both(
 def test_a_champion_of_other_users_is_no_comparison(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable
 ) -> None:
-    whole = Bundle.of(student, split)
-    champion = Bundle(student, pl.Series([f"x{n}" for n in range(40)]), split.item_ids, whole.seen)
+    whole = Recommender.of(student, split)
+    champion = Recommender(student, pl.Series([f"x{n}" for n in range(40)]), split.item_ids, whole.seen)
     with pytest.raises(InputError, match=r"version 1, the champion of m, knows none .*\n.*registry.model_name"):
         decide(workspace, monkeypatch, split, student, champion)
 

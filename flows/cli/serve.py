@@ -1,0 +1,218 @@
+"""`freqd serve`: a registered model, or one of a run, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from flows.cli.model_options import Alias, ModelName, Name, find_registered
+from flows.cli.options import DONE, Workdir, console, find_run
+from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+    from freqd.config import IndexConfig
+    from freqd.serve.http.limits import Access
+    from freqd.serve.http.service import Service
+    from tasks.mlops.champion import Registered
+    from tasks.mlops.model_source import OfRun
+
+IndexKind = Literal["auto", "exact", "faiss"]
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TOKEN = "FREQD_SERVE_TOKEN"
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a reverse proxy keeps an idle connection (nginx: 60 s), so that it never sends into a closed one."""
+
+
+def serve(
+    *,
+    alias: Alias = "champion",
+    name: Name = None,
+    host: Annotated[
+        str, Parameter(help="Address to listen on; one that others can reach asks for a token, see --token-file.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
+    ] = 8080,
+    poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
+    index: Annotated[
+        IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
+    ] = "auto",
+    index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000,
+    index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98,
+    token_file: Annotated[
+        Path | None,
+        Parameter(
+            help="File with a token that every request has to bring [the variable FREQD_SERVE_TOKEN; on 127.0.0.1 none]."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True, help="Further names by which the service may be asked, of a proxy for example."
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        Parameter(name="--from", help="Serve a model of this run, not a registered one; 'last': the latest."),
+    ] = None,
+    model: Annotated[ModelName | None, Parameter(help="With --from: which of the run's models [student].")] = None,
+    workdir: Workdir = None,
+) -> int:
+    """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
+
+    A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
+    --from and --model a run's teacher can be served beside its student, to see what compression buys.
+    """
+    access = _access(host, token_file, allow_host or ())
+    listening = _listen(host, port)
+    try:
+        index_config = _index(index, index_from, index_recall)
+        source = _source(from_, model, name, alias, workdir)
+        from freqd.serve.http.app import create_app
+
+        service = _open(source, index_config, poll, f"http://{host}:{listening.getsockname()[1]}")
+        _answer(create_app(service, access), listening)
+    finally:
+        listening.close()
+    return DONE
+
+
+def _open(source: Registered | OfRun, index: IndexConfig, poll: float, address: str) -> Service:
+    """The service of a model that is ready to answer; says what it is and where to ask."""
+    from freqd.evaluate.ranking import blas_threads
+    from freqd.serve.http.service import Model, Service, warm_up
+
+    version, recommender = source.open()
+    blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
+    answers = warm_up(recommender, index)
+    named = (
+        f"{version} of run {source.name}"
+        if source.alias is None
+        else f"{source.name} version {version} ({source.alias})"
+    )
+    _say(f"{named}: {address}")
+    _say(f"{len(recommender.item_ids):,} items, {recommender.features.dim} numbers each: {answers}")
+    _say(f"how to ask: {address}/   stop: Ctrl-C")
+    return Service(source, Model(version, recommender), poll, index, _say)
+
+
+def _answer(app: Litestar, listening: socket.socket) -> None:
+    """Answer until somebody stops the process."""
+    import uvicorn
+
+    from freqd.serve.http.limits import ImpatientProtocol
+    from tasks.runtime import stopping
+
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=10,
+    )
+    stopping.release()
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _index(kind: IndexKind, min_items: int, recall: float) -> IndexConfig:
+    """The settings of the index, and faiss if it was asked for."""
+    from pydantic import ValidationError
+
+    from freqd.config import IndexConfig
+    from freqd.serve.faiss_index import require_installed
+
+    try:
+        config = IndexConfig(kind=kind, min_items=min_items, recall=recall)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = {"min_items": "--index-from", "recall": "--index-recall"}[str(first["loc"][0])]
+        raise InputError(f"{option} {first['input']}: {first['msg']}", "see `freqd serve --help`") from error
+    if kind == "faiss":
+        require_installed()
+    return config
+
+
+def _source(
+    run: str | None, model: ModelName | None, name: str | None, alias: str, workdir: Path | None
+) -> Registered | OfRun:
+    """What is served: a registered model, or one of a run."""
+    if run is None:
+        if model is not None:
+            raise InputError(f"--model {model} is a model of a run, and no run is named", "name it with --from")
+        return find_registered(name, alias, workdir)
+    if name is not None or alias != "champion":
+        raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
+    workspace, folder = find_run(workdir, run)
+    from tasks.mlops.model_source import OfRun
+
+    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model or "student")
+
+
+def _access(host: str, token_file: Path | None, names: Sequence[str]) -> Access:
+    """Who may ask.
+
+    Raises:
+        InputError: others can reach the address and there is no token, or the token is too short.
+    """
+    from freqd.serve.http.limits import Access
+
+    loopback = host in LOOPBACK
+    try:
+        token = (
+            token_file.expanduser().read_text().strip() if token_file is not None else os.environ.get(TOKEN, "").strip()
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token-file {token_file} cannot be read: {error}", "name a file with one line") from error
+    if not token and not loopback:
+        raise InputError(
+            f"{host} can be reached by others, and there is no token that a request has to bring",
+            f"make one (openssl rand -hex 24 > serve.token; chmod 600 serve.token), and give --token-file or set {TOKEN}",
+        )
+    if token and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
+        raise InputError(
+            "the token is shorter than 16 characters or has others than plain ones", "openssl rand -hex 24 makes one"
+        )
+    return Access(token or None, frozenset({*LOOPBACK, "[::1]", *map(str.lower, names)}) if loopback else None)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        InputError: the address cannot be had, most often because the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # the protocol is named: asyncio sends small packets without delay only where it knows that the socket is TCP
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            "name another port with --port, or another address of this machine with --host",
+        ) from error
+    return listening
