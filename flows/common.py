@@ -115,7 +115,7 @@ def prepare(
 
 def _lineage(context: RunContext, ref: ArtifactRef, data: DataConfig) -> None:
     info = context.workspace.store.open(ref, Split).info
-    profile = f'{{"rows_read": {info["rows_read"]}}}'
+    profile = f'{{"rows_read": {info.rows_read}}}'
     source = ", ".join(labels_of(data))
     tracking.log_data(
         context.mlflow_run_id, name=name_of(data), digest=ref.digest, source=source, profile=profile, context="train"

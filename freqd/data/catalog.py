@@ -24,7 +24,8 @@ from polars.exceptions import PolarsError
 from freqd.config import ColumnConfig
 from freqd.data import formats
 from freqd.data.download import Remote, fetch
-from freqd.data.files import DataFile, recognise
+from freqd.data.files import DataFile
+from freqd.data.recognise import recognise
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.storage.store import storage_error
