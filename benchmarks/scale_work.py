@@ -68,7 +68,7 @@ def read(folder: Path, scale: Scale, tiny: bool) -> dict[str, Any]:
             return split.info
 
         found, info = timed(work)
-    return {"ingest": found, "kept": info["kept"]}
+    return {"ingest": found, "kept": info.kept.model_dump()}
 
 
 def learn(folder: Path, scale: Scale, tiny: bool) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def drain(stages: Generator[StageOutcome, None, T], book: Callable[[StageOutcome
 
 def _lineage(context: RunContext, ref: ArtifactRef, data: DataConfig) -> None:
     info = context.workspace.store.open(ref, Split).info
-    profile = f'{{"rows_read": {info["rows_read"]}}}'
+    profile = f'{{"rows_read": {info.rows_read}}}'
     source = ", ".join(labels_of(data))
     tracking.log_data(
         context.mlflow_run_id, name=name_of(data), digest=ref.digest, source=source, profile=profile, context="train"

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from freqd import data, provenance
 from freqd.config import RunConfig, load
 from freqd.data.catalog import CATALOG
-from freqd.data.files import find_files
+from freqd.data.recognise import find_files
 from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
@@ -97,7 +97,7 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         "version": str(version.version),
         "source": list(source.source) if source.train is None and source.sql is None else [observed.name],
         "rows_read": observed.rows_read,
-        "dropped": observed.dropped,
+        "dropped": [row.model_dump() for row in observed.dropped],
         "limits": config.drift.model_dump(mode="json"),
         **drift.as_dict(),
     }

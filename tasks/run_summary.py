@@ -116,7 +116,7 @@ def collect(
         "workdir": context.workdir,
         "folder": str(Path.cwd()),
         "data": {
-            **split.info,
+            **split.info.as_dict(),
             "name": name_of(config.data),
             "source": labels_of(config.data),
             "users": split.n_users,

@@ -64,6 +64,6 @@ def data_check(
         raise InputError(found.problem, found.remedy)
     table = Table("check", "rows", "note", box=None, padding=(0, 2, 0, 0))
     for row in found.table():
-        table.add_row(row["check"], "" if row["rows"] is None else f"{row['rows']:,}", row["note"])
+        table.add_row(row.check, "" if row.rows is None else f"{row.rows:,}", row.note)
     console.print(table)
     return DONE

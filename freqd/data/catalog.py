@@ -4,9 +4,8 @@ A data set is looked for in ``data_dir`` (the environment variable FREQD_DATA_DI
 of its other names, which holds ``interactions.parquet``, or ``train.parquet`` and ``test.parquet`` (and perhaps
 ``valid.parquet``), or the owner's own files. Else it is downloaded from its owner into the cache.
 
-Checksums: MovieLens and CiteULike are checked against a known SHA-256; the LightGCN authors' files against
-a SHA-256 or the git blob id at the commit that the address names. A file without either would be trusted at its first
-download and compared with that later, see ``freqd.data.download``.
+Every download is checked: against its SHA-256, or where that is not known (two train files of the LightGCN authors)
+against the git blob id at the commit that the address names.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from polars.exceptions import PolarsError
 from freqd.config import ColumnConfig
 from freqd.data import formats
 from freqd.data.download import Remote, fetch
-from freqd.data.files import DataFile, recognise
+from freqd.data.files import DataFile
+from freqd.data.recognise import recognise
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.storage.store import storage_error
@@ -149,7 +149,7 @@ _ENTRIES = (
             Remote(
                 f"{_GROUPLENS}/ml-100k.zip",
                 "ml-100k.zip",
-                sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+                "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
             ),
         ),
         convert=formats.movielens_100k,
@@ -170,7 +170,7 @@ _ENTRIES = (
             Remote(
                 f"{_GROUPLENS}/ml-1m.zip",
                 "ml-1m.zip",
-                sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+                "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
             ),
         ),
         convert=formats.movielens_1m,
@@ -191,7 +191,7 @@ _ENTRIES = (
             Remote(
                 f"{_CITEULIKE}/users.dat",
                 "users.dat",
-                sha256="02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf",
+                "sha256:02d5d429b2c0362e0ed79f6ef204666b4092563d21493abf4dfb521e8a7078bf",
             ),
         ),
         convert=formats.citeulike,
@@ -201,11 +201,15 @@ _ENTRIES = (
         "Gowalla: check-ins at places, LightGCN's split",
         "Cho et al., KDD 2011; split by the LightGCN authors",
         (29_858, 40_981, 1_027_370),
-        Remote(f"{_LIGHTGCN}/gowalla/train.txt", "train.txt", git_blob="a27782bd7a1d4d0744148dc0460ea94da74763f2"),
+        Remote(
+            f"{_LIGHTGCN}/gowalla/train.txt",
+            "train.txt",
+            "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62",
+        ),
         Remote(
             f"{_LIGHTGCN}/gowalla/test.txt",
             "test.txt",
-            sha256="099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3",
+            "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3",
         ),
     ),
     _lightgcn(
@@ -213,11 +217,11 @@ _ENTRIES = (
         "Yelp 2018: reviews of businesses, LightGCN's split",
         "Yelp; split by the LightGCN authors",
         (31_668, 38_048, 1_561_406),
-        Remote(f"{_LIGHTGCN}/yelp2018/train.txt", "train.txt", git_blob="cda12361055ba448ae4bd1070f6000c16dea8f22"),
+        Remote(f"{_LIGHTGCN}/yelp2018/train.txt", "train.txt", "git:cda12361055ba448ae4bd1070f6000c16dea8f22"),
         Remote(
             f"{_LIGHTGCN}/yelp2018/test.txt",
             "test.txt",
-            sha256="9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe",
+            "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe",
         ),
     ),
     _lightgcn(
@@ -225,11 +229,11 @@ _ENTRIES = (
         "Amazon-Book: reviews of books, LightGCN's split",
         "R. He and J. McAuley; split by the LightGCN authors",
         (52_643, 91_599, 2_984_108),
-        Remote(f"{_LIGHTGCN}/amazon-book/train.txt", "train.txt", git_blob="6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
+        Remote(f"{_LIGHTGCN}/amazon-book/train.txt", "train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
         Remote(
             f"{_LIGHTGCN}/amazon-book/test.txt",
             "test.txt",
-            sha256="6250754994dd953b91b48dccdd77a73f318e0634b4757c2abfcc9d33a54ab0f5",
+            "sha256:6250754994dd953b91b48dccdd77a73f318e0634b4757c2abfcc9d33a54ab0f5",
         ),
     ),
 )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
+import polars as pl
+from polars.exceptions import PolarsError
+
 from freqd.config import ColumnConfig
+from freqd.data.files import DataFile, unreadable
 from freqd.data.layout import DUPLICATED
+from freqd.data.quality import Ledger
+from freqd.data.sources import Source
 from freqd.errors import InputError
 
 Role = Literal["user", "item", "time", "weight"]
@@ -167,6 +173,56 @@ def resolve(wanted: ColumnConfig, names: Sequence[str], place: str) -> Columns:
     assert found["user"] is not None
     assert found["item"] is not None
     return Columns(found["user"], found["item"], found["time"], found["weight"], tuple(guessed))
+
+
+def common_columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> tuple[Columns, list[str]]:
+    """The columns, which all files have, and those that are left out because one of them has not."""
+    files = source.all_files()
+    union = list(dict.fromkeys(name for file in files for name in schemas[id(file)].names()))
+    columns = resolve(source.columns, union, files[0].label)
+    ignored: list[str] = []
+    for file in files:
+        names = schemas[id(file)].names()
+        for role, name in columns.as_dict().items():
+            if name is None or name in names:
+                continue
+            other = next(o.label for o in files if name in schemas[id(o)].names())
+            if role in {"time", "weight"} and role in columns.guessed:
+                ledger.warnings.append(
+                    f"column '{name}' ({role}) is ignored: {file.label} does not have it, while {other} does"
+                )
+                ignored.append(name)
+                kept = tuple(other for other in columns.guessed if other != role)
+                others = {**columns.as_dict(), role: None}
+                columns = replace(columns, time=others["time"], weight=others["weight"], guessed=kept)
+                continue
+            raise InputError(
+                f"{file.label}: there is no column '{name}', which {other} has; its columns are {', '.join(names)}",
+                "give files with the same columns",
+            )
+    return columns, ignored
+
+
+def refuse_header(file: DataFile, columns: Columns) -> None:
+    """Columns named by their places mean that the first line is data: see that it is.
+
+    Raises:
+        InputError: it seems to be a header.
+    """
+    try:
+        head = file.scan().head(2).collect()
+    except (PolarsError, pl.exceptions.PanicException) as error:
+        raise unreadable(file, error) from error
+    first = [str(value).strip().strip('"') for value in head.row(0)]
+    names = {role: first[head.columns.index(name)] for role, name in columns.as_dict().items() if name is not None}
+    known = [role for role in ("user", "item") if guess(role, [names[role]]) is not None]
+    counted = first == [str(n) for n in range(len(first))] and len(first) > 1 and head.height > 1
+    if known or (counted and list(head.row(1)) != first and file.form == "text"):
+        raise InputError(
+            f"{file.label}: columns are named by their places, which is for files without a header, but the first line seems to "
+            f"be one: {', '.join(first)}",
+            f"name the columns as it does, for example --set data.columns.user={names['user']}, or take that line out",
+        )
 
 
 def _at(role: Role, position: int, names: Sequence[str], place: str) -> str:

@@ -1,8 +1,6 @@
 """Files from their owner's address: resumed, checked, and there only when whole.
 
 A file is checked against what is known of it: a SHA-256, or the git blob id of the commit that the address names.
-Where only trust on first use is possible, the SHA-256 of the first download is kept in ``<file>.sha256`` beside the
-file, and every later copy has to match it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from pathlib import Path
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.storage.store import file_digest, storage_error, write_atomic
+from freqd.storage.store import file_digest, storage_error
 
 _BLOCK = 1 << 18
 
@@ -30,14 +28,13 @@ class Remote:
     Attributes:
         url: its address.
         filename: its name here.
-        sha256: its SHA-256, where truly known.
-        git_blob: its git blob id (SHA-1 over the header ``blob <size>`` and the content), where truly known.
+        checksum: ``sha256:`` and its SHA-256; where that is not known, ``git:`` and its git blob id (SHA-1 over the
+            header ``blob <size>`` and the content).
     """
 
     url: str
     filename: str
-    sha256: str | None = None
-    git_blob: str | None = None
+    checksum: str
 
 
 def git_blob_id(path: Path) -> str:
@@ -49,21 +46,12 @@ def git_blob_id(path: Path) -> str:
     return digest.hexdigest()
 
 
-def lock_path(target: Path) -> Path:
-    """The file beside ``target`` that keeps the digest of its first download."""
-    return target.with_name(f"{target.name}.sha256")
-
-
-def mismatch(path: Path, remote: Remote, lock: Path) -> str | None:
+def mismatch(path: Path, remote: Remote) -> str | None:
     """What is wrong with a downloaded file, or None."""
-    digest = file_digest(path)
-    if remote.sha256 is not None and digest != remote.sha256:
-        return f"its SHA-256 is {digest}, expected {remote.sha256}"
-    if remote.git_blob is not None and (blob := git_blob_id(path)) != remote.git_blob:
-        return f"its git blob id is {blob}, expected {remote.git_blob}"
-    if lock.is_file() and (first := lock.read_text().strip()) != digest:
-        return f"its SHA-256 is {digest}, at the first download it was {first}"
-    return None
+    kind, expected = remote.checksum.split(":")
+    label, checksum = {"sha256": ("SHA-256", file_digest), "git": ("git blob id", git_blob_id)}[kind]
+    found = checksum(path)
+    return None if found == expected else f"its {label} is {found}, expected {expected}"
 
 
 def fetch(
@@ -84,28 +72,24 @@ def fetch(
         InputError: the address does not answer, the content has another digest, or the folder cannot be written.
     """
     target = folder / remote.filename
-    lock = lock_path(target)
-    if target.is_file() and mismatch(target, remote, lock) is None:
+    if target.is_file() and mismatch(target, remote) is None:
         return target
     part = target.with_name(f"{target.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         resumed = part.is_file() and part.stat().st_size > 0
         _transfer(remote, part, progress, attempts, timeout, pause)
-        wrong = mismatch(part, remote, lock)
+        wrong = mismatch(part, remote)
         if wrong and resumed:  # the old beginning may belong to another version: once more from zero
             part.unlink()
             _transfer(remote, part, progress, attempts, timeout, pause)
-            wrong = mismatch(part, remote, lock)
+            wrong = mismatch(part, remote)
         if wrong:
             part.unlink()
             raise InputError(
                 f"{remote.url}: the file that arrived is not the expected one; {wrong}",
-                f"try again later; if its owner has changed it on purpose, delete {lock.name} or get the data yourself "
-                "and set FREQD_DATA_DIR",
+                "try again later; if its owner has changed it on purpose, get the data yourself and set FREQD_DATA_DIR",
             )
-        if not lock.is_file():
-            write_atomic(lock, f"{file_digest(part)}\n")
         part.replace(target)
     except OSError as error:
         raise storage_error(error, folder) from error

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from freqd.data.ids import sorted_ids
+from freqd.data.ids import rows_of, sorted_ids
 from freqd.data.interactions import IdArray
 from freqd.data.timestamps import NULL_WORDS
 
@@ -63,9 +63,7 @@ def _integers(column: pl.Series) -> Codes:
         ids = pl.Series("id", np.flatnonzero(seen).astype(np.int64) + low)
         return Codes(code, ids.cast(pl.String))
     ids = column.drop_nulls().unique().sort()
-    places = pl.DataFrame({"id": ids, "code": np.arange(len(ids), dtype=np.int32)})
-    joined = pl.DataFrame({"id": column}).join(places, on="id", how="left", maintain_order="left")
-    return Codes(joined["code"].fill_null(-1).to_numpy(), ids.cast(pl.String).rename("id"))
+    return Codes(rows_of(column, ids).astype(np.int32), ids.cast(pl.String).rename("id"))
 
 
 def clean_ids(texts: pl.Series) -> pl.Series:
@@ -94,11 +92,9 @@ def _texts(column: pl.Series) -> Codes:
     clean = bool(texts.str.contains(_CLEAN).all())
     cleaned = texts if clean else clean_ids(texts)
     names = sorted_ids(cleaned.drop_nulls().unique().rename("id"))
-    places = pl.DataFrame({"id": names, "code": np.arange(len(names), dtype=np.int32)})
-    codes = pl.DataFrame({"id": cleaned}).join(places, on="id", how="left", maintain_order="left")["code"]
     physical = distinct.to_physical().to_numpy()
     table = np.full(int(physical.max()) + 2 if len(physical) else 1, -1, np.int32)
-    table[physical] = codes.fill_null(-1).to_numpy()
+    table[physical] = rows_of(cleaned, names)
     rows: npt.NDArray[np.uint32] = column.to_physical().fill_null(len(table) - 1).to_numpy()
     code: IdArray = table[rows]
     if clean:

@@ -28,6 +28,18 @@ def sorted_ids(ids: pl.Series) -> pl.Series:
     return ids.sort()
 
 
+def rows_of(wanted: pl.Series, ids: pl.Series) -> npt.NDArray[np.int64]:
+    """(n,) int64: the row of each of n wanted ids among m others, −1 where it is not there or null. O(n + m), a hash join.
+
+    Args:
+        wanted: (n,) ids.
+        ids: (m,) distinct ids of the same type; nulls do not count.
+    """
+    rows = pl.DataFrame({"id": ids}).with_row_index("row")
+    found = pl.DataFrame({"id": wanted}).join(rows, on="id", how="left", maintain_order="left")["row"]
+    return found.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
 class IdRegistry:
     """All ids that any run has kept, in the order in which they were first seen.
 
@@ -67,15 +79,13 @@ class IdRegistry:
         try:
             with self._locked():
                 known = self.known(side)
-                new = ids.filter(~ids.is_in(known.implode()))
+                new = ids.filter(pl.Series(rows_of(ids, known) < 0))
                 if len(new):
                     known = pl.concat([known, sorted_ids(new.rename("id"))])
                     self._replace(side, known)
         except OSError as error:
             raise storage_error(error, self.path) from error
-        places = pl.DataFrame({"id": known}).with_row_index("place")
-        found = pl.DataFrame({"id": ids}).join(places, on="id", how="left", maintain_order="left")["place"]
-        return found.cast(pl.Int64).to_numpy()
+        return rows_of(ids, known)
 
     def _replace(self, side: Side, ids: pl.Series) -> None:
         temporary = self.path / f".{side}s.{uuid4().hex}.tmp"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from scipy import sparse
+
+from freqd.data.info import Dropped, SplitInfo
 
 IdArray = npt.NDArray[np.int32]
 Part = Literal["train", "valid", "test"]
@@ -57,7 +59,7 @@ class Observed:
         user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the provisional id.
         name: of the source.
         rows_read: rows of the input.
-        dropped: rows that cleaning dropped: ``reason``, ``rows``, ``remedy``.
+        dropped: rows that cleaning dropped.
     """
 
     interactions: Interactions
@@ -65,7 +67,7 @@ class Observed:
     item_ids: pl.Series
     name: str
     rows_read: int
-    dropped: list[dict[str, Any]]
+    dropped: tuple[Dropped, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,7 @@ class Split:
 
     Attributes:
         user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the dense id.
-        info: what the run shows: how it was split, cut times, counts of what was dropped and why; and, no part of what the
-            split is, since the same rows may lie elsewhere under another name: ``name`` and ``source``.
+        info: what the run shows: how it was split, cut times, counts of what was dropped and why.
     """
 
     kind: ClassVar[str] = "split"
@@ -86,7 +87,7 @@ class Split:
     test: Interactions
     user_ids: pl.Series
     item_ids: pl.Series
-    info: dict[str, Any] = field(default_factory=dict)
+    info: SplitInfo = field(default_factory=SplitInfo)
 
     @property
     def n_users(self) -> int:
@@ -115,10 +116,10 @@ class Split:
         pl.concat(frames, how="diagonal").write_parquet(folder / "interactions.parquet", statistics=False)
         pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
         pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
-        (folder / "info.json").write_text(
-            json.dumps({name: value for name, value in self.info.items() if name not in _SOURCE}, sort_keys=True)
-        )
-        (folder / "source.json").write_text(json.dumps({name: self.info.get(name) for name in _SOURCE}))
+        info = self.info.as_dict()
+        source = {name: info.pop(name, None) for name in _SOURCE}
+        (folder / "info.json").write_text(json.dumps(info, sort_keys=True))
+        (folder / "source.json").write_text(json.dumps(source))
 
     @classmethod
     def read(cls, folder: Path) -> Split:
@@ -134,5 +135,6 @@ class Split:
 
         info = json.loads((folder / "info.json").read_text())
         source = folder / "source.json"  # splits of earlier versions have it among the rest
-        info |= json.loads(source.read_text()) if source.is_file() else {}
-        return cls(part("train"), part("valid"), part("test"), user_ids, item_ids, info)
+        if source.is_file():
+            info |= {name: value for name, value in json.loads(source.read_text()).items() if value is not None}
+        return cls(part("train"), part("valid"), part("test"), user_ids, item_ids, SplitInfo.model_validate(info))

@@ -49,6 +49,12 @@ class Pairs:
         """(n,) int32: the user of every pair."""
         return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(self.indptr))
 
+    def present(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """(n_users,), (n_items,) bool: the users and items that have a pair."""
+        items = np.zeros(self.n_items, np.bool_)
+        items[self.item] = True
+        return np.diff(self.indptr) > 0, items
+
 
 @njit(cache=True, nogil=True)
 def _scatter(user: Any, item: Any, part: Any, time: Any, n_users: int) -> Any:  # pragma: no cover - compiled

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
+from freqd.data.info import Dropped, SplitInfo
 from freqd.errors import InputError
 
 
@@ -14,17 +14,17 @@ class Ledger:
     """Counts of rows dropped, in the order of the checks, and warnings."""
 
     rows_read: int = 0
-    dropped: list[dict[str, Any]] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, rows: int, remedy: str) -> None:
         """Note that ``rows`` rows were dropped; nothing is noted for 0."""
         if rows:
-            self.dropped.append({"reason": reason, "rows": int(rows), "remedy": remedy})
+            self.dropped.append(Dropped(reason=reason, rows=int(rows), remedy=remedy))
 
     def history(self) -> str:
         """The drops in one line, for an error that explains how nothing came to be left."""
-        steps = [f"{row['rows']:,} x {row['reason']}" for row in self.dropped]
+        steps = [f"{row.rows:,} x {row.reason}" for row in self.dropped]
         return f"{self.rows_read:,} rows read; dropped: {'; '.join(steps) or 'none'}"
 
     def require(self, rows: int, what: str, remedy: str) -> None:
@@ -33,49 +33,58 @@ class Ledger:
             raise InputError(f"{what} ({self.history()})", remedy)
 
 
+class Check(NamedTuple):
+    """A row of the table of `freqd data check`: what was looked at, how many rows it concerns (if any), and a note."""
+
+    check: str
+    rows: int | None
+    note: str
+
+
 @dataclass(frozen=True)
 class QualityReport:
     """The outcome of `freqd data check`.
 
     Attributes:
-        ok: whether a run could use the data.
-        info: what ``Split.info`` would hold; empty if not ok.
-        problem, remedy: what is wrong, if not ok.
+        info: what is told of the split that a run would make; None if the data cannot be used.
+        problem, remedy: what is wrong, if they cannot.
     """
 
-    ok: bool
-    info: dict[str, Any]
+    info: SplitInfo | None
     problem: str = ""
     remedy: str = ""
 
-    def table(self) -> list[dict[str, Any]]:
-        """Rows (check, rows, note): what was read, dropped and kept; what is wrong comes first."""
-        if not self.ok:
-            return [{"check": "stopped", "rows": None, "note": f"{self.problem}; remedy: {self.remedy}"}]
+    @property
+    def ok(self) -> bool:
+        """Whether a run could use the data."""
+        return self.info is not None
+
+    def table(self) -> list[Check]:
+        """What was read, dropped and kept; what is wrong comes first."""
         info = self.info
-        rows: list[dict[str, Any]] = [{"check": "read", "rows": info["rows_read"], "note": ", ".join(info["source"])}]
-        rows += [{"check": label, "rows": None, "note": text} for label, text in taken(info)]
-        rows += [{"check": f"dropped: {d['reason']}", "rows": d["rows"], "note": d["remedy"]} for d in info["dropped"]]
-        kept = info["kept"]
-        note = f"{kept['users']:,} users, {kept['items']:,} items"
-        rows.append({"check": "kept", "rows": kept["interactions"], "note": note})
-        rows += [{"check": part, "rows": count, "note": ""} for part, count in info["parts"].items()]
-        rows += [{"check": "warning", "rows": None, "note": text} for text in info["warnings"]]
-        return rows
+        if info is None:
+            return [Check("stopped", None, f"{self.problem}; remedy: {self.remedy}")]
+        return [
+            Check("read", info.rows_read, ", ".join(info.source)),
+            *(Check(label, None, text) for label, text in taken(info)),
+            *(Check(f"dropped: {row.reason}", row.rows, row.remedy) for row in info.dropped),
+            Check("kept", info.kept.interactions, f"{info.kept.users:,} users, {info.kept.items:,} items"),
+            *(Check(part, count, "") for part, count in info.parts.items()),
+            *(Check("warning", None, text) for text in info.warnings),
+        ]
 
 
-def taken(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+def taken(info: SplitInfo) -> list[tuple[str, str]]:
     """What the data were taken for, label and text: columns, times, the cuts of a split by time."""
-    columns = ", ".join(f"{role} = {name}" for role, name in info["columns"].items() if name is not None)
-    rows = [("columns", columns)]
-    times = info.get("times")
-    if times:
-        rows.append(("times", f"read as {times['read_as']}: {_minute(times['first'])} to {_minute(times['last'])} UTC"))
-    if info.get("cuts") and times:
-        valid, test = (_minute(info["cuts"][f"{part}_from"]) for part in ("valid", "test"))
+    rows = [("columns", ", ".join(f"{role} = {name}" for role, name in info.columns.items() if name is not None))]
+    times, cuts = info.times, info.cuts
+    if times is not None:
+        rows.append(("times", f"read as {times.read_as}: {_minute(times.first)} to {_minute(times.last)} UTC"))
+    if times is not None and cuts is not None:
+        valid, test = _minute(cuts.valid_from), _minute(cuts.test_from)
         rows.append(("split", f"by time: validation from {valid}, test from {test} UTC"))
     else:
-        rows.append(("split", {"given": "as given", "random": "at random"}.get(info["split"], f"by {info['split']}")))
+        rows.append(("split", {"given": "as given", "random": "at random", "time": "by time"}[info.split]))
     return rows
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from freqd.data.ids import rows_of
 from freqd.data.interactions import Interactions, Split
 
 
@@ -27,9 +28,7 @@ class Rows:
     @classmethod
     def of(cls, before: pl.Series, now: pl.Series) -> Self:
         """Match ids: both hold distinct strings, in any order."""
-        places = pl.DataFrame({"id": before}).with_row_index("place")
-        found = pl.DataFrame({"id": now}).join(places, on="id", how="left", maintain_order="left")["place"]
-        return cls(found.cast(pl.Int64).fill_null(-1).to_numpy(), len(before))
+        return cls(rows_of(now, before), len(before))
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:

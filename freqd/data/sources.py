@@ -8,8 +8,9 @@ from pathlib import Path
 
 from freqd.config import ColumnConfig, DataConfig, RunConfig
 from freqd.data import catalog, postgres
-from freqd.data.files import DataFile, find_files, one_format
+from freqd.data.files import DataFile
 from freqd.data.layout import Layout
+from freqd.data.recognise import find_files, one_format
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.storage.store import file_digest, text_digest

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from freqd.data.info import Cuts
 from freqd.data.pairs import Pairs, PartArray, TimeArray, choose_per_user, keep
 from freqd.errors import InputError
 
@@ -45,7 +46,7 @@ def time_cut(time: TimeArray, fraction: float) -> int | None:
     return min(cuts)[1] if cuts else None
 
 
-def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[PartArray, dict[str, str]]:
+def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[PartArray, Cuts]:
     """Parts (n,) by one global cut each for test and validation, and the cuts as ISO times.
 
     Raises:
@@ -71,7 +72,7 @@ def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[
     part = np.zeros(len(time), np.int8)
     part[time >= valid_from] = VALID
     part[time >= test_from] = TEST
-    return part, {"valid_from": iso(valid_from), "test_from": iso(test_from)}
+    return part, Cuts(valid_from=iso(valid_from), test_from=iso(test_from))
 
 
 def at_random(pairs: Pairs, valid_fraction: float, test_fraction: float, seed: int) -> PartArray:
@@ -99,16 +100,10 @@ def as_given(pairs: Pairs, valid_fraction: float, seed: int) -> PartArray:
     return part
 
 
-def known_in_train(pairs: Pairs, part: PartArray) -> npt.NDArray[np.bool_]:
-    """(n,) bool: false for validation and test pairs whose user or item has no train interaction."""
-    train = part == TRAIN
-    users = pairs.users()
-    user_known, item_known = np.zeros(pairs.n_users, np.bool_), np.zeros(pairs.n_items, np.bool_)
-    user_known[users[train]] = True
-    item_known[pairs.item[train]] = True
-    return user_known[users] & item_known[pairs.item]
-
-
-def with_parts(pairs: Pairs, part: PartArray) -> Pairs:
-    """The same pairs, in these parts."""
-    return replace(pairs, part=part)
+def known_in_train(pairs: Pairs) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(n_users,), (n_items,) bool: the users and items that have a train interaction."""
+    train = pairs.part == TRAIN
+    users, items = np.zeros(pairs.n_users, np.bool_), np.zeros(pairs.n_items, np.bool_)
+    users[pairs.users()[train]] = True
+    items[pairs.item[train]] = True
+    return users, items

@@ -9,7 +9,7 @@ import numpy as np
 
 from freqd.config import DriftConfig, GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.data.timestamps import ORDINAL_BELOW
+from freqd.data.time_units import ORDINAL_BELOW
 from freqd.drift.popularity import GROUPS, ks_distance, psi
 from freqd.drift.spectral import SIDES, Side, SpectralShift, spectral_shift
 from freqd.drift.windows import Fresh, Known, latest

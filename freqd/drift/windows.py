@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import sparse
 
+from freqd.data.ids import rows_of
 from freqd.data.interactions import PARTS, Interactions, Observed, Split
 
 ORDER_SEED = 0
@@ -58,8 +59,8 @@ def find_fresh(
     """
     found = observed.interactions
     shape = (len(user_ids), len(item_ids))
-    user = _places(observed.user_ids, user_ids)[found.user]
-    item = _places(observed.item_ids, item_ids)[found.item]
+    user = rows_of(observed.user_ids, user_ids)[found.user]
+    item = rows_of(observed.item_ids, item_ids)[found.item]
     known = (user >= 0) & (item >= 0)
     late = np.ones(len(found), np.bool_) if after is None or found.time is None else found.time > after
     rows = np.repeat(np.arange(shape[0], dtype=np.int64), np.diff(seen.indptr))
@@ -142,10 +143,3 @@ def latest(known: Interactions, count: int) -> Interactions:
 def _rows(found: Interactions, rows: slice | npt.NDArray[Any]) -> Interactions:
     time = None if found.time is None else found.time[rows]
     return Interactions(found.user[rows], found.item[rows], found.n_users, found.n_items, time)
-
-
-def _places(ids: pl.Series, own: pl.Series) -> npt.NDArray[np.int64]:
-    """(len(ids),) row of each id among ``own``, -1 if it is not there."""
-    table = pl.DataFrame({"id": own.cast(pl.String), "row": np.arange(len(own), dtype=np.int64)})
-    joined = pl.DataFrame({"id": ids.cast(pl.String)}).join(table, on="id", how="left", maintain_order="left")
-    return joined["row"].fill_null(-1).to_numpy()

@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from freqd.data.encode import clean_ids
+from freqd.data.ids import rows_of
 from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.errors import InputError
 from freqd.pseudonym import shape
@@ -300,12 +301,6 @@ def _check_finite(table: Table) -> None:
 # -- alignment ------------------------------------------------------------------------------------
 
 
-def _places(ids: pl.Series, wanted: pl.Series) -> pl.Series:
-    """Row of each wanted id, null where there is none."""
-    rows = pl.DataFrame({"id": ids, "row": np.arange(len(ids))}).drop_nulls("id")
-    return pl.DataFrame({"id": wanted.alias("id")}).join(rows, on="id", how="left", maintain_order="left")["row"]
-
-
 def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatMatrix, dict[str, Any]]:
     """Rows in the order of ``wanted``; zero rows where there is none."""
     side, n = table.side, len(wanted)
@@ -317,17 +312,17 @@ def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatM
             )
         warnings.append(f"{table.place} has no ids: its rows are taken to be in the order of the data's {side}")
         return table.rows, {"rows": n, "by_id": False, "matched": n, "missing": 0, "unused": 0}
-    found = _places(table.ids, wanted)
+    found = rows_of(wanted, table.ids)
     cleaned = clean_ids(table.ids)  # by the rule of the interactions' ids: 12.0 may be 12 there
-    if found.null_count() and (other := _places(cleaned, wanted)).null_count() < found.null_count():
+    if (found < 0).any() and ((other := rows_of(wanted, cleaned)) < 0).sum() < (found < 0).sum():
         if cleaned.drop_nulls().n_unique() < len(cleaned.drop_nulls()):
             raise InputError(f"{table.place} has ids that are one, such as 12 and 12.0", "keep one row an id")
         found = other
-    has = found.is_not_null().to_numpy()
+    has = found >= 0
     missing = n - int(has.sum())
     if missing > REFUSE_MISSING * n:
         told = shape if side == "users" else str
-        examples = ", ".join(f"'{told(value)}'" for value in wanted.filter(found.is_null()).head(3))
+        examples = ", ".join(f"'{told(value)}'" for value in wanted.filter(pl.Series(~has)).head(3))
         brought = ", ".join(f"'{told(value)}'" for value in table.ids.head(3))
         raise InputError(
             f"{table.place} has no features for {missing} of {n} {side} (for example {examples}; its own ids look like "
@@ -339,7 +334,7 @@ def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatM
             f"{table.place} has no features for {missing} of {n} {side} ({missing / n:.0%}): they score 0 everywhere"
         )
     aligned = np.zeros((n, table.rows.shape[1]), np.float32)
-    aligned[has] = table.rows[found.drop_nulls().to_numpy()]
+    aligned[has] = table.rows[found[has]]
     info = {
         "rows": len(table.rows),
         "by_id": True,

@@ -202,7 +202,7 @@ def _subject(store: Store, subject: Subject, config: RunConfig, against: str) ->
     return {
         "name": subject.name,
         "digest": subject.split.digest,
-        "split": split.info["split"],
+        "split": split.info.split,
         "users": split.n_users,
         "items": split.n_items,
         "interactions": sum(len(split.part(part)) for part in PARTS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freqd.config import RunConfig
 from freqd.data import check
-from freqd.data.ingest import no_times
+from freqd.data.checks import no_times
 from freqd.data.sources import own_bytes, timeless
 from freqd.distill import check_objectives
 from freqd.errors import InputError

@@ -7,7 +7,6 @@ from typing import Annotated, TypedDict
 
 from freqd import data
 from freqd.config import DataConfig
-from freqd.data.interactions import PARTS
 from freqd.data.quality import taken
 from freqd.data.sources import name_of
 from freqd.storage.store import ArtifactRef
@@ -48,21 +47,20 @@ def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "
     registry = at.run.workspace.ids(name_of(config))
     split = data.ingest(config, seed=at.run.seed, registry=registry, progress=at.progress, **places_of(at.run))
     info = split.info
-    dropped = [row for row in info["dropped"] if row["rows"]]
     quality = Shown(
         key="data-quality",
-        content=dropped or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
-        description=f"{info['name']}: {info['rows_read']:,} rows read; what was dropped and why",
+        content=[row.model_dump() for row in info.dropped]
+        or [{"reason": "nothing was dropped", "rows": 0, "remedy": ""}],
+        description=f"{info.name}: {info.rows_read:,} rows read; what was dropped and why",
     )
-    parts = {name: len(split.part(name)) for name in PARTS}
     headline = (
-        f"{info['name']}: {split.n_users:,} users, {split.n_items:,} items, "
-        f"{parts['train']:,} + {parts['valid']:,} + {parts['test']:,} interactions ({info['split']} split)"
+        f"{info.name}: {split.n_users:,} users, {split.n_items:,} items, "
+        f"{' + '.join(f'{rows:,}' for rows in info.parts.values())} interactions ({info.split} split)"
     )
-    metrics = {f"rows_{name}": rows for name, rows in parts.items()}
-    metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info["rows_read"]}
-    metrics["rows_dropped"] = sum(row["rows"] for row in dropped)
+    metrics = {f"rows_{name}": rows for name, rows in info.parts.items()}
+    metrics |= {"users": split.n_users, "items": split.n_items, "rows_read": info.rows_read}
+    metrics["rows_dropped"] = sum(row.rows for row in info.dropped)
     lines = [f"{label}: {text}" for label, text in taken(info)]
-    lines += [f"dropped: {row['rows']:,} x {row['reason']}" for row in dropped]
-    lines += [f"warning: {text}" for text in info["warnings"]]
+    lines += [f"dropped: {row.rows:,} x {row.reason}" for row in info.dropped]
+    lines += [f"warning: {text}" for text in info.warnings]
     return Result({"split": split}, headline, metrics, shown=[quality], lines=lines)

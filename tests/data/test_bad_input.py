@@ -251,7 +251,7 @@ def test_check_reports_instead_of_raising(tmp_path: Path) -> None:
     report = check(DataConfig(source=(str(tmp_path / "x.csv"),)), data_dir=None, cache_dir=tmp_path / "cache")
     assert not report.ok
     assert "no such file" in report.problem
-    assert report.table()[0]["check"] == "stopped"
+    assert report.table()[0].check == "stopped"
     good = check(DataConfig(source=(write(tmp_path / "x.csv", block()),)), data_dir=None, cache_dir=tmp_path / "cache")
     assert good.ok
-    assert good.table()[0]["rows"] == 120
+    assert good.table()[0].rows == 120

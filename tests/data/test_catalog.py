@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_the_catalogue_is_complete() -> None:
         assert shown["owner"]
         assert shown["licence"]
         assert shown["files"]
-        assert all(remote.sha256 or remote.git_blob for remote in named.downloads)
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", file.checksum) for file in named.downloads)
 
 
 def test_grocery_matches_its_description() -> None:
@@ -120,8 +121,8 @@ def test_the_users_columns_win_over_the_catalogues(run: Run, tmp_path: Path) -> 
     frame = pl.select(user=cell // 20, item=cell % 20, rating=4, timestamp=pl.int_range(900_000_000, 900_000_400))
     frame.write_parquet(folder / "interactions.parquet")
     settings = DataConfig(source=("movielens-100k",), columns=ColumnConfig(time="none"))
-    assert run(settings, data_dir=tmp_path).info["columns"]["time"] is None
-    assert run(DataConfig(source=("movielens-100k",)), data_dir=tmp_path).info["guessed"] == []
+    assert run(settings, data_dir=tmp_path).info.columns["time"] is None
+    assert run(DataConfig(source=("movielens-100k",)), data_dir=tmp_path).info.guessed == ()
 
 
 @pytest.mark.skipif(shared() is None, reason="no folder with real data (FREQD_DATA_DIR)")
@@ -131,10 +132,10 @@ def test_real_data(run: Run, name: str) -> None:
     if not any((folder / sub).is_dir() for sub in (name, *named.folders)):  # type: ignore[operator]
         pytest.skip(f"{name} is not in {folder}")
     split = run(DataConfig(source=(name,)), data_dir=folder)
-    assert split.info["rows_read"] == named.interactions
+    assert split.info.rows_read == named.interactions
     if named.parts:
         assert (split.n_users, split.n_items) == (named.users, named.items)
-        assert sum(split.info["parts"].values()) == named.interactions
-        assert not split.info["dropped"]
+        assert sum(split.info.parts.values()) == named.interactions
+        assert not split.info.dropped
     if name == "citeulike":
-        assert list(split.info["parts"].values()) == [98_405, 12_451, 14_724]
+        assert list(split.info.parts.values()) == [98_405, 12_451, 14_724]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from freqd.data.download import Remote, fetch, git_blob_id, lock_path
+from freqd.data.download import Remote, fetch, git_blob_id
 from freqd.errors import InputError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -67,8 +67,8 @@ def server() -> Iterator[Server]:
         server.server_close()
 
 
-def remote(server: Server, **known: str) -> Remote:
-    return Remote(f"http://127.0.0.1:{server.server_port}/data.bin", "data.bin", **known)
+def remote(server: Server, checksum: str = f"sha256:{DIGEST}") -> Remote:
+    return Remote(f"http://127.0.0.1:{server.server_port}/data.bin", "data.bin", checksum)
 
 
 def get(source: Remote, folder: Path, **options: object) -> Path:
@@ -81,17 +81,17 @@ def names(folder: Path) -> list[str]:
 
 def test_a_good_download_happens_once(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[float, str]] = []
-    path = get(remote(server, sha256=DIGEST), tmp_path, progress=lambda done, text: seen.append((done, text)))
+    path = get(remote(server), tmp_path, progress=lambda done, text: seen.append((done, text)))
     assert path.read_bytes() == CONTENT
-    assert names(tmp_path) == ["data.bin", "data.bin.sha256"]
+    assert names(tmp_path) == ["data.bin"]
     assert seen[-1] == (1.0, "data.bin: 1.0 MB")
-    assert get(remote(server, sha256=DIGEST), tmp_path) == path
+    assert get(remote(server), tmp_path) == path
     assert len(server.asked) == 1
 
 
 def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"SHA-256 is {DIGEST}, expected 00"):
-        get(remote(server, sha256="00"), tmp_path)
+        get(remote(server, "sha256:00"), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -99,48 +99,39 @@ def test_a_git_blob_id_is_checked(server: Server, tmp_path: Path) -> None:
     (tmp_path / "hello").write_bytes(b"hello\n")
     assert git_blob_id(tmp_path / "hello") == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
     with pytest.raises(InputError, match="git blob id"):
-        get(remote(server, git_blob="ce01"), tmp_path / "x")
+        get(remote(server, "git:ce01"), tmp_path / "x")
+    server.content = b"hello\n"
+    assert get(remote(server, "git:ce013625030ba8dba906f756967f9e9ca394464a"), tmp_path).read_bytes() == b"hello\n"
 
 
 def test_an_interrupted_download_goes_on(server: Server, tmp_path: Path) -> None:
     server.break_after, server.breaks_left = 300_000, 2
-    assert get(remote(server, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.asked == [None, "bytes=300000-", "bytes=600000-"]
 
 
 def test_a_later_run_goes_on(server: Server, tmp_path: Path) -> None:
     server.break_after, server.breaks_left = 300_000, 1
     with pytest.raises(InputError, match=r"could not be downloaded: .*300000 of"):
-        get(remote(server, sha256=DIGEST), tmp_path, attempts=1)
+        get(remote(server), tmp_path, attempts=1)
     assert names(tmp_path) == ["data.bin.part"]
-    assert get(remote(server, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.asked[-1] == "bytes=300000-"
 
 
 def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> None:
     server.ranges, server.break_after, server.breaks_left = False, 300_000, 1
-    assert get(remote(server, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
 
 
 def test_a_beginning_of_another_version_is_thrown_away(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data.bin.part").write_bytes(b"old" * 1000)
-    assert get(remote(server, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.asked == ["bytes=3000-", None]
 
 
 def test_a_whole_part_is_taken(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data.bin.part").write_bytes(CONTENT)
-    assert get(remote(server, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
-
-
-def test_first_use_is_remembered(server: Server, tmp_path: Path) -> None:
-    path = get(remote(server), tmp_path)
-    assert lock_path(path).read_text().strip() == DIGEST
-    path.unlink()
-    server.content = CONTENT[::-1]
-    with pytest.raises(InputError, match="at the first download it was"):
-        get(remote(server), tmp_path)
-    server.content = CONTENT
     assert get(remote(server), tmp_path).read_bytes() == CONTENT
 
 
@@ -161,4 +152,4 @@ def test_refusals(server: Server, tmp_path: Path, status: int) -> None:
 
 def test_no_server(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="could not be downloaded"):
-        get(Remote("http://127.0.0.1:9/x", "x"), tmp_path)
+        get(Remote("http://127.0.0.1:9/x", "x", "sha256:00"), tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqd.data.encode import encode
-from freqd.data.ids import IdRegistry, sorted_ids
+from freqd.data.ids import IdRegistry, rows_of, sorted_ids
 from freqd.errors import InputError
 
 
@@ -22,6 +22,13 @@ def test_new_ids_are_appended_sorted_and_old_ones_stay(tmp_path: Path) -> None:
     assert IdRegistry(tmp_path / "ids").known("user").to_list() == ["9", "10", "100", "5", "a", "b"]
     assert registry.known("item").to_list() == []
     assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == [".lock", "users.parquet"]
+
+
+def test_rows_of_ids_among_others() -> None:
+    ids = pl.Series(["b", None, "a", "c"])
+    assert rows_of(pl.Series(["a", "x", None, "b", "a"]), ids).tolist() == [2, -1, -1, 0, 2]
+    assert rows_of(pl.Series([7, 5], dtype=pl.UInt8), pl.Series([5], dtype=pl.UInt8)).tolist() == [-1, 0]
+    assert rows_of(pl.Series([], dtype=pl.String), ids).dtype == np.int64
 
 
 def test_runs_side_by_side_lose_nothing(tmp_path: Path) -> None:

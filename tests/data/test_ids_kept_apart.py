@@ -85,24 +85,22 @@ def csv(path: Path, users: list[str], items: list[str]) -> str:
 def test_texts_that_differ_by_a_point_are_told(run: Run, tmp_path: Path) -> None:
     items = [str(n) for n in range(12)] + [f"{n}.0" for n in range(12)]
     split = run(DataConfig(source=(csv(tmp_path / "x.csv", [f"u{n}" for n in range(40)], items),), **SMALL))
-    assert any(
-        "12 item ids are written in two ways, for example '0' and '0.0'" in text for text in split.info["warnings"]
-    )
+    assert any("12 item ids are written in two ways, for example '0' and '0.0'" in text for text in split.info.warnings)
 
 
 def test_words_for_nothing_are_nobody(run: Run, tmp_path: Path) -> None:
     users = [f"u{n}" for n in range(40)] + ["NULL", "nan", "None", "N/A"]
     split = run(DataConfig(source=(csv(tmp_path / "x.csv", users, [f"i{n}" for n in range(24)]),), **SMALL))
     assert split.n_users == 40
-    assert split.info["dropped"][0]["rows"] == 4 * 24
-    assert "a word such as NULL" in split.info["dropped"][0]["reason"]
+    assert split.info.dropped[0].rows == 4 * 24
+    assert "a word such as NULL" in split.info.dropped[0].reason
 
 
 def test_ids_that_are_called_ids_are_taken_and_shown(run: Run, tmp_path: Path) -> None:
     users = pl.Series(np.repeat([f"u{n}" for n in range(40)], 24))
     path = table(tmp_path / "x.parquet", user=pl.Series(["somebody"] * 960), user_id=users)
     split = run(DataConfig(source=(path,), **SMALL))
-    assert split.info["columns"]["user"] == "user_id"
+    assert split.info.columns["user"] == "user_id"
     assert split.n_users == 40
 
 
@@ -111,7 +109,7 @@ def test_columns_by_their_places(run: Run, tmp_path: Path) -> None:
     rows = "".join(f"i{item},u{user},5\n" for user in range(40) for item in range(24))
     path.write_text(rows)
     split = run(DataConfig(source=(str(path),), columns=ColumnConfig(user=2, item=1, weight=3), **SMALL))
-    assert (split.n_users, split.n_items, split.info["rows_read"]) == (40, 24, 960)
+    assert (split.n_users, split.n_items, split.info.rows_read) == (40, 24, 960)
     path.write_text(rows.replace("i", "").replace("u", ""))
     with pytest.raises(InputError, match="no column looks like the user") as caught:
         run(DataConfig(source=(str(path),)))

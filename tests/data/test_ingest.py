@@ -11,6 +11,7 @@ import pytest
 
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import PARTS, IdRegistry, Split, source_digest
+from freqd.data.info import Counts
 
 Run = Callable[..., Split]
 START = 1_704_067_200  # 2024-01-01
@@ -63,14 +64,14 @@ def test_a_time_split_by_hand(run: Run, csv: Path) -> None:
     assert valid is not None
     assert last_train < valid.min() <= valid.max() < first_test
     assert first_test == START + 60 * (n - round(n / 10))
-    assert split.info["cuts"]["test_from"] == datetime.fromtimestamp(int(first_test), UTC).isoformat()
+    assert split.info.cuts.test_from == datetime.fromtimestamp(int(first_test), UTC).isoformat()
     assert len(split.test) == round(n / 10)
-    assert sum(split.info["parts"].values()) == n == split.info["rows_read"] == split.info["kept"]["interactions"]
-    assert split.info["columns"] == {"user": "user", "item": "item", "time": "timestamp", "weight": None}
-    assert split.info["guessed"] == ["user", "item", "time"]
+    assert sum(split.info.parts.values()) == n == split.info.rows_read == split.info.kept.interactions
+    assert split.info.columns == {"user": "user", "item": "item", "time": "timestamp", "weight": None}
+    assert split.info.guessed == ("user", "item", "time")
     wanted = {(str(u), str(i)) for u, i in frame.select("user", "item").iter_rows()}
     assert all_pairs(split) == wanted
-    assert split.info["name"] == "sales"
+    assert split.info.name == "sales"
 
 
 def test_the_same_data_in_any_form_give_the_same_split(run: Run, csv: Path, tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_every_drop_is_counted_once_with_its_reason(run: Run, tmp_path: Path) ->
     )
     pl.concat([frame, extra], how="diagonal").write_csv(tmp_path / "x.csv")
     split = run(DataConfig(source=(str(tmp_path / "x.csv"),), min_weight=3.0, as_of=date(2025, 1, 1)))
-    counts = [(row["rows"], row["reason"]) for row in split.info["dropped"]]
+    counts = [(row.rows, row.reason) for row in split.info.dropped]
     assert [rows for rows, _ in counts] == [1, 1, 1, 1, 2, 1, 1]
     for (_, reason), word in zip(
         counts,
@@ -171,8 +172,8 @@ def test_every_drop_is_counted_once_with_its_reason(run: Run, tmp_path: Path) ->
         strict=True,
     ):
         assert word in reason
-    assert all(row["remedy"] for row in split.info["dropped"])
-    assert split.info["rows_read"] - sum(rows for rows, _ in counts) == split.info["kept"]["interactions"]
+    assert all(row.remedy for row in split.info.dropped)
+    assert split.info.rows_read - sum(rows for rows, _ in counts) == split.info.kept.interactions
     assert (frame["user"][-1], frame["item"][-1]) in pairs(split, "train"), "the earliest time counts"
 
 
@@ -181,18 +182,18 @@ def test_as_of_keeps_the_whole_day(run: Run, tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "x.csv")
     source = (str(tmp_path / "x.csv"),)
     config = DataConfig(source=source, as_of=date(2024, 1, 1), min_user_interactions=1, min_item_interactions=1)
-    assert run(config).info["dropped"][0]["rows"] == frame.height - 500
+    assert run(config).info.dropped[0].rows == frame.height - 500
 
 
 def test_without_time_the_split_is_random_and_seeded(run: Run, csv: Path) -> None:
     config = DataConfig(source=(str(csv),), columns=ColumnConfig(time="none"))
     first, again, other = run(config), run(config), run(config, seed=1)
-    assert first.info["split"] == "random"
-    assert "cuts" not in first.info
+    assert first.info.split == "random"
+    assert first.info.cuts is None
     assert first.train.time is None
     assert_same(first, again)
     assert pairs(first, "test") != pairs(other, "test")
-    total = sum(first.info["parts"].values())
+    total = sum(first.info.parts.values())
     assert abs(len(first.test) - 0.1 * total) <= 3
     assert abs(len(first.valid) - 0.1 * total) <= 3
 
@@ -206,9 +207,9 @@ def test_users_and_items_new_after_train_are_dropped_and_counted(run: Run, tmp_p
     )
     split = run(DataConfig(source=(str(tmp_path / "x.csv"),)))
     assert "99" not in split.item_ids.to_list()
-    dropped = [row for row in split.info["dropped"] if "not in train" in row["reason"]]
+    dropped = [row for row in split.info.dropped if "not in train" in row.reason]
     assert dropped
-    assert split.info["cold_test_items"] > 0
+    assert split.info.cold_test_items > 0
     for part in ("valid", "test"):
         rows = split.part(part)  # type: ignore[arg-type]
         assert np.isin(rows.user, split.train.user).all()
@@ -226,13 +227,13 @@ def test_given_parts_keep_all_ids_and_drop_overlap(run: Run, tmp_path: Path) -> 
         paths[name] = str(tmp_path / f"{name}.parquet")
         part.write_parquet(paths[name])
     split = run(DataConfig(**paths))
-    assert split.info["split"] == "given"
+    assert split.info.split == "given"
     assert split.user_ids.to_list() == ["1", "2", "3", "4"]
     assert split.item_ids.to_list() == ["1", "2", "3", "8", "9"]
     assert pairs(split, "valid") == {("1", "9"), ("2", "3")}
     assert pairs(split, "test") == {("3", "2"), ("4", "8")}
-    assert [row["rows"] for row in split.info["dropped"]] == [1, 2]
-    assert split.info["cold_test_items"] == 0.5
+    assert [row.rows for row in split.info.dropped] == [1, 2]
+    assert split.info.cold_test_items == 0.5
 
 
 def test_given_parts_without_validation(run: Run, tmp_path: Path) -> None:
@@ -277,8 +278,8 @@ def test_dense_ids_are_stable_over_runs(run: Run, tmp_path: Path) -> None:
 def test_small_numbers_as_time_are_an_order(run: Run, tmp_path: Path) -> None:
     sales().with_columns(day=(pl.col("timestamp") - START) // 600).drop("timestamp").write_csv(tmp_path / "x.csv")
     split = run(DataConfig(source=(str(tmp_path / "x.csv"),)))
-    assert split.info["columns"]["time"] == "day"
-    assert any("small numbers" in text for text in split.info["warnings"])
+    assert split.info.columns["time"] == "day"
+    assert any("small numbers" in text for text in split.info.warnings)
     assert split.train.time.max() < split.test.time.min()  # type: ignore[union-attr]
 
 
@@ -286,7 +287,7 @@ def test_a_repeated_header_is_pointed_out(run: Run, csv: Path) -> None:
     csv.write_text(csv.read_text() + "user,item,\n")
     columns = ColumnConfig(time="none")
     split = run(DataConfig(source=(str(csv),), columns=columns, min_user_interactions=1, min_item_interactions=1))
-    assert any("'aaaa' in row" in text for text in split.info["warnings"])
+    assert any("'aaaa' in row" in text for text in split.info.warnings)
 
 
 def test_the_split_survives_the_disk(run: Run, csv: Path, tmp_path: Path) -> None:
@@ -315,10 +316,10 @@ def test_the_digest_follows_content_not_names(csv: Path, tmp_path: Path) -> None
 def test_grocery_with_default_settings(run: Run) -> None:
     seen: list[float] = []
     split = run(DataConfig(), progress=lambda done, text: seen.append(done))
-    assert split.info["name"] == "grocery"
-    assert split.info["split"] == "time"
-    assert split.info["rows_read"] == 1_469_307
-    assert split.info["kept"] == {"users": split.n_users, "items": split.n_items, "interactions": 791_822}
+    assert split.info.name == "grocery"
+    assert split.info.split == "time"
+    assert split.info.rows_read == 1_469_307
+    assert split.info.kept == Counts(users=split.n_users, items=split.n_items, interactions=791_822)
     assert (split.n_users, split.n_items) == (2_419, 25_173)
     keys = [part.user.astype(np.int64) * split.n_items + part.item for part in (split.train, split.valid, split.test)]
     assert len(np.unique(np.concatenate(keys))) == sum(len(key) for key in keys), "parts are disjoint"

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freqd.data import layout
-from freqd.data.files import check_count, find_files, recognise
+from freqd.data.files import check_count, unreadable
+from freqd.data.recognise import find_files, recognise
 from freqd.errors import InputError
 
 MARKS = st.text(st.sampled_from('ab ",;\t\n\\x'), max_size=6)
@@ -126,8 +127,6 @@ def test_a_row_that_is_too_long_is_named(tmp_path: Path, body: str, row: int) ->
     file = recognise(path, "x.csv")
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         file.scan().collect()
-    from freqd.data.files import unreadable
-
     assert f"row {row} (the header not counted) has 4 fields, more fields than its header (3" in str(
         unreadable(file, caught.value)
     )

@@ -35,7 +35,7 @@ def data(*paths: str, **settings: object) -> DataConfig:
 
 
 def told(split: Split) -> str:
-    return "\n".join(split.info["warnings"])
+    return "\n".join(split.info.warnings)
 
 
 HEADER = ["user_id", "item_id", "timestamp"]
@@ -44,7 +44,7 @@ HEADER = ["user_id", "item_id", "timestamp"]
 def test_numbers_that_only_order_have_no_day(run: Run, tmp_path: Path) -> None:
     lines = [[u, i, str(at)] for at, (u, i, _) in enumerate(rows())]
     path = write(tmp_path / "x.csv", HEADER, lines)
-    assert run(data(path)).info["split"] == "time"
+    assert run(data(path)).info.split == "time"
     with pytest.raises(InputError, match=r"as of 2024-02-01 .* holds small numbers, not dates"):
         run(data(path, as_of=date(2024, 2, 1)))
 
@@ -54,7 +54,7 @@ def test_plain_quotes_are_told_and_half_a_field_is_refused(run: Run, tmp_path: P
     lines[100][3] = '19" screen'
     path = write(tmp_path / "x.csv", [*HEADER, "title"], lines)
     split = run(data(path))
-    assert split.info["rows_read"] == 960
+    assert split.info.rows_read == 960
     assert "row 101 (the header not counted) has in column 'title' a quote within a field" in told(split)
     lines[200][0] = '"u5'
     write(tmp_path / "x.csv", [*HEADER, "title"], lines)
@@ -63,7 +63,7 @@ def test_plain_quotes_are_told_and_half_a_field_is_refused(run: Run, tmp_path: P
     ) as caught:
         run(data(path))
     assert "data.quotes=plain" in caught.value.remedy
-    assert run(data(path, quotes="plain")).info["rows_read"] == 960
+    assert run(data(path, quotes="plain")).info.rows_read == 960
 
 
 def test_a_field_of_lines_that_look_like_rows(run: Run, tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_field_of_lines_that_look_like_rows(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"row 11 .* stays open over lines") as caught:
         run(data(path))
     assert "data.quotes=fields" in caught.value.remedy
-    assert run(data(path, quotes="fields")).info["rows_read"] == 958
-    assert run(data(path, quotes="plain")).info["rows_read"] == 960
+    assert run(data(path, quotes="fields")).info.rows_read == 958
+    assert run(data(path, quotes="plain")).info.rows_read == 960
     lines[500][3] = '"one, two"'
     write(tmp_path / "x.csv", [*HEADER, "title"], lines)
     split = run(data(path))
-    assert split.info["rows_read"] == 958
+    assert split.info.rows_read == 958
     assert "row 11 (the header not counted)" in told(split)
     assert "data.quotes=plain" in told(split)
 
@@ -122,15 +122,15 @@ def test_dates_of_another_form_further_down(run: Run, tmp_path: Path, usual: str
 @pytest.mark.parametrize("form", ["%d.%m.%y", "%y.%m.%d", "%d/%m/%y", "%y-%m-%d"])
 def test_years_of_two_digits_by_what_lies_close_together(run: Run, tmp_path: Path, form: str) -> None:
     lines = [[u, i, (date(2023, 1, 1) + timedelta(days=at // 4)).strftime(form)] for at, (u, i, _) in enumerate(rows())]
-    times = run(data(write(tmp_path / "x.csv", HEADER, lines))).info["times"]
-    assert (times["first"][:10], times["last"][:4]) == ("2023-01-01", "2023")
+    times = run(data(write(tmp_path / "x.csv", HEADER, lines))).info.times
+    assert (times.first[:10], times.last[:4]) == ("2023-01-01", "2023")
 
 
 def test_a_wide_range_changes_no_unit(run: Run, tmp_path: Path) -> None:
     """From 1900 on, milliseconds of 1970 are plausible too."""
-    times = run(data(write(tmp_path / "x.csv", HEADER, rows()), min_time=date(1900, 1, 1))).info["times"]
-    assert times["read_as"] == "epoch seconds"
-    assert times["first"][:10] == "2024-01-01"
+    times = run(data(write(tmp_path / "x.csv", HEADER, rows()), min_time=date(1900, 1, 1))).info.times
+    assert times.read_as == "epoch seconds"
+    assert times.first[:10] == "2024-01-01"
 
 
 def test_a_hundredth_of_another_unit_is_refused(run: Run, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_days_of_a_parquet_file(run: Run, tmp_path: Path, dtype: pl.DataType) ->
         pl.from_epoch(pl.col("timestamp").cast(pl.Int64), "s").cast(dtype)
     )
     frame.write_parquet(tmp_path / "x.parquet")
-    times = run(data(str(tmp_path / "x.parquet"))).info["times"]
-    assert times["first"][:10] in ("2024-01-01", "2023-12-31")
+    times = run(data(str(tmp_path / "x.parquet"))).info.times
+    assert times.first[:10] in ("2024-01-01", "2023-12-31")
 
 
 def test_days_beyond_any_calendar_and_a_column_of_nothing(run: Run, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_days_beyond_any_calendar_and_a_column_of_nothing(run: Run, tmp_path: Pa
         tmp_path / "x.parquet"
     )
     split = run(data(str(tmp_path / "x.parquet")))
-    assert split.info["dropped"][0]["rows"] == 1
+    assert split.info.dropped[0].rows == 1
     frame.with_columns(timestamp=pl.lit(None)).write_parquet(tmp_path / "x.parquet")
     with pytest.raises(InputError, match="no time at all"):
         run(data(str(tmp_path / "x.parquet")))
@@ -178,7 +178,7 @@ def test_rows_that_break_off(run: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ["user_id", "timestamp", "item_id"], lines)
     split = run(data(path))
     assert "2 rows have fewer fields than the header, the first of them row 42" in told(split)
-    assert split.info["dropped"][0]["rows"] == 2
+    assert split.info.dropped[0].rows == 2
     path = write(tmp_path / "x.csv", [*HEADER, "more"], rows())
     with pytest.raises(InputError, match="960 of 960 rows have fewer fields than the header, the first of them row 1 "):
         run(data(path))
@@ -192,8 +192,8 @@ def test_files_of_which_one_has_no_times(run: Run, tmp_path: Path, order: tuple[
         write(tmp_path / "b.csv", HEADER[:2], [line[:2] for line in lines[480:]]),
     ]
     split = run(data(*(paths[place] for place in order)))
-    assert split.info["rows_read"] == 960
-    (warning,) = [text for text in split.info["warnings"] if "timestamp" in text]
+    assert split.info.rows_read == 960
+    (warning,) = [text for text in split.info.warnings if "timestamp" in text]
     assert f"is ignored: {paths[1]} does not have it, while {paths[0]} does" in warning
 
 
@@ -237,7 +237,7 @@ def test_words_for_nothing_say_nothing_of_a_form(run: Run, tmp_path: Path) -> No
     lines = rows(80)
     for line in lines[:90]:
         line[2] = "NULL"
-    assert run(data(write(tmp_path / "x.csv", HEADER, lines))).info["times"]["read_as"] == "epoch seconds"
+    assert run(data(write(tmp_path / "x.csv", HEADER, lines))).info.times.read_as == "epoch seconds"
 
 
 def test_line_ends_of_two_kinds(run: Run, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_everybody_stays_and_a_pair_counts_once_at_its_earliest_time(tmp_path: P
     }
     assert named == {("a", "x", 1704153600), ("b", "y", 1704412800)}
     assert (found.name, found.rows_read) == ("all", 5)
-    assert sum(row["rows"] for row in found.dropped) == 3
+    assert sum(row.rows for row in found.dropped) == 3
 
 
 def test_parts_are_taken_together(tmp_path: Path) -> None:

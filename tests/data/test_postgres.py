@@ -40,9 +40,9 @@ def database(sales: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_query_becomes_a_split(database: str, tmp_path: Path) -> None:
     split = ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path)
-    assert split.info["rows_read"] == 301  # the row that ends in x is not selected
-    assert split.info["dropped"][0]["rows"] == 1
-    assert split.info["split"] == "time"
+    assert split.info.rows_read == 301  # the row that ends in x is not selected
+    assert split.info.dropped[0].rows == 1
+    assert split.info.split == "time"
     assert split.n_users == 20
     assert 'p,"1' in split.item_ids.to_list()
     first = int(split.train.time.min())  # type: ignore[union-attr]
@@ -58,9 +58,9 @@ def test_the_digest_follows_the_rows_and_ingest_reads_what_was_digested(database
             "INSERT INTO sales SELECT buyer, 'p', bought_at, 1 FROM sales WHERE buyer IS NOT NULL LIMIT 1"
         )
         try:
-            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info["rows_read"] == 301
+            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info.rows_read == 301
             assert source_digest(CONFIG, data_dir=None, cache_dir=tmp_path) != first
-            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info["rows_read"] == 302
+            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info.rows_read == 302
         finally:
             connection.execute("DELETE FROM sales WHERE product = 'p' AND buyer IS NOT NULL")
 

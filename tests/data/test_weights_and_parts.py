@@ -38,20 +38,20 @@ def test_a_weight_that_is_no_number_is_not_heavy(run: Run, tmp_path: Path, suffi
         rating=pl.when(pl.int_range(pl.len()) % 10 == 0).then(float("nan")).otherwise(5.0)
     )
     split = run(DataConfig(source=(save(tmp_path / f"x{suffix}", frame),), min_weight=4.0))
-    assert split.info["dropped"][0]["rows"] == 96
-    assert "below 4" in split.info["dropped"][0]["reason"]
+    assert split.info.dropped[0].rows == 96
+    assert "below 4" in split.info.dropped[0].reason
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_returns_are_told_and_can_be_left_out(run: Run, tmp_path: Path, suffix: str) -> None:
     frame = two_groups().with_columns(quantity=pl.when(pl.int_range(pl.len()) % 10 == 3).then(-1).otherwise(2))
     source = (save(tmp_path / f"x{suffix}", frame),)
-    (told,) = [text for text in run(DataConfig(source=source)).info["warnings"] if "negative" in text]
+    (told,) = [text for text in run(DataConfig(source=source)).info.warnings if "negative" in text]
     assert "96 rows have a negative number in column 'quantity', the first of them row 4" in told
     assert "data.min_weight=0" in told
     without = run(DataConfig(source=source, min_weight=0.0))
-    assert without.info["dropped"][0]["rows"] == 96
-    assert not any("negative" in text for text in without.info["warnings"])
+    assert without.info.dropped[0].rows == 96
+    assert not any("negative" in text for text in without.info.warnings)
 
 
 @pytest.mark.parametrize("odd", ["9999-12-31 00:00:00", "0001-01-01 00:00:00", "1900-01-01", "2099-01-01 00:00:00"])
@@ -61,11 +61,11 @@ def test_times_that_stand_for_none_are_counted(run: Run, tmp_path: Path, odd: st
         timestamp=pl.when(pl.int_range(pl.len()) % 20 == 5).then(pl.lit(odd)).otherwise(when)
     )
     split = run(DataConfig(source=(save(tmp_path / "x.csv", frame),)))
-    dropped = split.info["dropped"][0]
-    assert dropped["rows"] == 48
-    assert f"{odd!r} in row 6" in dropped["reason"]
-    assert "data.min_time" in dropped["remedy"]
-    assert split.info["times"]["last"].startswith("2020-10-23")
+    dropped = split.info.dropped[0]
+    assert dropped.rows == 48
+    assert f"{odd!r} in row 6" in dropped.reason
+    assert "data.min_time" in dropped.remedy
+    assert split.info.times.last.startswith("2020-10-23")
 
 
 def test_many_times_out_of_range_are_refused_and_the_range_can_be_widened(run: Run, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_many_times_out_of_range_are_refused_and_the_range_can_be_widened(run: R
     with pytest.raises(InputError, match=r"960 of 960 times .* lie before 1990-01-01 .* in row 1") as caught:
         run(DataConfig(source=source))
     assert "widen data.min_time" in caught.value.remedy
-    assert run(DataConfig(source=source, min_time=date(1970, 1, 1))).info["times"]["first"].startswith("1975")
+    assert run(DataConfig(source=source, min_time=date(1970, 1, 1))).info.times.first.startswith("1975")
 
 
 def test_a_column_without_most_of_its_times(run: Run, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_column_without_most_of_its_times(run: Run, tmp_path: Path) -> None:
     assert "data.columns.time=none" in caught.value.remedy
     assert "core" not in str(caught.value)
     split = run(DataConfig(source=missing(20)))
-    assert any("(21%) have no time in column 'timestamp' and are dropped" in text for text in split.info["warnings"])
+    assert any("(21%) have no time in column 'timestamp' and are dropped" in text for text in split.info.warnings)
 
 
 def test_seconds_in_one_file_and_milliseconds_in_another_are_one_time_line(run: Run, tmp_path: Path) -> None:
@@ -98,18 +98,18 @@ def test_seconds_in_one_file_and_milliseconds_in_another_are_one_time_line(run: 
     save(tmp_path / "c.csv", two_groups().head(0))
     split = run(DataConfig(source=(str(tmp_path / "*.csv"),)))
     whole = run(DataConfig(source=(save(tmp_path / "whole.csv", two_groups()),)))
-    assert split.info["cuts"] == whole.info["cuts"]
-    assert split.info["times"]["read_as"] == "epoch seconds and epoch milliseconds"
-    assert not any("small numbers" in text for text in split.info["warnings"])
+    assert split.info.cuts == whole.info.cuts
+    assert split.info.times.read_as == "epoch seconds and epoch milliseconds"
+    assert not any("small numbers" in text for text in split.info.warnings)
 
 
 def test_a_column_of_dates_that_is_not_used_is_told(run: Run, tmp_path: Path) -> None:
     when = pl.from_epoch("timestamp").dt.date()
     source = (save(tmp_path / "x.csv", two_groups().with_columns(delivered=when).drop("timestamp")),)
-    (told,) = [text for text in run(DataConfig(source=source)).info["warnings"] if "looks like times" in text]
+    (told,) = [text for text in run(DataConfig(source=source)).info.warnings if "looks like times" in text]
     assert "data.columns.time=delivered" in told
     quiet = run(DataConfig(source=source, columns=ColumnConfig(time="none")))
-    assert not any("looks like times" in text for text in quiet.info["warnings"])
+    assert not any("looks like times" in text for text in quiet.info.warnings)
 
 
 def parts(tmp_path: Path, known: float, side: str = "user") -> DataConfig:
@@ -129,9 +129,9 @@ def test_given_parts_that_cannot_be_judged(run: Run, tmp_path: Path, side: str) 
     report = check(parts(tmp_path, 0.0, side), data_dir=None, cache_dir=tmp_path / "cache")
     assert not report.ok
     assert "no model can be judged" in report.problem
-    told = run(parts(tmp_path, 0.5, side)).info["warnings"]
+    told = run(parts(tmp_path, 0.5, side)).info.warnings
     assert any(f"of the {side}s of the test part are not known in train" in text for text in told)
-    assert not any("not known in train" in text for text in run(parts(tmp_path, 1.0, side)).info["warnings"])
+    assert not any("not known in train" in text for text in run(parts(tmp_path, 1.0, side)).info.warnings)
 
 
 def test_known_users_and_known_items_that_never_meet(run: Run, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_known_users_and_known_items_that_never_meet(run: Run, tmp_path: Path) -
 
 def test_the_check_says_what_the_data_were_taken_for(tmp_path: Path) -> None:
     config = DataConfig(source=(save(tmp_path / "x.csv", two_groups()),))
-    table = {row["check"]: row["note"] for row in check(config, data_dir=None, cache_dir=tmp_path / "cache").table()}
+    table = {row.check: row.note for row in check(config, data_dir=None, cache_dir=tmp_path / "cache").table()}
     assert table["columns"] == "user = user, item = item, time = timestamp"
     assert table["times"] == "read as epoch seconds: 2020-09-13 12:26 to 2020-10-23 11:26 UTC"
     assert table["split"].startswith("by time: validation from 2020-10-1")

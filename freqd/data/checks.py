@@ -1,0 +1,154 @@
+"""What data and settings must allow, and what the user is told of a split that will say little."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+
+from freqd.config import DataConfig
+from freqd.data import splits
+from freqd.data.info import How
+from freqd.data.interactions import PARTS, Split
+from freqd.data.pairs import Pairs
+from freqd.data.quality import Ledger
+from freqd.data.scan import RawRows
+from freqd.data.sources import Source
+from freqd.errors import InputError
+
+WARN_UNKNOWN, REFUSE_UNKNOWN = 0.2, 0.98
+"""Share of a given part's users, or items, that train does not know: from here on it is told; nothing could be judged."""
+
+
+def wanted_split(config: DataConfig, source: Source) -> How | None:
+    """How to split, as far as settings and files decide it; None where a time column would.
+
+    Raises:
+        InputError: the owner's parts are wanted, and there are none.
+    """
+    if config.split == "given" and not source.has_parts:
+        raise InputError(
+            f"data.split=given, but {', '.join(source.labels)} has no parts",
+            "give data.train and data.test, or set data.split to time or random",
+        )
+    if config.split == "auto":
+        return "given" if source.has_parts else None
+    return config.split
+
+
+def no_times(place: str, day: date) -> InputError:
+    """Of data of which nobody can tell what was there by a day."""
+    return InputError(
+        f"what was there as of {day} (data.as_of) cannot be told: {place} has no time column",
+        "name it with data.columns.time; data without times can only be run as they are: `freqd run` without data.as_of",
+    )
+
+
+def resolve_split(how: How | None, config: DataConfig, source: Source, rows: RawRows) -> How:
+    """How to split, now that the columns are known.
+
+    Args:
+        how: the wanted split, see ``wanted_split``.
+        config: the settings.
+        source: where the rows are from.
+        rows: all rows as read.
+
+    Raises:
+        InputError: the settings need times or weights, and there are none.
+    """
+    columns = rows.columns
+    place = ", ".join(source.labels)
+    listed = "name it with data.columns.time"
+    if columns.time is None and how == "time":
+        raise InputError(f"data.split=time, but {place} has no time column", f"{listed}, or set data.split=random")
+    if columns.time is None and config.as_of is not None:
+        raise no_times(place, config.as_of)
+    if rows.times is not None and rows.times.ordinal and config.as_of is not None:
+        raise InputError(
+            f"what was there as of {config.as_of} (data.as_of) cannot be told: column '{columns.time}' of {place} holds small "
+            "numbers, not dates",
+            "give dates, or leave data.as_of out",
+        )
+    if columns.weight is None and config.min_weight is not None:
+        raise InputError(
+            f"data.min_weight is set, but {place} has no weight column",
+            "name it with data.columns.weight, or leave min_weight out",
+        )
+    return how or ("time" if columns.time is not None else "random")
+
+
+def require_parts(pairs: Pairs, how: How, config: DataConfig, ledger: Ledger) -> None:
+    """See that every part holds something, and train enough.
+
+    Raises:
+        InputError: a part is empty, or train has fewer than two users or items.
+    """
+    assert pairs.part is not None
+    remedies: dict[How, str] = {
+        "time": "check the time column, or set data.split=random",
+        "random": f"give more data, or raise data.valid_fraction ({config.valid_fraction:g}) and data.test_fraction "
+        f"({config.test_fraction:g})",
+        "given": "check the files of the parts: their ids have to be those of train",
+    }
+    for name, count in zip(PARTS, np.bincount(pairs.part, minlength=3), strict=True):
+        ledger.require(int(count), f"the split ({how}) leaves no {name} part", remedies[how])
+    if any(int(known.sum()) < 2 for known in splits.known_in_train(pairs)):
+        raise InputError(f"train has fewer than two users or two items ({ledger.history()})", remedies[how])
+
+
+def check_given(pairs: Pairs, ledger: Ledger) -> None:
+    """See that the owner's validation and test parts can be judged by models of train.
+
+    Raises:
+        InputError: next to none of the users, items or pairs of a part are known in train.
+    """
+    users, (known_user, known_item) = pairs.users(), splits.known_in_train(pairs)
+    for code, name in ((splits.VALID, "validation"), (splits.TEST, "test")):
+        rows = pairs.part == code
+        of_users, of_items = np.unique(users[rows]), np.unique(pairs.item[rows])
+        judged = known_user[users[rows]] & known_item[pairs.item[rows]]
+        shares = {
+            "users": 1.0 - float(known_user[of_users].mean()),
+            "items": 1.0 - float(known_item[of_items].mean()),
+            "interactions": 1.0 - float(judged.mean()),
+        }
+        for what, share in shares.items():
+            problem = f"{share:.0%} of the {what} of the {name} part are not known in train"
+            if what == "interactions":
+                problem = f"{share:.0%} of the interactions of the {name} part are with users or items that train does not know"
+            if share >= REFUSE_UNKNOWN:
+                raise InputError(
+                    f"{problem}, so no model can be judged by it",
+                    "give parts of the same users and items, with ids written alike; or give all files as data.source and let "
+                    "freqd split them",
+                )
+            if share >= WARN_UNKNOWN and what != "interactions":
+                ledger.warnings.append(f"{problem}: what is measured there says little about the others")
+
+
+def warn_of_split(split: Split, cold_test_items: float, ledger: Ledger) -> None:
+    """Note what makes numbers measured on ``split`` say little, or its models odd.
+
+    Args:
+        split: the split.
+        cold_test_items: share of the test pairs whose item train does not know.
+        ledger: what was read and dropped; takes the warnings.
+    """
+    with_test = np.count_nonzero(np.bincount(split.test.user))
+    if with_test < 100:
+        ledger.warnings.append(
+            f"only {with_test:,} users have a test interaction: differences between models will be mostly noise"
+        )
+    total = sum(len(split.part(name)) for name in PARTS)
+    distinct = ledger.rows_read - sum(row.rows for row in ledger.dropped if row.reason.startswith("repeats"))
+    if total < ledger.rows_read / 2 and distinct - total > distinct / 2:
+        ledger.warnings.append(f"{(distinct - total) / distinct:.0%} of the distinct pairs were dropped: see the table")
+    if cold_test_items > 0.2:
+        ledger.warnings.append(
+            f"{cold_test_items:.0%} of the test interactions are with items that train does not know"
+        )
+    busiest = int(np.bincount(split.train.user).max())
+    if busiest > max(0.1 * len(split.train), 100):
+        ledger.warnings.append(
+            f"one user has {busiest / len(split.train):.0%} of all train interactions: perhaps a test account or a bot"
+        )
