@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ from freqd.embeddings import TrainedModel
 from freqd.evaluate import Report
 from freqd.report.run import figures, html, sentences, text
 from freqd.spectral import SideFilters, Spectrum
-from freqd.storage.store import ArtifactRef, Facts, text_digest, write_atomic
+from freqd.storage.files import temporary, text_digest, write_atomic
+from freqd.storage.store import ArtifactRef, Facts
 from tasks.mlops import tracking
 from tasks.mlops.registry import aliases_of
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
@@ -78,14 +78,12 @@ def _images(context: RunContext, summary: dict[str, Any], stages: str) -> dict[s
     folder = context.workspace.runs / ".figures"
     earlier = folder / text_digest(stages, provenance.code_digest(["freqd.report.*"]))
     if not earlier.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
-            new = Path(made) / "figures"
-            new.mkdir()
+        with temporary(folder) as made:
+            made.mkdir(parents=True)
             for name, image in figures.all_figures(summary).items():
-                (new / f"{name}.png").write_bytes(image)
+                (made / f"{name}.png").write_bytes(image)
             try:
-                new.rename(earlier)
+                made.rename(earlier)
             except OSError:  # an equal run was faster
                 if not earlier.is_dir():
                     raise

@@ -29,7 +29,8 @@ from prefect.states import Completed
 from freqd import provenance
 from freqd.errors import DamagedArtifact
 from freqd.progress import Progress
-from freqd.storage.store import Artifact, ArtifactRef, storage_error, text_digest
+from freqd.storage.files import storage_error, text_digest
+from freqd.storage.store import Artifact, ArtifactRef
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.errors import PLACE

@@ -151,7 +151,7 @@ def schedule(
     preflight(settings, workspace)
     deployments = deployment_of(workspace)
     label = name or config.stem
-    show_times(label, deployments.schedule(label, cron, timezone or deployments.local_timezone(), settings, workspace))
+    show_times(label, deployments.schedule(label, cron, timezone, settings, workspace))
     return DONE
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
 from prefect import Flow
@@ -29,6 +29,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
+from tzlocal import get_localzone_name
 
 import freqd
 from flows.drift import drift
@@ -127,7 +128,7 @@ def online(worker: str) -> bool:
 def schedule(
     name: str,
     cron: str,
-    timezone: str,
+    timezone: str | None,
     config: RunConfig,
     workspace: Workspace,
     what: Deployed = RETRAIN,
@@ -140,7 +141,7 @@ def schedule(
     Args:
         name: of the schedule.
         cron: the cron line.
-        timezone: in which it is meant.
+        timezone: in which it is meant; None for this machine's.
         config: settings of the runs.
         workspace: the working directory.
         what: the flow, by default the main job.
@@ -149,6 +150,7 @@ def schedule(
     Raises:
         InputError: the cron line or the time zone is none.
     """
+    timezone = timezone or _local_timezone()
     try:
         when = CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
@@ -243,14 +245,16 @@ def next_times(cron: str, timezone: str, count: int) -> list[datetime]:
     return [time.astimezone(zone) for time in asyncio.run(plan.get_dates(count))]
 
 
-def local_timezone() -> str:
-    """The name of this machine's time zone, else UTC."""
-    place = Path("/etc/localtime")
-    if place.is_symlink():
-        _, found, name = str(place.resolve()).partition("zoneinfo/")
-        if found:
-            return name
-    return "UTC"
+def _local_timezone() -> str:
+    """The name of this machine's time zone, UTC if it has none.
+
+    Raises:
+        InputError: the machine's settings contradict each other.
+    """
+    try:
+        return get_localzone_name() or "UTC"
+    except ZoneInfoNotFoundError as error:
+        raise InputError(f"this machine's time zone: {error.args[0]}", "name one with --timezone") from error
 
 
 def _identity(client: SyncPrefectClient, what: Deployed) -> UUID:

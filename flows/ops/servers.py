@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock
 
 from freqd.errors import FreqdError, InputError
-from freqd.storage.store import write_atomic
+from freqd.storage.files import write_atomic
 from tasks.mlops import database
 from tasks.runtime import server_state
 from tasks.runtime.embedded import TOKEN_VARIABLE

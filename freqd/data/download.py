@@ -18,7 +18,7 @@ from pathlib import Path
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.storage.store import file_digest, storage_error, write_atomic
+from freqd.storage.files import file_digest, storage_error, write_atomic
 
 _BLOCK = 1 << 18
 

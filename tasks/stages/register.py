@@ -29,7 +29,8 @@ from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
 from freqd.report.run.text import escape
 from freqd.serve.recommender import Bundle
-from freqd.storage.store import ArtifactRef, Facts, Store, folder_digest
+from freqd.storage.files import folder_digest
+from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.mlops import pyfunc_model, registry, tracking
 from tasks.run_context import RunContext
 from tasks.runtime.page import Shown

@@ -320,7 +320,7 @@ def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> Non
     import mlflow
     from mlflow import MlflowClient
 
-    from freqd.storage.store import folder_digest
+    from freqd.storage.files import folder_digest
     from tasks.mlops import pyfunc_model, registry
 
     experiment = MlflowClient().create_experiment(

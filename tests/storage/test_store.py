@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import DamagedArtifact, InputError
-from freqd.storage.store import ArtifactRef, Facts, Store, storage_error, text_digest, write_atomic
+from freqd.storage.files import storage_error, text_digest, write_atomic
+from freqd.storage.store import ArtifactRef, Facts, Store
 
 
 def table(seed: int = 0) -> FeatureTable:
