@@ -168,7 +168,7 @@ def collect(
             "importance_without": side.importance_without.tolist(),
             "mastery": {model: values[name] for model, values in facts["mastery"].items()},
         }
-    registration = refs.get("approval.registration", refs.get("register.registration"))
+    registration = refs.get("register.registration")
     if registration is not None:
         entry = store.open(registration, Facts).values
         aliases = aliases_of(entry["name"], entry["version"])

@@ -32,6 +32,7 @@ from pydantic import ValidationError
 from tzlocal import get_localzone_name
 
 import freqd
+from flows.approve import approve
 from flows.drift import drift
 from flows.ops.automations import close_silent_runs, retrain_on_drift
 from flows.pipeline import pipeline
@@ -53,12 +54,14 @@ class Deployed:
         name: of its deployment.
         entrypoint: module and name of the flow.
         description: for the page.
+        limit: how many of its runs there may be at once; None for any number.
     """
 
     flow: Flow[Any, Any]
     name: str
     entrypoint: str
     description: str
+    limit: int | None = 1
 
     @property
     def full_name(self) -> str:
@@ -78,7 +81,14 @@ WATCH = Deployed(
     "flows.drift.drift",
     "Does the champion still fit? On drift a retraining is asked for. One check at a time.",
 )
-DEPLOYED = (RETRAIN, WATCH)
+APPROVE = Deployed(
+    approve,
+    "approve",
+    "flows.approve.approve",
+    "May a version become champion? A run is a question; it is suspended until somebody answers.",
+    limit=None,
+)
+DEPLOYED = (RETRAIN, WATCH, APPROVE)
 
 
 def deploy(workspace: Workspace) -> str:
@@ -104,8 +114,8 @@ def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> 
         "parameters": {"workdir": str(workspace.root)},
         "parameter_openapi_schema": parameter_schema(what.flow).model_dump_for_openapi(),
         "enforce_parameter_schema": True,
-        "concurrency_limit": 1,
-        "concurrency_options": ONE_AT_A_TIME,
+        "concurrency_limit": what.limit,
+        "concurrency_options": None if what.limit is None else ONE_AT_A_TIME,
     }
     try:
         present = client.read_deployment_by_name(what.full_name)
