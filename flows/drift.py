@@ -6,7 +6,6 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from flows.naming import typed_name
 from freqd.config import RunConfig
 from freqd.data.sources import require_source
 from tasks.drift import check
@@ -17,7 +16,7 @@ DEFAULTS = RunConfig()
 
 
 def _shown_name() -> str:
-    return typed_name() or f"drift of {runtime.flow_run.parameters.get('model') or 'the champion'}"
+    return f"drift of {runtime.flow_run.parameters.get('model') or 'the champion'}"
 
 
 @flow(name="freqd-drift", flow_run_name=_shown_name, validate_parameters=True)

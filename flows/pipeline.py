@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, runtime
 
 from flows.common import foundations, open_run
-from flows.naming import as_folder, new_name, typed_name
+from flows.naming import as_folder, new_name
 from freqd import provenance
 from freqd.config import DistillConfig, RunConfig
 from freqd.config.budget import within_budget
@@ -19,7 +19,7 @@ from tasks.mlops.family import check_family, model_name
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
 from tasks.runtime.workspace import Workspace
-from tasks.stages.approval import answer_for, approval
+from tasks.stages import approval
 from tasks.stages.baselines import scratch, svd
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
@@ -30,11 +30,11 @@ DEFAULTS = RunConfig()
 
 
 def _shown_name() -> str:
-    """The run's name if it was given one; else it is named after its data."""
+    """The parameter ``run_name``; without it the run is named after its data and the time."""
     given: dict[str, Any] = runtime.flow_run.parameters
     config = given.get("config", DEFAULTS)
     settings = config if isinstance(config, RunConfig) else RunConfig.model_validate(config)
-    return as_folder(str(given.get("run_name") or typed_name() or new_name(settings.data)))
+    return as_folder(str(given.get("run_name") or new_name(settings.data)))
 
 
 @flow(name="freqd", flow_run_name=_shown_name, validate_parameters=True)
@@ -50,12 +50,14 @@ def pipeline(
     Args:
         config: all settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
-        run_name: name of the run; default the name typed on the Prefect page, else the data set and the time.
+        run_name: name of the run; default the data set and the time. A name typed into Prefect's own field is not kept.
         force: stages that are computed even if their result is at hand.
         until: stop after this stage, without a report.
     """
     if runtime.deployment.id is not None:
         require_source(config, "this run of the deployment")
+    if config.registry.enabled and config.registry.approval == "ask":
+        approval.require_deployment()
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json"))
@@ -116,9 +118,7 @@ class _Chain:
                     config.evaluate,
                 )
             )
-            answer = answer_for(run, registered.registration, config.registry)
-            if answer is not None:
-                yield approval(run, registered.registration, answer, config.registry)
+            approval.ask(run, registered.registration, config.registry)
 
     def _begin(self, split: ArtifactRef) -> Start | None:
         """Before the first training: whether the data go with the champion, and where the trainings start."""

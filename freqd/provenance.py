@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from freqd.storage.store import text_digest
+from freqd.storage.files import text_digest
 
 UNHASHED = frozenset(
     {

@@ -25,7 +25,8 @@ from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
 from freqd.serve.recommender import Recommender
-from freqd.storage.store import Store, storage_error, write_atomic
+from freqd.storage.files import storage_error, write_atomic
+from freqd.storage.store import Store
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
 from tasks.runtime import embedded

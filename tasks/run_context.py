@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freqd import provenance
 from freqd.config import RunConfig
-from freqd.storage.store import ArtifactRef, text_digest
+from freqd.storage.files import text_digest
+from freqd.storage.store import ArtifactRef
 from tasks.runtime.workspace import Workspace
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,8 @@ from freqd.evaluate import Report
 from freqd.report.markdown import escape
 from freqd.report.run import figures, html, sentences, text
 from freqd.spectral import SideFilters, Spectrum
-from freqd.storage.store import ArtifactRef, Facts, text_digest, write_atomic
+from freqd.storage.files import temporary, text_digest, write_atomic
+from freqd.storage.store import ArtifactRef, Facts
 from tasks.mlops import tracking
 from tasks.mlops.registry import aliases_of
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
@@ -79,14 +79,12 @@ def _images(context: RunContext, summary: dict[str, Any], stages: str) -> dict[s
     folder = context.workspace.runs / ".figures"
     earlier = folder / text_digest(stages, provenance.code_digest(["freqd.report.*"]))
     if not earlier.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
-            new = Path(made) / "figures"
-            new.mkdir()
+        with temporary(folder) as made:
+            made.mkdir(parents=True)
             for name, image in figures.all_figures(summary).items():
-                (new / f"{name}.png").write_bytes(image)
+                (made / f"{name}.png").write_bytes(image)
             try:
-                new.rename(earlier)
+                made.rename(earlier)
             except OSError:  # an equal run was faster
                 if not earlier.is_dir():
                     raise
@@ -171,7 +169,7 @@ def collect(
             "importance_without": side.importance_without.tolist(),
             "mastery": {model: values[name] for model, values in facts["mastery"].items()},
         }
-    registration = refs.get("approval.registration", refs.get("register.registration"))
+    registration = refs.get("register.registration")
     if registration is not None:
         entry = store.open(registration, Facts).values
         aliases = aliases_of(entry["name"], entry["version"])

@@ -31,7 +31,8 @@ from pydantic import BaseModel
 from freqd import provenance
 from freqd.errors import DamagedArtifact
 from freqd.progress import Progress
-from freqd.storage.store import Artifact, ArtifactRef, Store, storage_error, text_digest
+from freqd.storage.files import storage_error, text_digest
+from freqd.storage.store import Artifact, ArtifactRef, Store
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.errors import PLACE

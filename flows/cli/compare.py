@@ -84,7 +84,7 @@ def compare(
     )
     folder = Path(result["folder"])
     if out is not None:
-        from freqd.storage.store import storage_error, write_atomic
+        from freqd.storage.files import storage_error, write_atomic
 
         try:
             for path in sorted(folder.iterdir()):

@@ -69,8 +69,8 @@ def drift(
         preflight(load, workspace)
         require_among(load, files)
         deployment = deployment_of(workspace)
-        label, zone = f"drift-{config.stem if config else name or 'champion'}", timezone or deployment.local_timezone()
-        show_times(label, deployment.schedule(label, cron, zone, load, workspace, WATCH, model=model, new=files))
+        label = f"drift-{config.stem if config else name or 'champion'}"
+        show_times(label, deployment.schedule(label, cron, timezone, load, workspace, WATCH, model=model, new=files))
         return DONE
     found = start(anchored(load, Path.cwd()), workdir, "drift:drift", model=name, new=tuple(files))
     if as_json:

@@ -56,7 +56,7 @@ def run(
     check_file("--summary", summary)
     result = start(settings, workdir, run_name=name)
     if summary is not None:
-        from freqd.storage.store import storage_error, write_atomic
+        from freqd.storage.files import storage_error, write_atomic
 
         try:
             write_atomic(summary, json.dumps(result, indent=1))
@@ -122,7 +122,7 @@ def report(
     summary = json.loads((folder / "summary.json").read_text())
     if not (folder / "report.html").is_file():
         from freqd.report.run import html
-        from freqd.storage.store import write_atomic
+        from freqd.storage.files import write_atomic
 
         write_atomic(folder / "report.html", html.render(summary))
     _show(summary)

@@ -34,14 +34,14 @@ def up(
 
     They keep the books of the working directory, in SQLite files or, with FREQD_DATABASE_URL, in PostgreSQL.
     """
-    from flows.ops import servers
+    from flows.ops import processes, servers
 
     workspace = workspace_of(workdir)
     try:
         found, started = servers.up(
             workspace, prefect_port, mlflow_port, lambda text: console.print(text, markup=False)
         )
-    except servers.StackError as error:
+    except processes.StackError as error:
         console.print(f"freqd: {error}", markup=False, soft_wrap=True)
         return BROKEN
     if not started:
@@ -82,24 +82,24 @@ def logs(
     workdir: Workdir = None,
 ) -> int:
     """Show the last lines that the servers and the worker wrote; those of the runs are among the worker's."""
-    from flows.ops import servers
+    from flows.ops import processes, servers
 
     workspace = workspace_of(workdir)
     for name in servers.NAMES if process is None else (process,):
         path = servers.log_file(workspace, name)
         console.print(f"== {name}: {path}", markup=False, soft_wrap=True)
-        for line in servers.tail(path, lines) or ["(nothing was written)"]:
+        for line in processes.tail(path, lines) or ["(nothing was written)"]:
             console.print(line, markup=False, soft_wrap=True)
     return DONE
 
 
 def down(*, workdir: Workdir = None) -> int:
     """Stop the servers, the worker and its runs; what they did is kept, and a stopped run goes on when it is run again."""
-    from flows.ops import servers
+    from flows.ops import processes, servers
 
     try:
         count = servers.down(workspace_of(workdir))
-    except servers.StackError as error:
+    except processes.StackError as error:
         console.print(f"freqd: {error}", markup=False, soft_wrap=True)
         return BROKEN
     console.print(f"stopped, {count} processes" if count else "the servers were down already")
@@ -151,7 +151,7 @@ def schedule(
     preflight(settings, workspace)
     deployments = deployment_of(workspace)
     label = name or config.stem
-    show_times(label, deployments.schedule(label, cron, timezone or deployments.local_timezone(), settings, workspace))
+    show_times(label, deployments.schedule(label, cron, timezone, settings, workspace))
     return DONE
 
 

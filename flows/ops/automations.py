@@ -20,7 +20,8 @@ SILENT = "freqd: close runs that fell silent"
 SILENT_SECONDS = 10 * HEARTBEAT_SECONDS
 """Long enough for a step of the work that lets no other thread run, such as a big sparse product."""
 HEARTBEAT = "prefect.flow-run.heartbeat"
-ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Suspended")}
+"""What comes when a process ends in order; a suspended run has none."""
 
 
 def retrain_on_drift(client: SyncPrefectClient, deployment: UUID) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
 from prefect import Flow
@@ -29,8 +29,10 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
+from tzlocal import get_localzone_name
 
 import freqd
+from flows.approve import approve
 from flows.drift import drift
 from flows.ops.automations import close_silent_runs, retrain_on_drift
 from flows.pipeline import pipeline
@@ -52,12 +54,14 @@ class Deployed:
         name: of its deployment.
         entrypoint: module and name of the flow.
         description: for the page.
+        limit: how many of its runs there may be at once; None for any number.
     """
 
     flow: Flow[Any, Any]
     name: str
     entrypoint: str
     description: str
+    limit: int | None = 1
 
     @property
     def full_name(self) -> str:
@@ -77,7 +81,14 @@ WATCH = Deployed(
     "flows.drift.drift",
     "Does the champion still fit? On drift a retraining is asked for. One check at a time.",
 )
-DEPLOYED = (RETRAIN, WATCH)
+APPROVE = Deployed(
+    approve,
+    "approve",
+    "flows.approve.approve",
+    "May a version become champion? A run is a question; it is suspended until somebody answers.",
+    limit=None,
+)
+DEPLOYED = (RETRAIN, WATCH, APPROVE)
 
 
 def deploy(workspace: Workspace) -> str:
@@ -103,8 +114,8 @@ def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> 
         "parameters": {"workdir": str(workspace.root)},
         "parameter_openapi_schema": parameter_schema(what.flow).model_dump_for_openapi(),
         "enforce_parameter_schema": True,
-        "concurrency_limit": 1,
-        "concurrency_options": ONE_AT_A_TIME,
+        "concurrency_limit": what.limit,
+        "concurrency_options": None if what.limit is None else ONE_AT_A_TIME,
     }
     try:
         present = client.read_deployment_by_name(what.full_name)
@@ -127,7 +138,7 @@ def online(worker: str) -> bool:
 def schedule(
     name: str,
     cron: str,
-    timezone: str,
+    timezone: str | None,
     config: RunConfig,
     workspace: Workspace,
     what: Deployed = RETRAIN,
@@ -140,7 +151,7 @@ def schedule(
     Args:
         name: of the schedule.
         cron: the cron line.
-        timezone: in which it is meant.
+        timezone: in which it is meant; None for this machine's.
         config: settings of the runs.
         workspace: the working directory.
         what: the flow, by default the main job.
@@ -149,6 +160,7 @@ def schedule(
     Raises:
         InputError: the cron line or the time zone is none.
     """
+    timezone = timezone or _local_timezone()
     try:
         when = CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
@@ -243,14 +255,16 @@ def next_times(cron: str, timezone: str, count: int) -> list[datetime]:
     return [time.astimezone(zone) for time in asyncio.run(plan.get_dates(count))]
 
 
-def local_timezone() -> str:
-    """The name of this machine's time zone, else UTC."""
-    place = Path("/etc/localtime")
-    if place.is_symlink():
-        _, found, name = str(place.resolve()).partition("zoneinfo/")
-        if found:
-            return name
-    return "UTC"
+def _local_timezone() -> str:
+    """The name of this machine's time zone, UTC if it has none.
+
+    Raises:
+        InputError: the machine's settings contradict each other.
+    """
+    try:
+        return get_localzone_name() or "UTC"
+    except ZoneInfoNotFoundError as error:
+        raise InputError(f"this machine's time zone: {error.args[0]}", "name one with --timezone") from error
 
 
 def _identity(client: SyncPrefectClient, what: Deployed) -> UUID:

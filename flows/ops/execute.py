@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
-FLOWS = {"freqd/retrain": ("flows.pipeline", "pipeline"), "freqd-drift/watch": ("flows.drift", "drift")}
+FLOWS = {
+    "freqd/retrain": ("flows.pipeline", "pipeline"),
+    "freqd-drift/watch": ("flows.drift", "drift"),
+    "freqd-approval/approve": ("flows.approve", "approve"),
+}
 """Module and name of the flow of each deployment."""
 
 

@@ -6,20 +6,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
-from freqd.errors import FreqdError, InputError
-from freqd.storage.store import write_atomic
+from flows.ops import processes
+from flows.ops.processes import HOST, answers
+from freqd.errors import InputError
+from freqd.storage.files import write_atomic
 from tasks.mlops import database
 from tasks.runtime import server_state
 from tasks.runtime.embedded import TOKEN_VARIABLE
@@ -27,13 +26,7 @@ from tasks.runtime.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
 
-HOST = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
-START_SECONDS = 90.0
-STOP_SECONDS = 15.0
-PRIVATE = 0o077
-"""Umask of all that freqd starts: what it writes is its owner's alone."""
-LOG_BYTES = 50 * 2**20
 NAMES = ("prefect", "mlflow", "worker")
 
 SETTINGS = {
@@ -45,10 +38,6 @@ SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """What the servers and the worker are told besides the switches; a user who sets one of them otherwise is obeyed."""
-
-
-class StackError(FreqdError):
-    """The servers could not be started or stopped, for a reason that lies not in the user's input."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +79,9 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
         if before is not None:
             gone = ", ".join(name for name in NAMES if not before.lives(name))
             say(f"the last stack was not stopped in order ({gone} gone); it is started anew")
-            _stop(before)
+            processes.stop(before)
         for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
-            require_free(name, port)
+            processes.require_free(name, port)
         prepare_database()
         if server_state.database() is None:
             database.prepare(workspace)
@@ -112,7 +101,7 @@ def down(workspace: Workspace) -> int:
         stack = Stack.read(workspace)
         if stack is None:
             return 0
-        count = _stop(stack)
+        count = processes.stop(stack)
         server_state.state_file(workspace).unlink(missing_ok=True)
     return count
 
@@ -131,7 +120,7 @@ def look(workspace: Workspace) -> list[Health]:
     for name in NAMES:
         lives = stack.lives(name)
         state = "gone" if not lives else "healthy" if probes[name]() else "not answering"
-        memory = _memory(stack.pids[name]) if lives else 0
+        memory = processes.memory_of(stack.pids[name]) if lives else 0
         address = {"prefect": stack.prefect, "mlflow": stack.mlflow}.get(name, "")
         found.append(Health(name, stack.pids.get(name), state, address, memory))
     return found
@@ -140,32 +129,6 @@ def look(workspace: Workspace) -> list[Health]:
 def log_file(workspace: Workspace, name: str) -> Path:
     """Where a process of the stack writes."""
     return server_state.folder(workspace) / f"{name}.log"
-
-
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a log; none if there is no log."""
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 400 * lines - 1))
-        return file.read().decode(errors="replace").splitlines()[-lines:]
-
-
-def require_free(name: str, port: int) -> None:
-    """See that nobody listens on a port.
-
-    Raises:
-        InputError: somebody does; who, as far as this user may know.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise InputError(
-                f"port {port} for {name} cannot be had: {_holder(port) or error.strerror}",
-                f"name another one with --{name}-port, or stop what listens there",
-            ) from error
 
 
 def prepare_database() -> None:
@@ -191,16 +154,6 @@ def prepare_database() -> None:
             f"the database of {server_state.DATABASE} cannot be used: {reason}",
             "see that the server runs and that its user may create schemas and the extension pg_trgm there",
         ) from error
-
-
-def answers(url: str) -> bool:
-    """Whether a server on this machine answers with 200. No proxy is asked."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> Stack:
@@ -241,7 +194,9 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
 
     def launch(name: str, command: list[str], more: Mapping[str, str]) -> None:
         nonlocal stack
-        started[name] = _launch(log_file(workspace, name), command, {**common, **more}, server_state.folder(workspace))
+        started[name] = processes.launch(
+            log_file(workspace, name), command, {**common, **more}, server_state.folder(workspace)
+        )
         pids = {**stack.pids, name: started[name].pid}
         stack = Stack(mark=mark, pids=pids, prefect=stack.prefect, mlflow=stack.mlflow, database=stack.database)
         write_atomic(server_state.state_file(workspace), stack.as_json())
@@ -251,14 +206,14 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
             launch(name, command, more)
         say("starting the servers")
         deploy = _deployment(workspace, stack)
-        _wait("prefect", started["prefect"], lambda: answers(f"{stack.prefect}/api/health"), workspace)
-        _wait("mlflow", started["mlflow"], lambda: answers(f"{stack.mlflow}/health"), workspace)
+        for name, health in (("prefect", f"{stack.prefect}/api/health"), ("mlflow", f"{stack.mlflow}/health")):
+            processes.wait(name, started[name], partial(answers, health), log_file(workspace, name))
         say("starting the worker")
         pool, name = deploy(), f"freqd-{socket.gethostname()}"
         launch("worker", [python, "-P", "-m", "flows.ops.worker", pool, name], stack.environment(workspace))
-        _wait("worker", started["worker"], lambda: _online(name), workspace)
+        processes.wait("worker", started["worker"], lambda: _online(name), log_file(workspace, "worker"))
     except BaseException:
-        _stop(stack)
+        processes.stop(stack)
         server_state.state_file(workspace).unlink(missing_ok=True)
         raise
     return stack
@@ -299,101 +254,3 @@ def _environment(workspace: Workspace, mark: str) -> dict[str, str]:
         "FREQD_WORKDIR": str(workspace.root),
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _launch(log: Path, command: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as file:
-        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} started\n".encode())
-        file.flush()
-        return subprocess.Popen(
-            command,
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            umask=PRIVATE,
-        )
-
-
-def _wait(name: str, process: subprocess.Popen[bytes], healthy: Callable[[], bool], workspace: Workspace) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            problem = f"{name} ended with code {process.returncode}"
-            break
-        if healthy():
-            return
-        time.sleep(0.3)
-    else:
-        problem = f"{name} is not healthy after {START_SECONDS:.0f} s"
-    log = log_file(workspace, name)
-    raise StackError(f"{problem}; the last lines of {log}:\n" + "\n".join(tail(log, 12)))
-
-
-def _stop(stack: Stack) -> int:
-    """End all processes of a stack, runs before the worker before the servers; how many there were."""
-    everything = stack.processes()
-    roots = set(stack.pids.values())
-    worker = stack.pids.get("worker")
-    kept_by_servers = {p.pid for name in ("prefect", "mlflow") for p in _family(stack.pids.get(name))}
-    first = [p for p in everything if p.pid not in kept_by_servers and p.pid != worker]
-    _end(first)
-    _end([p for p in everything if p.pid == worker])
-    _end([p for p in stack.processes() if p.pid in roots])
-    _end(stack.processes())
-    left = stack.processes()
-    if left:
-        raise StackError(f"these processes do not end: {', '.join(str(p.pid) for p in left)}")
-    return len(everything)
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        _quietly(process.terminate)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
-    for process in alive:
-        _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=STOP_SECONDS)
-
-
-def _quietly(action: Callable[[], Any]) -> None:
-    try:
-        action()
-    except psutil.NoSuchProcess:
-        return
-
-
-def _family(pid: int | None) -> Iterator[psutil.Process]:
-    if pid is None:
-        return
-    try:
-        process = psutil.Process(pid)
-        yield process
-        yield from process.children(recursive=True)
-    except psutil.Error:
-        return
-
-
-def _memory(pid: int) -> int:
-    total = 0
-    for process in _family(pid):
-        try:
-            total += int(process.memory_info().rss)
-        except psutil.Error:
-            continue
-    return total
-
-
-def _holder(port: int) -> str | None:
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f"{process.name()} (process {process.pid}) listens there"
-    except psutil.Error:
-        return None
-    return None

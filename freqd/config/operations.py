@@ -75,7 +75,7 @@ class RegistryConfig(Settings):
     )
     approval: Literal["none", "ask"] = Field(
         "none",
-        description="ask: where the gate says yes, the run waits on the Prefect page for a person to say yes or no.",
+        description="ask: where the gate says yes, a question on the Prefect page waits for a person to say yes or no.",
     )
     approval_hours: float = Field(
         24.0, gt=0.0, le=720.0, description="How long an approval is waited for; without an answer nothing is promoted."

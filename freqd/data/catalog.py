@@ -27,7 +27,7 @@ from freqd.data.files import DataFile
 from freqd.data.recognise import recognise
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.storage.store import storage_error
+from freqd.storage.files import storage_error
 
 ALL = "interactions"
 _STEMS = (ALL, "train", "valid", "test")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.storage.store import file_digest, storage_error
+from freqd.storage.files import file_digest, storage_error
 
 _BLOCK = 1 << 18
 

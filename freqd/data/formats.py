@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
+from freqd.storage.files import replacing
+
 
 def write_parts(parts: Mapping[str, pl.DataFrame], folder: Path) -> None:
     """Write each part as ``<part>.parquet``, so that a reader sees a whole file or none."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in parts.items():
-        temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
-        frame.write_parquet(temporary)
-        temporary.replace(folder / f"{name}.parquet")
+        with replacing(folder / f"{name}.parquet") as made:
+            frame.write_parquet(made)
 
 
 def _lines(path: Path) -> pl.DataFrame:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from filelock import FileLock
 from polars.exceptions import PolarsError
 
 from freqd.errors import InputError
-from freqd.storage.store import storage_error
+from freqd.storage.files import replacing, storage_error
 
 Side = Literal["user", "item"]
 
@@ -77,7 +74,8 @@ class IdRegistry:
             InputError: the registry cannot be read or written.
         """
         try:
-            with self._locked():
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / ".lock"):
                 known = self.known(side)
                 new = ids.filter(pl.Series(rows_of(ids, known) < 0))
                 if len(new):
@@ -88,16 +86,5 @@ class IdRegistry:
         return rows_of(ids, known)
 
     def _replace(self, side: Side, ids: pl.Series) -> None:
-        temporary = self.path / f".{side}s.{uuid4().hex}.tmp"
-        try:
-            pl.DataFrame({"id": ids}).write_parquet(temporary, statistics=False)
-            temporary.replace(self.path / f"{side}s.parquet")
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        with replacing(self.path / f"{side}s.parquet") as made:
+            pl.DataFrame({"id": ids}).write_parquet(made, statistics=False)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.storage.database_url import FORM, Address
-from freqd.storage.store import storage_error, text_digest, write_atomic
+from freqd.storage.files import replacing, storage_error, text_digest, write_atomic
 
 _CONNECTION: dict[str, Any] = {"connect_timeout": 15, "application_name": "freqd"}
 SNAPSHOT_SECONDS = 3600.0
@@ -72,19 +71,16 @@ def fetch_rows(query: str, variable: str, cache_dir: Path, *, reuse: bool, progr
     path = folder / f"{text_digest(address.url('postgresql'), statement)[:32]}.csv"
     if reuse and (kept := _kept(path)) is not None:
         return kept
-    temporary = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.touch(mode=0o600)
-        digest, rows = _copy(address, statement, temporary, variable, progress)
-        if rows == 0:
-            raise InputError("the query of data.sql returns no rows", "run it in psql and check its conditions")
-        temporary.replace(path)
+        with replacing(path) as made:
+            made.touch(mode=0o600)
+            digest, rows = _copy(address, statement, made, variable, progress)
+            if rows == 0:
+                raise InputError("the query of data.sql returns no rows", "run it in psql and check its conditions")
         write_atomic(path.with_suffix(".json"), json.dumps({"digest": digest, "fetched": time.time()}))
     except OSError as error:
         raise storage_error(error, folder) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return Snapshot(path, digest)
 
 

@@ -13,7 +13,7 @@ from freqd.data.layout import Layout
 from freqd.data.recognise import find_files, one_format
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
-from freqd.storage.store import file_digest, text_digest
+from freqd.storage.files import file_digest, text_digest
 
 ALL = catalog.ALL
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.serve.recommender import FRAME, Recommender
-from freqd.storage.store import storage_error
+from freqd.storage.files import replacing, storage_error
 
 CHUNK = 4096
 """Users a row group."""
@@ -41,28 +39,20 @@ def write_recommendations(
     """
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}", "ask for one item or more")
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     schema = pl.DataFrame(schema=FRAME).to_arrow().schema
     n_users, rows = len(recommender.user_ids), 0
     try:
         if target.is_dir():
             raise IsADirectoryError(0, f"{target} is a folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with replacing(target) as made, pq.ParquetWriter(made, schema, compression="zstd") as writer:
             for first in range(0, n_users, chunk):
                 frame = _ranked(recommender, first, min(first + chunk, n_users), k, exclude_seen)
                 writer.write_table(frame.to_arrow().cast(schema), row_group_size=max(len(frame), 1))
                 rows += len(frame)
                 done = min(first + chunk, n_users)
                 progress(done / n_users, f"{done:,} of {n_users:,} users")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
     except OSError as error:
         raise storage_error(error, target.parent) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
     return rows
 
 

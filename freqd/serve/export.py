@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,7 +14,7 @@ from safetensors.numpy import save_file
 
 from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.errors import InputError
-from freqd.storage.store import storage_error
+from freqd.storage.files import replacing, storage_error
 
 Format = Literal["safetensors", "npz", "parquet"]
 _PARQUET_FILES = ("users.parquet", "items.parquet")
@@ -56,7 +53,12 @@ def export_features(
     }
     chosen = form or form_of(target)
     check_target(target, chosen)
-    _replace(target, writers[chosen])
+    place = target.resolve()  # of a link, what it points to is replaced
+    try:
+        with replacing(place) as made:
+            writers[chosen](made)
+    except OSError as error:
+        raise storage_error(error, place.parent) from error
     return target
 
 
@@ -142,30 +144,3 @@ def _padded(ids: pl.Series) -> npt.NDArray[np.uint8]:
     """(n, width) bytes of the ids in UTF-8, filled up with zeros."""
     encoded = np.array([value.encode() for value in ids], dtype=np.bytes_)
     return np.frombuffer(encoded.tobytes(), np.uint8).reshape(len(ids), -1)
-
-
-def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    """Write beside ``target``, bring the bytes to the disk, then rename."""
-    target = target.resolve()  # of a link, what it points to is replaced
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-    aside = temporary.with_suffix(".old")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        for path in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        if target.is_dir():  # a folder cannot be renamed over another one
-            target.rename(aside)
-        temporary.rename(target)
-    except OSError as error:
-        if aside.exists() and not target.exists():
-            aside.rename(target)
-        raise storage_error(error, target.parent) from error
-    finally:
-        for left in (temporary, aside):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            elif left.exists():
-                left.unlink()

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
-import os
 import shutil
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -29,9 +26,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
-from freqd.errors import DamagedArtifact, InputError
-
-MANIFEST = "manifest.json"
+from freqd.errors import DamagedArtifact
+from freqd.storage.files import MANIFEST, file_digest, folder_digest, storage_error, sync, temporary, write_atomic
 
 
 class Artifact(Protocol):
@@ -71,56 +67,6 @@ class ArtifactRef(BaseModel):
 A = TypeVar("A", bound=Artifact)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def text_digest(*parts: str) -> str:
-    """SHA-256 of texts, each with its length, so that no two lists of texts collide."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        digest.update(f"{len(data)}:".encode())
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def folder_digest(folder: Path, leave_out: Iterable[str] = ()) -> str:
-    """SHA-256 over the names and contents of all files below ``folder`` but its manifest and those left out."""
-    others = {MANIFEST, *leave_out}
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in others)
-    return text_digest(*(f"{p.relative_to(folder).as_posix()}={file_digest(p)}" for p in files))
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    if path.is_file():
-        path.unlink(missing_ok=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
 class Store:
     """The artifacts of one working directory."""
 
@@ -138,22 +84,20 @@ class Store:
             InputError: the disk is full or the folder cannot be written.
         """
         base = self.root / "artifacts" / artifact.kind
-        temporary = base / f".{uuid.uuid4().hex}.tmp"
         try:
-            temporary.mkdir(parents=True)
-            artifact.write(temporary)
-            digest = folder_digest(temporary, artifact.records)
-            records = {name: file_digest(temporary / name) for name in sorted(artifact.records)}
-            meta = {"kind": artifact.kind, "digest": digest, "records": records, **(manifest or {})}
-            (temporary / MANIFEST).write_text(json.dumps(meta, indent=1, sort_keys=True, default=str))
-            _sync_tree(temporary)
-            self._place(temporary, self.ref(artifact.kind, digest))
+            with temporary(base) as made:
+                made.mkdir(parents=True)
+                artifact.write(made)
+                digest = folder_digest(made, artifact.records)
+                records = {name: file_digest(made / name) for name in sorted(artifact.records)}
+                meta = {"kind": artifact.kind, "digest": digest, "records": records, **(manifest or {})}
+                (made / MANIFEST).write_text(json.dumps(meta, indent=1, sort_keys=True, default=str))
+                sync(made)
+                self._place(made, self.ref(artifact.kind, digest))
         except OSError as error:
             raise storage_error(error, base) from error
         except SafetensorError as error:  # its way of saying that a file cannot be written
             raise storage_error(OSError(str(error)), base) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return self.ref(artifact.kind, digest)
 
     def _place(self, made: Path, ref: ArtifactRef) -> None:
@@ -172,10 +116,8 @@ class Store:
                 self.verify(ref)
                 return
             except DamagedArtifact:
-                aside = ref.path.with_name(f".{uuid.uuid4().hex}.old")
-                with contextlib.suppress(FileNotFoundError):  # another process was faster
-                    ref.path.rename(aside)
-                _remove(aside)
+                with temporary(ref.path.parent, ending="old") as aside, contextlib.suppress(FileNotFoundError):
+                    ref.path.rename(aside)  # which another process may have done
 
     def open(self, ref: ArtifactRef, kind: type[A]) -> A:
         """Read an artifact after checking its bytes against its digest.
@@ -239,28 +181,6 @@ class Store:
     def clear_scratch(self, stage: str, key: str) -> None:
         """Forget the checkpoints of a finished stage."""
         shutil.rmtree(self.root / "scratch" / stage / key, ignore_errors=True)
-
-
-_OTHER_PLACE = "name another place (--workdir or FREQD_WORKDIR for the working directory)"
-_REMEDIES = {
-    errno.ENOSPC: f"free some space, or {_OTHER_PLACE}",
-    errno.EDQUOT: f"free some of your quota, or {_OTHER_PLACE}",
-    errno.EROFS: f"the file system is read-only: {_OTHER_PLACE}",
-    errno.EACCES: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
-    errno.EPERM: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.ENOTDIR: f"a part of the path is a file: {_OTHER_PLACE}",
-    errno.EISDIR: "a folder is in its place: give another name, or move it away",
-    errno.EEXIST: "something of that name is in its place: give another name, or move it away",
-    errno.EIO: f"look at the disk (dmesg), or {_OTHER_PLACE}",
-}
-
-
-def storage_error(error: OSError, place: Path) -> InputError:
-    """The error a user sees when the disk is full or the place cannot be written."""
-    reason = error.strerror or str(error)
-    remedy = _REMEDIES.get(error.errno or 0, f"see whether it is there and can be written, or {_OTHER_PLACE}")
-    return InputError(f"cannot write below {place}: {reason}", remedy)
 
 
 @dataclass(frozen=True)

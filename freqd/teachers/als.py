@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.progress import Progress, silent
-from freqd.storage.store import storage_error, write_atomic
+from freqd.storage.files import storage_error, write_atomic
 
 CG_STEPS = 3  # implicit's own default
 Validate = Callable[[FeatureTable], float]

@@ -29,7 +29,7 @@ from freqd.data.ids import rows_of
 from freqd.embeddings import FeatureTable, FloatMatrix
 from freqd.errors import InputError
 from freqd.pseudonym import shape
-from freqd.storage.store import file_digest, text_digest
+from freqd.storage.files import file_digest, text_digest
 
 Side = Literal["users", "items"]
 SIDES: tuple[Side, ...] = ("users", "items")

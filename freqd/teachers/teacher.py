@@ -15,7 +15,7 @@ from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.progress import Progress, silent
-from freqd.storage.store import text_digest
+from freqd.storage.files import text_digest
 from freqd.teachers.als import AlsTrial
 from freqd.teachers.als_search import search_als
 from freqd.teachers.als_warm_start import continue_als

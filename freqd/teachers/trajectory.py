@@ -19,7 +19,7 @@ from freqd.data.interactions import IdArray
 from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import top_k
 from freqd.progress import Progress, silent
-from freqd.storage.store import write_atomic
+from freqd.storage.files import write_atomic
 from freqd.teachers.als import AlsPoint, als_sweeps
 
 TRAJECTORY_TOP = 50

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from freqd.embeddings import FloatMatrix
-from freqd.storage.store import storage_error, write_atomic
+from freqd.storage.files import storage_error, write_atomic
 
 MAX_SECONDS_UNSAVED = 20.0
 """A checkpoint is written at the first end of an epoch after this long."""

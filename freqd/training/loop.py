@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from freqd.embeddings import FeatureTable, FloatMatrix, TrainedModel
 from freqd.errors import Diverged
 from freqd.progress import Progress, silent
-from freqd.storage.store import text_digest
+from freqd.storage.files import text_digest
 from freqd.training.adam import DenseAdam, Optimizer, SmallAdam
 from freqd.training.bpr_loss import View
 from freqd.training.checkpoint import Best, Checkpoint

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import freqd
 from freqd import provenance
 from freqd.config import RunConfig
-from freqd.storage.store import storage_error
+from freqd.storage.files import replacing, storage_error
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, flow_run_id
 
@@ -41,16 +39,10 @@ def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     Raises:
         InputError: the disk is full or the place cannot be written.
     """
-    fresh, stale = (folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp" for _ in range(2))
     try:
-        fresh.mkdir(parents=True)
-        for name, content in files.items():
-            (fresh / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        if folder.exists():
-            folder.rename(stale)
-        fresh.rename(folder)
+        with replacing(folder) as made:
+            made.mkdir()
+            for name, content in files.items():
+                (made / name).write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise storage_error(error, folder.parent) from error
-    finally:
-        for leftover in (fresh, stale):
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -41,7 +41,7 @@ from freqd.report import numbers as fmt
 from freqd.report import tuning as shown
 from freqd.report.run import html
 from freqd.report.run.settings import as_toml
-from freqd.storage.store import storage_error, text_digest, write_atomic
+from freqd.storage.files import storage_error, text_digest, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, Dimension, search_space, with_values
 from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from freqd.errors import InputError
-from freqd.storage.store import text_digest, write_atomic
+from freqd.storage.files import text_digest, write_atomic
 
 PROMOTE, ROLLBACK, REFUSE, FAIL = "promote", "rollback", "refuse", "fail"
 """What happens: a version becomes champion, an earlier one does again, the gate says no, a move did not succeed."""

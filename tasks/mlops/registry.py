@@ -22,7 +22,8 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from freqd.data.interactions import Split
 from freqd.errors import FreqdError, InputError
 from freqd.serve.recommender import Recommender
-from freqd.storage.store import Store, folder_digest
+from freqd.storage.files import folder_digest
+from freqd.storage.store import Store
 from tasks.mlops import tracking
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, readable
 from tasks.runtime.workspace import Workspace

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from freqd.errors import InputError
-from freqd.storage.store import storage_error
+from freqd.storage.files import remedy_of, storage_error
 
 PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 """Errors of a place that is full or may not be written; waiting does not mend them."""
@@ -55,7 +55,7 @@ def _of_one(error: BaseException) -> InputError | None:
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return InputError("too many files are open", "raise the limit (ulimit -n 4096), or run less at once")
     if isinstance(error, OSError) and error.errno == errno.EIO:
-        return InputError(f"the disk reports an error: {text}", "look at the disk (dmesg), or name another --workdir")
+        return InputError(f"the disk reports an error: {text}", remedy_of(errno.EIO))
     if isinstance(error, sqlite3.Error):
         return _of_database(text)
     if isinstance(error, MemoryError) or any(word in text for word in _MEMORY):
@@ -71,7 +71,7 @@ def _of_database(text: str) -> InputError | None:
     if "disk is full" in text:
         return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Path(_workdir()))
     if "disk I/O" in text:
-        return InputError(f"the disk reports an error: {text}", "look at the disk (dmesg), or name another --workdir")
+        return InputError(f"the disk reports an error: {text}", remedy_of(errno.EIO))
     if "not a database" in text or "malformed" in text:
         return InputError(
             f"a database below {_workdir()} is damaged: {text}",

@@ -15,7 +15,8 @@ from typing import IO
 from freqd.data.ids import IdRegistry
 from freqd.errors import InputError
 from freqd.pseudonym import secret_of
-from freqd.storage.store import Store, storage_error
+from freqd.storage.files import storage_error
+from freqd.storage.store import Store
 
 MIN_FREE_BYTES = 200 * 2**20
 IN_USE = ".in-use"

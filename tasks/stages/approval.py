@@ -1,41 +1,46 @@
 """A person's yes or no to a promotion, asked on the Prefect page, and what is done with it.
 
-The flow run is paused in its process, which costs nothing but memory; a suspended one would need a worker, and so a run
-by hand could not ask. The page's form is checked by the server: a bad answer is refused with the reason, the run stays
-paused, and a better answer resumes it. An answer is kept as tags of the version before anything is moved, so that a
-run that was killed in between does not ask a second time.
+The run that registered a version ends, and leaves two flow runs of ``flows.approve`` on the server: the question, which is
+suspended until somebody answers, so that no process waits, and one that is planned for the end of the time and writes down
+that nobody did. The page's form is checked by the server: a bad answer is refused with the reason, the question stays, and a
+better answer resumes it. An answer is kept as tags of the version before anything is moved, so that it outlives a kill.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
 from uuid import UUID
 
+from mlflow.entities.model_registry import ModelVersion
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
-from prefect.client.schemas import State
-from prefect.exceptions import FlowPauseTimeout
-from prefect.flow_runs import pause_flow_run
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.settings import get_current_settings
-from prefect.states import Running
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freqd.config import RegistryConfig
+from freqd.errors import InputError
 from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Check, Verdict
 from freqd.storage.store import ArtifactRef, Facts
 from tasks.mlops import registry, tracking
 from tasks.mlops.audit import readable
-from tasks.run_context import RunContext, flow_run_id
-from tasks.runtime.lease import give_back
-from tasks.runtime.page import Shown
+from tasks.run_context import RunContext
+from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import console
-from tasks.stage import Only, Result, Stage, stage
-from tasks.stages.register import Registered
+from tasks.runtime.workspace import Workspace
+from tasks.stages import register
 
-POLL_SECONDS = 5
+FLOW, DEPLOYMENT = "freqd-approval", "freqd-approval/approve"
+"""Names of the flow of a question and of its deployment."""
+GRACE = timedelta(minutes=2)
+"""How long after its time a question is closed: an answer of the last second is carried out first."""
 TAGS = {"said": "freqd.approval", "who": "freqd.approval_by", "why": "freqd.approval_why"}
 TAG_LENGTH = 4000
 
@@ -58,10 +63,78 @@ class Answer(BaseModel):
     why: str
 
 
-def answer_for(context: RunContext, registration: ArtifactRef, policy: RegistryConfig) -> Answer | None:
-    """The answer to a verdict that waits for one, given earlier or waited for now; None if the verdict does not wait.
+@dataclass(frozen=True)
+class Pending:
+    """A version that waits for a person.
 
-    To be called by the flow, which it pauses.
+    Attributes:
+        version: in the registry.
+        verdict: what the gate found.
+        policy: the settings that it went by, as JSON.
+    """
+
+    version: ModelVersion
+    verdict: Verdict
+    policy: dict[str, Any]
+
+    @property
+    def answer(self) -> Answer | None:
+        """What somebody said already, before a process was killed that was to do it."""
+        tags = self.version.tags
+        if TAGS["said"] not in tags:
+            return None
+        return Answer.model_validate({field: tags[tag] for field, tag in TAGS.items()})
+
+
+def pending(workspace: Workspace, model: str, version: str) -> Pending | None:
+    """What is known of a version that waits for a person; None if it does not wait, or not any more.
+
+    All of it comes from the books, and nothing from whoever asks.
+
+    Args:
+        workspace: holds what the stage register left.
+        model: name of the registered model.
+        version: the version.
+
+    Raises:
+        InputError: there is no such version, or what the gate found is gone.
+    """
+    found = registry.find(model, version)
+    if found.tags.get("freqd.verdict") != WAITING:
+        return None
+    entry = workspace.store.recall("register", found.tags.get(register.KEY, ""))
+    if entry is None:
+        raise InputError(
+            f"what the gate found of {model} version {version} is not in {workspace.root}",
+            f"look at it with `freqd models show {version}`, and use `freqd promote {version} --why ...`",
+        )
+    ref = ArtifactRef(**entry["refs"]["registration"])
+    settings = workspace.store.manifest(ref)["settings"]
+    return Pending(
+        version=found,
+        verdict=Verdict.model_validate(workspace.store.open(ref, Facts).values["gate"]),
+        policy={name: settings[name] for name in RegistryConfig.model_fields if name in settings},
+    )
+
+
+def require_deployment() -> None:
+    """See that the Prefect server knows the flow that asks.
+
+    Raises:
+        InputError: it does not.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound as error:
+            raise InputError(
+                f"registry.approval = 'ask' needs the deployment {DEPLOYMENT}, which the Prefect server does not have",
+                "`freqd up` makes it, and `freqd deploy` on a server of yours; or leave registry.approval out and use `freqd promote`",
+            ) from error
+
+
+def ask(context: RunContext, registration: ArtifactRef, policy: RegistryConfig) -> None:
+    """Put the question on the server if the verdict waits for an answer; once, however often a run is repeated.
 
     Args:
         context: the run.
@@ -69,109 +142,141 @@ def answer_for(context: RunContext, registration: ArtifactRef, policy: RegistryC
         policy: how long to wait.
     """
     entry = context.workspace.store.open(registration, Facts).values
-    verdict = Verdict.model_validate(entry["gate"])
-    if verdict.verdict != WAITING:
-        return None
-    name, version = entry["name"], entry["version"]
-    tags = tracking.client().get_model_version(name, version).tags
-    if TAGS["said"] in tags:
-        return Answer.model_validate({field: tags[tag] for field, tag in TAGS.items()})
-    answer = _ask(f"{name} version {version}", verdict, policy.approval_hours) or Answer(
-        said="nothing",
-        who=f"{registry.GATE}{context.run_name}",
-        why=f"nobody answered within {policy.approval_hours:g} hours",
+    if Verdict.model_validate(entry["gate"]).verdict != WAITING:
+        return
+    model, version = entry["name"], entry["version"]
+    found = registry.find(model, version)
+    if (said := found.tags.get("freqd.verdict", "")) != WAITING:
+        console.print(f"{'approval':<18}  {model} version {version} was decided since: {said}", soft_wrap=True)
+        return
+    until = datetime.now(UTC) + timedelta(hours=policy.approval_hours)
+    given = {"model": model, "version": version, "until": until.isoformat(), "workdir": context.workdir}
+    key = f"approval-{model}-{version}-{found.creation_timestamp}"
+    question = _plan(given, key, None)
+    _plan({**given, "question": str(question)}, f"{key}-end", until + GRACE)
+    what = f"{model} version {version} waits for a yes on the Prefect page: {_address(question)}"
+    console.print(f"{'approval':<18}  {what}", soft_wrap=True)
+
+
+def _plan(given: dict[str, Any], key: str, time: datetime | None) -> UUID:
+    """A flow run of the deployment, made now or found by its key, and not waited for."""
+    run = run_deployment(
+        DEPLOYMENT, parameters=given, scheduled_time=time, timeout=0, as_subflow=False, idempotency_key=key
     )
-    for field, value in answer.model_dump().items():
-        tracking.client().set_model_version_tag(name, version, TAGS[field], value[:TAG_LENGTH])
-    return answer
+    return cast(FlowRun, run).id  # a coroutine only where one calls
 
 
-@stage("approval", Registered)
-def approval(at: Stage, registration: ArtifactRef, answer: Answer, policy: Annotated[RegistryConfig, Only()]) -> Result:
-    """Make the version the champion if the answer is yes; write down who said what, and why, in any case."""
-    entry = at.open(registration, Facts).values
-    verdict = settle(at.run, entry["name"], entry["version"], Verdict.model_validate(entry["gate"]), answer, policy)
-    gate = Shown(
-        key="gate",
-        content=[check.model_dump() for check in verdict.checks],
-        description=f"{entry['name']} version {entry['version']}: {verdict.verdict}. " + "; ".join(verdict.reasons),
-    )
-    headline = f"{entry['name']} version {entry['version']}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
-    result = Facts({**entry, "gate": verdict.model_dump()})
-    return Result({"registration": result}, headline, {"promoted": int(verdict.promoted)}, shown=[gate])
-
-
-def settle(
-    context: RunContext, name: str, version: str, verdict: Verdict, answer: Answer, policy: RegistryConfig
-) -> Verdict:
-    """Do what the answer says; the verdict that comes of it.
-
-    A yes counts only against the champion that the gate compared with: who approved it saw those numbers.
+def answer_of_a_person(waiting: Pending, until: datetime) -> Answer:
+    """Suspend the flow run until somebody answers; to be called by the flow, which then begins again from its top.
 
     Args:
-        context: the run.
-        name: of the registered model.
-        version: that waits.
-        verdict: the gate's, waiting.
-        answer: a person's.
-        policy: goes into the trail with the gate's checks.
+        waiting: what is asked about.
+        until: when the server gives the question up.
     """
-    found = registry.find(name, version)
+    model, version, verdict = waiting.version.name, waiting.version.version, waiting.verdict
+    rows = [_line(check) for check in verdict.checks]
+    may = f"**{model} version {version} may become champion.** {'; '.join(verdict.reasons)}"
+    question = "\n".join([may, "", *rows])
+    attempt, wrong = 0, ""
+    while True:
+        attempt += 1
+        form = ApprovalForm.with_initial_data(description=f"{wrong}{question}")
+        left = math.ceil((until - datetime.now(UTC)).total_seconds())
+        try:
+            found = suspend_flow_run(form, timeout=max(left, 1), key=f"approval-{attempt}")
+        except ValidationError:  # somebody set the state by hand, past the form
+            wrong = "The run was resumed without an answer, so it asks again. "
+            get_run_logger().warning(wrong.strip())
+            continue
+        return Answer(said=found.approve, who=readable(found.who.strip()), why=readable(found.why.strip()))
+
+
+def answer_of_nobody(waiting: Pending, question: UUID, until: datetime) -> Answer | None:
+    """That nobody answered in time; None if there is time left, or an answer is being carried out.
+
+    Args:
+        waiting: what was asked about.
+        question: the flow run that asked.
+        until: when the time is over.
+    """
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(question).state
+    answered = state is not None and state.type in {StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING}
+    if answered or datetime.now(UTC) < until:
+        return None
+    who = f"{registry.GATE}{waiting.version.tags.get('freqd.run', '')}"
+    return Answer(said="nothing", who=who, why=f"nobody answered until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def settle(workspace: Workspace, model: str, version: str, answer: Answer) -> Verdict | None:
+    """Do what the answer says, and write down who said what, and why; the verdict that comes of it.
+
+    A yes counts only against the champion that the gate compared with: who approved it saw those numbers. Only the first of
+    several answers counts.
+
+    Args:
+        workspace: the working directory.
+        model: name of the registered model.
+        version: that waits.
+        answer: a person's.
+
+    Returns:
+        None if the version does not wait any more.
+
+    Raises:
+        InputError: as ``pending``.
+    """
+    with registry.lock(workspace, model):
+        waiting = pending(workspace, model, version)
+        if waiting is None:
+            return None
+        for field, value in answer.model_dump().items():
+            tracking.client().set_model_version_tag(model, version, TAGS[field], value[:TAG_LENGTH])
+        settled = _carry_out(workspace, waiting, answer)
+        for label, value in (("reasons", "; ".join(settled.reasons)), ("verdict", settled.verdict)):
+            tracking.client().set_model_version_tag(model, version, f"freqd.{label}", value[:TAG_LENGTH])
+    return settled
+
+
+def tell(model: str, version: str, verdict: Verdict) -> None:
+    """Put a verdict into the log and onto the page of the flow run that calls."""
+    headline = f"{model} version {version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+    get_run_logger().info("%s", headline)
+    show([Shown(key="gate", content=[check.model_dump() for check in verdict.checks], description=headline)])
+
+
+def _carry_out(workspace: Workspace, waiting: Pending, answer: Answer) -> Verdict:
+    """Promote, or write down the refusal."""
+    model, version, verdict = waiting.version.name, str(waiting.version.version), waiting.verdict
     evidence = {
-        **registry.evidence_of(found),
-        "policy": policy.model_dump(mode="json"),
+        **registry.evidence_of(waiting.version),
+        "policy": waiting.policy,
         "checks": [check.model_dump() for check in verdict.checks],
         "difference": verdict.difference,
     }
-    record: dict[str, Any] = {"who": answer.who, "why": answer.why, "evidence": evidence, "against": verdict.champion}
-    promoted, reason = answer.said == "yes", _reason(answer)
+    promoted, reason, why = answer.said == "yes", _reason(answer), answer.why
     if promoted:
         try:
-            registry.promote(context.workspace, name, version, **record)
+            registry.promote(
+                workspace, model, version, who=answer.who, why=why, evidence=evidence, against=verdict.champion
+            )
         except registry.ChampionMoved as error:
             promoted, reason = False, f"{reason}, but meanwhile {error}: compare again, then `freqd promote {version}`"
-            registry.refuse(context.workspace, name, version, **{**record, "why": reason, "against": "any"})
-    else:
-        registry.refuse(context.workspace, name, version, **{**record, "against": "any"})
-    settled = verdict.model_copy(
+            why = reason
+    if not promoted:
+        registry.refuse(workspace, model, version, who=answer.who, why=why, evidence=evidence)
+    return verdict.model_copy(
         update={
             "promoted": promoted,
             "verdict": PROMOTED if promoted else NOT_PROMOTED,
             "reasons": [reason, *verdict.reasons],
         }
     )
-    for label, value in (("verdict", settled.verdict), ("reasons", "; ".join(settled.reasons))):
-        tracking.client().set_model_version_tag(name, version, f"freqd.{label}", value[:TAG_LENGTH])
-    return settled
 
 
 def _reason(answer: Answer) -> str:
     said = {"yes": f"approved by {answer.who}: ", "no": f"refused by {answer.who}: ", "nothing": ""}
     return said[answer.said] + answer.why
-
-
-def _ask(what: str, verdict: Verdict, hours: float) -> Answer | None:
-    """Pause the flow run until somebody answers; None if nobody does in time."""
-    deadline = time.monotonic() + 3600 * hours
-    rows = [_line(check) for check in verdict.checks]
-    question = "\n".join([f"**{what} may become champion.** {'; '.join(verdict.reasons)}", "", *rows])
-    console.print(f"{'approval':<18}  {what} waits for a yes on the Prefect page: {_address()}", soft_wrap=True)
-    give_back(flow_run_id())
-    attempt, wrong = 0, ""
-    while (left := deadline - time.monotonic()) > 0:
-        attempt += 1
-        form = ApprovalForm.with_initial_data(description=f"{wrong}{question}")
-        try:
-            found = pause_flow_run(form, timeout=math.ceil(left), poll_interval=POLL_SECONDS, key=f"approval-{attempt}")
-        except FlowPauseTimeout:
-            _go_on()
-            return None
-        except ValidationError:  # somebody set the state by hand, past the form
-            wrong = "The run was resumed without an answer, so it asks again. "
-            get_run_logger().warning(wrong.strip())
-            continue
-        return Answer(said=found.approve, who=readable(found.who.strip()), why=readable(found.why.strip()))
-    return None
 
 
 def _line(check: Check) -> str:
@@ -180,15 +285,8 @@ def _line(check: Check) -> str:
     return f"- {check.name}: {value}{required}" + (f"; {check.detail}" if check.detail else "")
 
 
-def _go_on() -> None:
-    """Let the flow run go on after nobody answered: from an overdue pause the server lets a run only fail."""
-    with get_client(sync_client=True) as client:
-        state: State[Any] = Running(message="nobody answered in time, so nothing is promoted")
-        client.set_flow_run_state(UUID(flow_run_id()), state, force=True)
-
-
-def _address() -> str:
-    """Where the page of this flow run is."""
+def _address(flow_run: UUID) -> str:
+    """Where the page of a flow run is."""
     settings = get_current_settings()
     page = settings.ui_url or (settings.api.url or "").removesuffix("/api")
-    return f"{page}/runs/flow-run/{flow_run_id()}"
+    return f"{page}/runs/flow-run/{flow_run}"

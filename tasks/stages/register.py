@@ -29,7 +29,8 @@ from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
 from freqd.report.markdown import escape
 from freqd.serve.recommender import Recommender
-from freqd.storage.store import ArtifactRef, Facts, Store, folder_digest
+from freqd.storage.files import folder_digest
+from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.mlops import pyfunc_model, registry, tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
@@ -96,7 +97,9 @@ def register(
     known = found.values
     at.progress(0.1, "writing the model")
     tags = {**lineage.tags, **_numbers(own, known), KEY: at.key}
-    version = _earlier(model_name, at.key) or _log_version(at.run, Recommender.of(features, parts), own, model_name, tags)
+    version = _earlier(model_name, at.key) or _log_version(
+        at.run, Recommender.of(features, parts), own, model_name, tags
+    )
     at.progress(0.7, "asking the gate")
     challenger = Candidate(
         version=str(version.version),

@@ -161,11 +161,12 @@ def test_the_report_needs_nothing_but_itself(shop: User, window: Window) -> None
     assert window.missing == []
 
 
-def test_a_person_answers_on_the_page_of_a_paused_run(shop: User, window: Window) -> None:
+def test_a_person_answers_on_the_page_of_a_question(shop: User, window: Window) -> None:
     page = window.page
-    run = shop.retrain(registry={"approval": "ask", "model_name": "asked"})["id"]
+    shop.retrain(registry={"approval": "ask", "model_name": "asked"})
+    run = wait_for(lambda: shop.runs("PAUSED"), 180)[0]["id"]
     window.open(f"{stack(shop).prefect}/runs/flow-run/{run}")
-    window.shows("Paused")
+    window.shows("Suspended")
     page.get_by_role("button", name="Resume").first.click()
     form = page.locator(".p-modal__card")
     form.get_by_text("asked version 1 may become champion.").wait_for()

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from flows.ops import deployments
 from flows.pipeline import pipeline
 from freqd import provenance
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
+from freqd.errors import InputError
 from tasks.mlops.audit import AuditTrail
-from tasks.stages.approval import Answer
+from tasks.runtime.workspace import Workspace
+from tasks.stages.approval import Answer, settle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -239,22 +244,27 @@ def test_a_budget_stops_trainings_keeps_the_best_and_says_so(
 def test_a_person_may_have_the_last_word(
     source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    asked: list[tuple[Any, Any]] = []
 
-    def ask(what: str, *_: Any) -> Answer:
-        asked.append(what)
-        return Answer(said="no", who="Ann", why="not before Christmas")
+    def run_deployment(name: str, *, parameters: dict[str, Any], idempotency_key: str, **_: Any) -> Any:
+        asked.append((idempotency_key, parameters))
+        return SimpleNamespace(id=UUID(int=len(asked)))
 
-    monkeypatch.setattr("tasks.stages.approval._ask", ask)
+    monkeypatch.setattr("tasks.stages.approval.run_deployment", run_deployment)
     changes = ("registry.approval=ask", "registry.model_name=asked")
+    with pytest.raises(InputError, match="freqd-approval/approve"):
+        rerun(source, tmp_path, *changes)
+    deployments.deploy(Workspace(tmp_path))
     found = rerun(source, tmp_path, *changes)
-    assert found["gate"]["verdict"] == "not promoted"
-    assert found["gate"]["reasons"][0] == "refused by Ann: not before Christmas"
+    assert found["gate"]["verdict"] == "waiting for approval"
     assert found["model"]["aliases"] == ["challenger"]
-    assert [stage["name"] for stage in found["stages"]] == [*STAGES, "approval"]
-    assert asked == ["asked version 1"]
+    assert [stage["name"] for stage in found["stages"]] == STAGES
+    assert [(given["model"], given["version"]) for _, given in asked] == [("asked", "1")] * 2
+    assert asked[1][1]["question"] == str(UUID(int=1))
+    settle(Workspace(tmp_path), "asked", "1", Answer(said="no", who="Ann", why="not before Christmas"))
     (entry,) = AuditTrail.of(tmp_path).entries()
     assert (entry["what"], entry["who"], entry["why"]) == ("refuse", "Ann", "not before Christmas")
+    assert entry["evidence"]["policy"]["approval"] == "ask"
     again = rerun(source, tmp_path, *changes)
-    assert again["cached_stages"] == [*STAGES, "approval"]
-    assert (again["gate"], len(asked)) == (found["gate"], 1)
+    assert again["cached_stages"] == STAGES
+    assert len(asked) == 2, "who has answered is not asked again"

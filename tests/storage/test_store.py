@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import DamagedArtifact, InputError
-from freqd.storage.store import ArtifactRef, Facts, Store, storage_error, text_digest, write_atomic
+from freqd.storage.store import ArtifactRef, Facts, Store
 
 
 def table(seed: int = 0) -> FeatureTable:
@@ -125,19 +122,6 @@ def test_a_missing_artifact_is_damaged(store: Store, tmp_path: Path) -> None:
         store.verify(ArtifactRef(kind="features", digest="0" * 64, uri=str(tmp_path / "nowhere")))
 
 
-def test_atomic_write_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
-    target = tmp_path / "a" / "b.json"
-    write_atomic(target, "old")
-    write_atomic(target, "new")
-    assert target.read_text() == "new"
-    assert list(target.parent.iterdir()) == [target]
-
-
-@given(st.lists(st.text()), st.lists(st.text()))
-def test_digests_of_lists_of_texts_do_not_collide(a: list[str], b: list[str]) -> None:
-    assert (text_digest(*a) == text_digest(*b)) == (a == b)
-
-
 def test_facts_round_trip(store: Store) -> None:
     facts = Facts({"a": [1, None, 0.5], "b": {"c": "d"}})
     assert store.open(store.save(facts), Facts) == facts
@@ -148,24 +132,6 @@ def test_feature_table_refuses_what_does_not_fit() -> None:
         FeatureTable(np.zeros((2, 2)), np.zeros((2, 2), np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="3 columns but items have 2"):
         FeatureTable(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32))
-
-
-def test_a_reader_never_sees_a_part_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.json"
-    write_atomic(path, "old")
-    synced: list[tuple[bytes, str]] = []
-    fsync = os.fsync
-
-    def watched(descriptor: int) -> None:
-        synced.append((Path(f"/proc/self/fd/{descriptor}").read_bytes(), path.read_text()))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    with path.open() as held:
-        write_atomic(path, "new")
-        assert held.read() == "old", "the old file is replaced, not written over"
-    assert synced == [(b"new", "old")], "on the disk before it has its name"
-    assert path.read_text() == "new"
 
 
 def _save(root: str, barrier: Any, results: Any) -> None:
@@ -198,20 +164,3 @@ def test_a_damaged_artifact_is_moved_aside_and_gone(store: Store) -> None:
     assert store.save(Facts({"a": 1})) == ref
     assert store.open(ref, Facts).values == {"a": 1}
     assert [path.name for path in ref.path.parent.iterdir()] == [ref.digest]
-
-
-@pytest.mark.parametrize(
-    ("number", "remedy", "never"),
-    [
-        (errno.ENOSPC, "free some space", "owns"),
-        (errno.EACCES, "whether you may write", "space"),
-        (errno.EROFS, "read-only", "free some"),
-        (errno.ENAMETOOLONG, "shorter name", "space"),
-        (errno.EISDIR, "another name", "space"),
-        (errno.EIO, "dmesg", "space"),
-    ],
-)
-def test_the_remedy_goes_with_the_reason(number: int, remedy: str, never: str) -> None:
-    found = storage_error(OSError(number, os.strerror(number)), Path("/x"))
-    assert remedy in found.remedy
-    assert never not in found.remedy

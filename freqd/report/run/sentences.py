@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from freqd.gate import WAITING
 from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, text, texts
 from freqd.report.palette import SCRATCH, STUDENT, SVD, TEACHER, Role
@@ -188,6 +189,8 @@ def gate_sentence(summary: Summary) -> str:
     which = f" ({name}, version {version})" if name and version else ""
     if promoted is True:
         return f"It was promoted to champion{which}."
+    if text(summary, "gate", "verdict") == WAITING:
+        return f"It was registered{which} and waits for a person's approval."
     if promoted is False:
         reasons = texts(summary, "gate", "reasons")
         because = f": {_sentence(reasons[0])}" if reasons else "."
@@ -321,7 +324,9 @@ def _gate_tile(summary: Summary) -> Tile:
     if promoted is False:
         champion = text(summary, "gate", "champion")
         stays = f"; the champion stays version {champion}" if champion else ""
-        return Tile("Production", "Not promoted", (which or "registered") + stays, "mixed")
+        waits = text(summary, "gate", "verdict") == WAITING
+        said = "Waiting for approval" if waits else "Not promoted"
+        return Tile("Production", said, (which or "registered") + stays, "mixed")
     return Tile("Production", "Not judged", "no registration in this run")
 
 

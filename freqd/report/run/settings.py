@@ -12,6 +12,8 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
+import tomli_w
+
 from freqd.config import RunConfig, describe
 from freqd.report.access import Summary, dig, text
 
@@ -54,14 +56,16 @@ def as_toml(config: object, *, always: Collection[str] = ()) -> str:
         always: names of settings that are written even if they are the defaults.
     """
     changed = {setting.name for setting in changed_settings(config)} | set(always)
-    tables: dict[str, list[str]] = {}
+    tables: dict[str, Any] = {}
     for name, _, _ in _defaults():
         value = _at(config, name, None)
         if name in changed and value is not None:
-            table, _, key = name.rpartition(".")
-            tables.setdefault(table, []).append(f"{key} = {_toml(_plain(value))}")
-    parts = ["\n".join([*([f"[{table}]"] if table else []), *lines]) for table, lines in sorted(tables.items())]
-    return "\n\n".join(parts) + "\n"
+            *path, key = name.split(".")
+            table = tables
+            for part in path:
+                table = table.setdefault(part, {})
+            table[key] = _plain(value)
+    return tomli_w.dumps(tables)
 
 
 def show(value: object) -> str:
@@ -69,22 +73,23 @@ def show(value: object) -> str:
     if value is None:
         return "not set"
     if not isinstance(value, str):
-        return _toml(_plain(value))
+        return _in_one_line(_plain(value))
     try:
         tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return value
-    return value if _DAY.fullmatch(value) else _toml(value)
+    return value if _DAY.fullmatch(value) else _in_one_line(value)
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def _toml(value: object) -> str:
+def _in_one_line(value: object) -> str:
+    """A value for the command line; tomli-w writes lists and tables over several lines."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items() if entry is not None) + "}"
+        return "{" + ", ".join(f"{key} = {_in_one_line(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+        return "[" + ", ".join(map(_in_one_line, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -119,11 +124,11 @@ def _at(config: object, name: str, missing: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """Lists for tuples and texts for dates, so that a dump that went through JSON equals one that did not."""
+    """Lists for tuples, texts for dates, and tables without what is not set: a dump that went through JSON equals one that did not."""
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, date):
         return value.isoformat()
     return value

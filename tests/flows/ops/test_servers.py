@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -17,6 +16,7 @@ import psutil
 import pytest
 
 from flows.ops import servers as stack
+from flows.ops.processes import answers
 from freqd.config.load import build, read_toml
 from freqd.errors import InputError
 from tasks.runtime import server_state
@@ -26,6 +26,7 @@ from tasks.runtime.workspace import Workspace
 from tests.shell import SMALL, User, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
+ENDED = ("COMPLETED", "FAILED", "CRASHED")
 
 
 # -- with real servers ----------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def test_up_schedule_status_down(user: User) -> None:
     processes = found.processes()
     mlflow = psutil.Process(found.pids["mlflow"])
     assert len(mlflow.children(recursive=True)) <= 2, "the lean MLflow server"
-    assert stack.answers(f"{found.mlflow}/")
+    assert answers(f"{found.mlflow}/")
     with urllib.request.urlopen(f"{found.prefect}/ui-settings", timeout=10) as answer:
         assert json.load(answer)["api_url"] == "/api", "the page must call the name and port it came from"
     for process in processes:
@@ -68,7 +69,7 @@ def test_up_schedule_status_down(user: User) -> None:
     assert stopped.returncode == 0, stopped.stdout
     assert found.processes() == []
     assert [p.pid for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
-    assert not stack.answers(f"{found.prefect}/api/health")
+    assert not answers(f"{found.prefect}/api/health")
     assert user("status").returncode == 1
     assert "down already" in user("down").stdout
 
@@ -136,19 +137,28 @@ def test_the_stores_may_be_on_postgresql(postgres: str, tmp_path: Path, purchase
 
 
 @pytest.mark.slow
-def test_a_scheduled_run_waits_for_a_person_on_its_page(user: User) -> None:
+def test_a_question_waits_for_a_person_without_a_process(user: User) -> None:
     assert user("up", *user.ports).returncode == 0
+    found = Stack.read(user.workspace)
+    assert found is not None
     run = user.retrain(registry={"approval": "ask", "model_name": "asked"})
-    wait_for(lambda: user.ask(f"/flow_runs/{run['id']}", None)["state_type"] in ("PAUSED", "FAILED", "CRASHED"), 120)
-    time.sleep(1)  # the form follows the pause
+    wait_for(lambda: user.ask(f"/flow_runs/{run['id']}", None)["state_type"] in ENDED, 120)
+    assert user.ask(f"/flow_runs/{run['id']}", None)["state_type"] == "COMPLETED", user("logs", "worker").stdout
     versions = json.loads(user("models", "list", "--json").stdout)
     assert versions[0]["aliases"] == ["challenger"]
     assert versions[0]["tags"]["freqd.verdict"] == "waiting for approval"
-    bad = user.ask(f"/flow_runs/{run['id']}/resume", {"run_input": {"approve": "yes", "who": "", "why": "good"}})
+    (question,) = wait_for(lambda: user.runs("PAUSED"), 60)
+    assert question["name"] == "may asked version 1 become champion"
+
+    def runs() -> list[int]:
+        return [p.pid for p in found.processes() if "flows.ops.execute" in p.cmdline()]
+
+    wait_for(lambda: not runs(), 30)
+    bad = user.ask(f"/flow_runs/{question['id']}/resume", {"run_input": {"approve": "yes", "who": "", "why": "good"}})
     assert (bad["status"], "who" in bad["details"]["reason"]) == ("REJECT", True)
-    good = user.ask(f"/flow_runs/{run['id']}/resume", {"run_input": {"approve": "yes", "who": "Ann", "why": "good"}})
-    assert good["status"] == "ACCEPT"
-    wait_for(lambda: user.ask(f"/flow_runs/{run['id']}", None)["state_type"] == "COMPLETED", 60)
+    given = {"approve": "yes", "who": "Ann", "why": "good"}
+    assert user.ask(f"/flow_runs/{question['id']}/resume", {"run_input": given})["status"] == "ACCEPT"
+    wait_for(lambda: user.ask(f"/flow_runs/{question['id']}", None)["state_type"] in ENDED, 60)
     (entry,) = json.loads(user("audit", "--json").stdout)
     assert (entry["what"], entry["version"], entry["who"], entry["why"]) == ("promote", "1", "Ann", "good")
     versions = json.loads(user("models", "list", "--json").stdout)
@@ -341,4 +351,5 @@ def test_prefect_yaml_describes_the_deployments_that_freqd_up_makes() -> None:
         assert entry["description"] == what.description
         assert entry["entrypoint"] == what.entrypoint
         assert entry["work_pool"]["name"] == deployments.POOL
-        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+        limit = None if what.limit is None else {"limit": what.limit, "collision_strategy": "CANCEL_NEW"}
+        assert entry.get("concurrency_limit") == limit

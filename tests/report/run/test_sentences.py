@@ -122,11 +122,18 @@ def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> Non
             {"name": "m", "version": 2},
             "It was registered (m, version 2) but not promoted: too slow.",
         ),
+        (
+            {"promoted": False, "verdict": "waiting for approval", "reasons": ["it is better"]},
+            {"name": "m", "version": 2},
+            "It was registered (m, version 2) and waits for a person's approval.",
+        ),
         ({"promoted": True}, {"name": "m", "version": "2"}, "It was promoted to champion (m, version 2)."),
     ],
 )
 def test_gate(gate: Any, model: Any, expected: str) -> None:
     assert sentences.gate_sentence({"gate": gate, "model": model}) == expected
+    waits = [tile.value for tile in sentences.tiles({"gate": gate, "model": model}) if tile.label == "Production"]
+    assert ("Waiting for approval" in waits) == ("waits" in expected)
 
 
 def test_registration_that_was_switched_off() -> None:

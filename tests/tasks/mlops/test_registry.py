@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from freqd.errors import InputError
 from freqd.gate import Verdict
-from freqd.storage.store import folder_digest
+from freqd.storage.files import folder_digest
 from tasks.mlops import pyfunc_model, registry
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.run_context import RunContext
