@@ -57,7 +57,7 @@ def drift(
     embed(workspace)
     settings = _settings(workspace, config, set_, name)
     from flows.deployment import WATCH
-    from freqd.data.source import anchored
+    from freqd.data.source import anchored, require_source
 
     files = [str(path.absolute()) for path in new or ()]
     if cron is not None:
@@ -65,6 +65,7 @@ def drift(
         from tasks.drift import require_among
         from tasks.preflight import preflight
 
+        require_source(settings, str(config or "the champion's run"))
         model = registry.resolve(name)
         preflight(settings, workspace)
         require_among(settings, files)
