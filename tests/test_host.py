@@ -6,6 +6,7 @@ import base64
 import configparser
 import http.client
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -280,6 +281,30 @@ def test_other_names_get_no_answer_even_with_the_password(proxy: Proxy, host: st
         proxy.get(host, login="ann:right")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_of_another_origin_is_refused_even_with_the_password(proxy: Proxy, name: str) -> None:
+    """A browser sends the password along with what a foreign page asks; the page's origin tells it apart."""
+    host, behind = f"{name}.example.org", str(proxy.behind[NAMES[name]])
+    others = [f"https://{other}.example.org" for other in NAMES if other != name]
+    odd = (f"http://{host}", f"https://{host}:8443", f"https://{host}.evil.net", f"https://evil.net/{host}")
+    Behind.seen.clear()
+    for origin in ("https://evil.net", "null", "http://127.0.0.1:4200", *odd, *others):
+        assert proxy.get(host, login="ann:right", Origin=origin)[0] == 403, origin
+    assert Behind.seen == [], "nothing of it reaches a server"
+    assert proxy.get(host, login="ann:right", Origin=f"https://{host}") == (200, behind)
+    assert proxy.get(host, login="ann:right") == (200, behind), "whatever is no page says no origin"
+    assert proxy.get(host, login="ann:wrong", Origin=f"https://{host}")[0] == 401, "an origin is no password"
+
+
+def test_prefects_guard_is_told_its_own_origin(proxy: Proxy) -> None:
+    Behind.seen.clear()
+    host = "prefect.example.org"
+    proxy.get(host, "/api/flows/filter", login="ann:right", Origin=f"https://{host}")
+    (got,) = Behind.seen
+    behind = f"127.0.0.1:{proxy.behind['4200']}"
+    assert (got["host"], got["origin"]) == (behind, f"http://{behind}")
+
+
 def test_the_password_stays_at_the_proxy_and_the_name_goes_on(proxy: Proxy) -> None:
     Behind.seen.clear()
     assert proxy.get("mlflow.example.org", "/ajax-api", login="ann:right")[0] == 200
@@ -350,8 +375,9 @@ def test_the_real_servers_answer_as_the_units_start_them(tmp_path: Path) -> None
                 host = f"{name}.example.org"
                 assert found.get(host, path)[0] == 401
                 assert found.get(host, path, login="ann:right")[0] == 200
+                assert found.get(host, path, login="ann:right", Origin=f"https://{host}")[0] == 200, "its own page"
             shown = found.get("prefect.example.org", "/ui-settings", login="ann:right")[1]
-            assert "https://prefect.example.org/api" in shown, "the page calls the name that it came from"
+            assert json.loads(shown)["api_url"] == "/api", "the page calls the name that it came from"
             deployed = found.get("prefect.example.org", "/api/deployments/name/freqd/retrain", login="ann:right")
             assert deployed[0] == 200
             assert found.get("recommend.example.org", "/health", login="ann:right")[0] == 502, "nothing is served yet"

@@ -55,9 +55,9 @@ def drift(
     if cron is not None:
         deployment_of(workspace)  # before anything is read: without servers there is no schedule
     embed(workspace)
-    load = _settings(workspace, config, set_, name)
+    settings = _settings(workspace, config, set_, name)
     from flows.ops.deployments import WATCH
-    from freqd.data.sources import anchored
+    from freqd.data.sources import anchored, require_source
 
     files = [str(path.absolute()) for path in new or ()]
     if cron is not None:
@@ -65,14 +65,17 @@ def drift(
         from tasks.mlops import registry
         from tasks.runtime.preflight import preflight
 
+        require_source(settings, str(config or "the champion's run"))
         model = registry.resolve(name)
-        preflight(load, workspace)
-        require_among(load, files)
+        preflight(settings, workspace)
+        require_among(settings, files)
         deployment = deployment_of(workspace)
         label = f"drift-{config.stem if config else name or 'champion'}"
-        show_times(label, deployment.schedule(label, cron, timezone, load, workspace, WATCH, model=model, new=files))
+        show_times(
+            label, deployment.schedule(label, cron, timezone, settings, workspace, WATCH, model=model, new=files)
+        )
         return DONE
-    found = start(anchored(load, Path.cwd()), workdir, "drift:drift", model=name, new=tuple(files))
+    found = start(anchored(settings, Path.cwd()), workdir, "drift:drift", model=name, new=tuple(files))
     if as_json:
         print(json.dumps(found, indent=1))
     else:

@@ -135,13 +135,19 @@ class AuditTrail:
         return None
 
     def before(self, model: str, champion: str) -> str:
-        """The champion that ``champion`` took over from when it was promoted last.
+        """The champion that ``champion`` took over from when it was promoted last; promotions that failed do not count.
 
         Raises:
             InputError: the trail does not say.
         """
+        failed = set()
         for entry in reversed(self.entries(model)):
-            if entry["what"] == PROMOTE and entry["version"] == champion:
+            move = (entry["version"], entry["previous"])
+            if entry["what"] == FAIL:
+                failed.add(move)
+            elif entry["what"] in (PROMOTE, ROLLBACK) and move in failed:
+                failed.remove(move)
+            elif entry["what"] == PROMOTE and entry["version"] == champion:
                 if entry["previous"] is not None:
                     return str(entry["previous"])
                 raise InputError(

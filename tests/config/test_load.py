@@ -76,6 +76,11 @@ def test_an_assignment_needs_key_and_value(text: str) -> None:
         parse_assignment(text)
 
 
+def test_a_file_that_an_editor_began_with_a_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_text("[distill]\ndim = 8\n", encoding="utf-8-sig")
+    assert build([read_toml(tmp_path / "marked.toml")]).distill.dim == 8
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.toml"):
         read_toml(tmp_path / "nowhere.toml")

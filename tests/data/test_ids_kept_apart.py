@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split
+from freqd.data import PARTS, Split
 from freqd.data.encode import _CLEAN, clean_ids, encode
 from freqd.data.timestamps import NULL_WORDS
 from freqd.errors import InputError
@@ -51,6 +51,15 @@ def test_ids_that_floating_point_merged(run: Run, tmp_path: Path, dtype: type[pl
     with pytest.raises(InputError, match=r"row 1 .* in column 'user', which is not exact") as caught:
         run(DataConfig(source=(table(tmp_path / "x.parquet", user=users),)))
     assert "integers or texts" in caught.value.remedy
+
+
+def test_small_integers_below_zero_are_ids(run: Run, tmp_path: Path) -> None:
+    users = pl.Series(np.repeat(np.arange(-20, 20), 24), dtype=pl.Int8)
+    items = pl.Series(np.tile(np.arange(-128, -104), 40), dtype=pl.Int8)
+    split = run(DataConfig(source=(table(tmp_path / "x.parquet", user=users, item=items),), **SMALL))
+    assert (split.n_users, split.n_items) == (40, 24)
+    assert sum(len(split.part(part)) for part in PARTS) == 960
+    assert {"-20", "-1", "0"} <= set(split.user_ids)
 
 
 def test_decimals_with_a_fraction_and_beyond_int64(run: Run, tmp_path: Path) -> None:
@@ -98,10 +107,11 @@ def test_words_for_nothing_are_nobody(run: Run, tmp_path: Path) -> None:
 
 def test_ids_that_are_called_ids_are_taken_and_shown(run: Run, tmp_path: Path) -> None:
     users = pl.Series(np.repeat([f"u{n}" for n in range(40)], 24))
-    path = table(tmp_path / "x.parquet", user=pl.Series(["somebody"] * 960), user_id=users)
-    split = run(DataConfig(source=(path,), **SMALL))
-    assert split.info.columns["user"] == "user_id"
-    assert split.n_users == 40
+    items = pl.Series(np.tile([f"i{n}" for n in range(24)], 40))
+    words = {"user": pl.Series(["somebody"] * 960), "item": pl.Series(["something"] * 960)}
+    split = run(DataConfig(source=(table(tmp_path / "x.parquet", **words, user_id=users, item_id=items),), **SMALL))
+    assert (split.info.columns["user"], split.info.columns["item"]) == ("user_id", "item_id")
+    assert (split.n_users, split.n_items) == (40, 24)
 
 
 def test_columns_by_their_places(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -299,7 +300,7 @@ def test_the_split_survives_the_disk(run: Run, csv: Path, tmp_path: Path) -> Non
     assert back.info == split.info
 
 
-def test_the_digest_follows_content_not_names(csv: Path, tmp_path: Path) -> None:
+def test_the_digest_follows_content_not_names(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def digest(*names: Path) -> str:
         config = DataConfig(source=tuple(str(name) for name in names))
         return source_digest(config, data_dir=None, cache_dir=tmp_path / "cache")
@@ -309,6 +310,13 @@ def test_the_digest_follows_content_not_names(csv: Path, tmp_path: Path) -> None
     other = tmp_path / "other.csv"
     other.write_bytes(csv.read_bytes() + b"1,1,1\n")
     assert digest(csv) == digest(copy)
+    (tmp_path / "linked.csv").symlink_to(csv)
+    (tmp_path / "folder").symlink_to(tmp_path, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    paths = ("sales.csv", "./sales.csv", "linked.csv", "folder/sales.csv", "sal*.csv", f"../{tmp_path.name}/sales.csv")
+    assert {digest(Path(path)) for path in paths} == {digest(csv)}
+    os.utime(csv, (1, 1))
+    assert digest(csv) == digest(copy), "nor the time at which it was written"
     assert digest(csv) != digest(other)
     assert digest(csv, other) == digest(other, csv)
 

@@ -84,6 +84,24 @@ def test_a_field_of_lines_that_look_like_rows(run: Run, tmp_path: Path) -> None:
     assert "data.quotes=plain" in told(split)
 
 
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("apart", [1, 30, 300])
+def test_two_fields_that_begin_with_a_quote_hide_no_rows(run: Run, tmp_path: Path, separator: str, apart: int) -> None:
+    lines = [[u, i, t, "plain"] for u, i, t in rows()]
+    lines[100][3] = lines[100 + apart][3] = '"unfinished'
+    path = write(tmp_path / "x.csv", [*HEADER, "title"], lines, separator)
+    split = run(data(path))
+    assert split.info["rows_read"] == 960
+    assert "row 101 (the header not counted) has in column 'title' " in told(split)
+
+
+@pytest.mark.parametrize("title", [r'"19\" screen"', r"19\" screen", '"', '""', '"a"b'])
+def test_one_odd_quote_loses_no_row(run: Run, tmp_path: Path, title: str) -> None:
+    lines = [[u, i, t, "plain"] for u, i, t in rows()]
+    lines[100][3] = title
+    assert run(data(write(tmp_path / "x.csv", [*HEADER, "title"], lines))).info["rows_read"] == 960
+
+
 @pytest.mark.parametrize("written", ["1.23457E+12", "4.00123e+15", "9007199254740993.0"])
 @pytest.mark.parametrize("side", [0, 1])
 def test_ids_that_a_spreadsheet_rounded(run: Run, tmp_path: Path, written: str, side: int) -> None:

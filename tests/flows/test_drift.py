@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+from flows.cli import drift as command
 from flows.drift import drift
 from flows.ops import deployments
 from flows.pipeline import pipeline
@@ -189,6 +190,60 @@ def test_checks_by_the_clock_are_schedules_like_others(workspace: Workspace, sou
     for label in ("weekly", "drift-shop"):
         deployments.remove(label)
     assert deployments.schedules() == []
+
+
+@pytest.fixture
+def by_clock(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """`freqd drift --cron` in this process, with the servers of these tests in the place of its own."""
+    deployments.deploy(workspace)
+    monkeypatch.setattr("tasks.runtime.environment.embed", lambda *_, **__: None)
+    monkeypatch.setattr(command, "deployment_of", lambda _: deployments)
+    yield lambda **words: command.drift(**{"cron": "0 6 * * *", "name": MODEL, "workdir": workspace.root, **words})
+    for row in deployments.schedules():
+        deployments.remove(row["name"])
+
+
+def test_a_check_by_the_clock_takes_only_what_a_retraining_would_see(
+    by_clock: Callable[..., int], source: Path, tmp_path: Path
+) -> None:
+    other, bare, own = tmp_path / "other.csv", tmp_path / "bare.toml", tmp_path / "own.toml"
+    later(source).write_csv(other)
+    bare.write_text("[drift]\nmax_unknown_items = 0.5\n")
+    own.write_text(f"[data]\nsource = ['{source}']\n")
+    retrain = ["drift.retrain=true"]
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"new": [other], "set_": retrain}, r"other\.csv is not among the data of the settings"),
+        ({"config": bare}, r"bare\.toml names no data"),
+        ({"cron": "never"}, "--cron 'never'"),
+        ({"timezone": "Europe/Nowhere"}, "Europe/Nowhere"),
+    ]
+    for words, problem in refused:
+        with pytest.raises(InputError, match=problem):
+            by_clock(**words)
+    assert deployments.schedules() == []
+    assert by_clock(new=[other], set_=["drift.retrain=false"]) == by_clock(config=own, new=[source], set_=retrain) == 0
+    rows = {row["name"]: (row["what"], row["cron"]) for row in deployments.schedules()}
+    assert rows == {f"drift-{MODEL}": ("watch", "0 6 * * *"), "drift-own": ("watch", "0 6 * * *")}
+
+
+@pytest.mark.parametrize("run", [drift, pipeline], ids=["watch", "retrain"])
+def test_what_runs_by_itself_takes_no_built_in_data(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
+) -> None:
+    """A run that was started on the page without settings would judge, or replace, the champion by somebody else's data."""
+    kept = sorted(workspace.root.rglob("*.json"))
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "c5ad5d3e-0e4b-4a9c-9d6f-3c1f4b8f2a11")
+    with pytest.raises(InputError, match="this run of the deployment names no data"):
+        run(build([{"data": {"as_of": "2020-12-01"}}]), workdir=str(workspace.root))
+    assert sorted(workspace.root.rglob("*.json")) == kept
+
+
+@pytest.mark.parametrize("more", [["--fail"], ["--json"]])
+def test_a_schedule_shows_no_check(tmp_path: Path, more: list[str]) -> None:
+    found = freqd_command("drift", "--cron", "0 6 * * *", *more, "--workdir", tmp_path / "none")
+    assert found.returncode == 2
+    assert "--cron only sets a schedule" in found.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_a_registry_the_command_says_so(tmp_path: Path) -> None:

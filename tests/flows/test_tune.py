@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,42 @@ def test_killed_in_the_middle_of_a_trial_it_ends_as_if_it_had_not_been(
     monkeypatch.undo()
     resumed = search(config(source), tmp_path / "part", trials=3)
     assert tried(resumed) == tried(whole)
+
+
+AT_WORK = """
+import sys, time
+from tasks.experiments.tune import Search, _ask, hold, open_study
+mine = Search.model_validate_json(sys.argv[1])
+with hold(mine):
+    _ask(open_study(mine), mine)
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_trial_of_another_process_is_taken_up_only_when_that_is_dead(
+    source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Search] = []
+    monkeypatch.setattr("flows.tune.new_search", lambda *given: made.append(tune.new_search(*given)) or made[-1])
+    before = search(config(source), tmp_path, trials=1)
+    study, running = open_study(made[0]), (optuna.trial.TrialState.RUNNING,)
+    command = [sys.executable, "-c", AT_WORK, made[0].model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        try:
+            assert other.stdout.readline() == "at work\n"
+            (trial,) = study.get_trials(states=running)
+            with pytest.raises(InputError, match="another search is at work"):
+                search(config(source), tmp_path, trials=2)
+            assert study.get_trials(states=running) == [trial], "it is neither failed nor drawn again"
+        finally:
+            other.kill()
+    resumed = search(config(source), tmp_path, trials=2)
+    assert resumed["trials"][:1] == before["trials"]
+    assert [entry["end"] for entry in resumed["trials"]] == ["done", "done"]
+    assert finished(study)[1].params == trial.params, "what the dead process had begun"
+    assert study.get_trials(states=running) == []
 
 
 def test_other_settings_are_another_search(first: dict[str, Any], source: Path, workdir: Path) -> None:

@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import StateType
 
 from flows.ops import automations, deployments
 from freqd.config import RunConfig
+from freqd.errors import InputError
 from tasks import drift
 from tasks.runtime.workspace import Workspace
 
@@ -66,19 +67,20 @@ def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: P
     assert records[0]["cooling_down_until"] == records[1]["cooling_down_until"] == "2026-03-03T04:00:00+00:00"
 
 
-def test_there_is_one_automation_and_switched_off_it_stays_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [automations.NAME, automations.SILENT])
+def test_there_is_one_automation_and_switched_off_it_stays_off(tmp_path: Path, name: str) -> None:
     workspace = Workspace(tmp_path)
     deployments.deploy(workspace)
     with get_client(sync_client=True) as client:
-        (made,) = client.read_automations_by_name(automations.NAME)
+        (made,) = client.read_automations_by_name(name)
         assert made.enabled
         client.pause_automation(made.id)
         deployments.deploy(workspace)
-        (same,) = client.read_automations_by_name(automations.NAME)
+        (same,) = client.read_automations_by_name(name)
         assert (same.id, same.enabled) == (made.id, False)
         client.resume_automation(made.id)
         deployments.deploy(workspace)
-        assert client.read_automations_by_name(automations.NAME)[0].enabled
+        assert client.read_automations_by_name(name)[0].enabled
 
 
 @pytest.fixture
@@ -138,3 +140,51 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path, events: list[str]) -> N
     assert conclude(workspace, 2) == drift.COOLING_DOWN
     for path in sorted((workspace.drift / "shop").glob("*T0[46]*.json")):
         assert json.loads(path.read_text())["reasons"] == FOUND["reasons"]
+
+
+# -- files that a retraining would not see ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weekly files, which is the current one, with a file beside them that is none of them."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for name in ("week-1.csv", "week-2.csv", "other.csv"):
+        (folder / name).write_text("user,item\nu,i\n")
+    (tmp_path / "same.csv").symlink_to(folder / "week-2.csv")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("new", ["{shop}/week-2.csv", "week-2.csv", "../shop/week-2.csv", "../same.csv", "week-*.csv"])
+def test_a_file_of_the_settings_data_is_known_by_any_path(shop: Path, new: str) -> None:
+    files = [new.format(shop=shop)]
+    config = RunConfig.model_validate({"data": {"source": [f"{shop}/week-*.csv"]}})
+    assert drift.elsewhere(config, files) == []
+    drift.require_among(config, files)
+
+
+@pytest.mark.parametrize("new", ["other.csv", "*.csv"])
+@pytest.mark.parametrize(
+    "own", [{"source": ["week-*.csv"]}, {"source": ["grocery"]}, {"train": "week-1.csv", "test": "week-2.csv"}]
+)
+def test_files_that_a_retraining_would_not_see_are_named(shop: Path, own: dict[str, Any], new: str) -> None:
+    config = RunConfig.model_validate({"data": own})
+    assert drift.elsewhere(config, ["week-1.csv", new])[-1] == new
+    with pytest.raises(InputError, match=r"is not among the data of the settings \((week|grocery)") as caught:
+        drift.require_among(config, [new])
+    assert "drift.retrain=false" in caught.value.remedy
+    off = config.model_copy(update={"drift": config.drift.model_copy(update={"retrain": False})})
+    drift.require_among(off, [new])
+
+
+def test_drift_in_files_that_a_retraining_would_not_see_asks_for_none(tmp_path: Path, events: list[str]) -> None:
+    workspace = Workspace(tmp_path)
+    assert conclude(workspace, 0, elsewhere=["new.csv"]) == drift.ELSEWHERE
+    (record,) = drift.records(workspace.drift / "shop")
+    assert record["cooling_down_until"] is None
+    assert "new.csv is not among the data" in drift.sentence(record)
+    assert events == []
+    assert conclude(workspace, 1) == drift.SENT, "it starts no cool-down"
+    assert conclude(workspace, 2, elsewhere=["new.csv"], found=False) == drift.NOTHING

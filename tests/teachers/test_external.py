@@ -97,6 +97,15 @@ def test_what_is_missing_is_zero_and_counted_and_what_is_too_much_is_ignored(tmp
     assert "no features for 1 of 4 users (25%)" in found.info["warnings"][0]
 
 
+def test_ids_with_a_point_and_a_zero_are_those_of_the_data(tmp_path) -> None:
+    """The data's ids 10.0 are read as 10; features with the same texts have to find them."""
+    path = npz(tmp_path, item_ids=np.array([f"{n}.0" for n in V_IDS]))
+    np.testing.assert_array_equal(load_features(path, USERS, ITEMS).features.items, V)
+    both = npz(tmp_path, items=np.ones((4, 2), np.float32), item_ids=np.array(["10", "10.0", "20.0", "30.0"]))
+    with pytest.raises(InputError, match=r"ids that are one, such as 12 and 12\.0"):
+        load_features(both, USERS, ITEMS)
+
+
 def test_few_missing_rows_are_no_warning(tmp_path) -> None:
     ids = [f"x{n}" for n in range(20)]
     path = npz(tmp_path, users=np.ones((19, 2), np.float32), user_ids=np.array(ids[:19]))

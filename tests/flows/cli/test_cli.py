@@ -186,6 +186,21 @@ def test_wrong_input_is_named_and_leaves_nothing(
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("place", "problem"), [("folder", "folder is a folder"), ("purchases.csv/summary.json", "cannot be written")]
+)
+def test_a_summary_that_cannot_be_written_stops_the_run_before_it_begins(
+    purchases: Path, tmp_path: Path, place: str, problem: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    words = ("run", "--data", purchases, *SMALL, "--workdir", tmp_path / "work", "--summary", place)
+    found = freqd_command(*words, cwd=tmp_path)
+    assert found.returncode == 2, found.stderr
+    assert f"--summary {place}" in found.stderr
+    assert problem in found.stderr
+    assert not (tmp_path / "work").exists()
+
+
 def test_a_workdir_that_cannot_be_made_is_named(purchases: Path) -> None:
     found = freqd_command("run", "--data", purchases, "--workdir", "/proc/freqd")
     assert found.returncode == 2

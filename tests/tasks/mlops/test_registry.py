@@ -137,6 +137,54 @@ def test_a_switch_that_fails_is_written_down_as_failed(
     assert registry.promote(workspace, model, "2", **BY_HAND).previous == "1"
 
 
+# -- a promotion that was killed between its entry and the switch -----------------------------------------------------
+
+
+def interrupted(workspace: Workspace, model: str, version: str, who: str) -> None:
+    """What a promotion leaves that is killed then: its entry, and the champion that was there before."""
+    registry.trail(workspace).append(
+        PROMOTE, who=who, why="it is better", evidence={}, model=model, version=version, previous=champion(model)
+    )
+
+
+def moves(workspace: Workspace, model: str) -> list[tuple[str, str, str | None]]:
+    return [(e["what"], e["version"], e["previous"]) for e in registry.trail(workspace).entries(model)]
+
+
+def test_a_gate_that_was_killed_goes_on_with_its_own_entry(workspace: Workspace, model: str) -> None:
+    registry.promote(workspace, model, "1", **BY_HAND)
+    interrupted(workspace, model, "2", "gate of run mine")
+    gate(_context(workspace), model, "2", lambda present: _verdict(True), {})
+    assert champion(model) == "2"
+    assert moves(workspace, model) == [(PROMOTE, "1", None), (PROMOTE, "2", "1")], "the move is not told twice"
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_an_interrupted_promotion_is_noted_by_the_next_one(workspace: Workspace, model: str, version: str) -> None:
+    """By a person the same move is another decision, with a reason of its own."""
+    registry.promote(workspace, model, "1", **BY_HAND)
+    interrupted(workspace, model, "2", "gate of run mine")
+    registry.promote(workspace, model, version, **BY_HAND)
+    assert champion(model) == version
+    assert moves(workspace, model)[1:] == [(PROMOTE, "2", "1"), (FAIL, "2", "1"), (PROMOTE, version, "1")]
+    assert "interrupted" in registry.trail(workspace).entries(model)[2]["why"]
+    registry.promote(workspace, model, "4", **BY_HAND)
+    assert moves(workspace, model)[-1] == (PROMOTE, "4", version), "it is noted once"
+
+
+def test_a_roll_back_passes_over_what_never_was_a_champion(workspace: Workspace, model: str) -> None:
+    for version in "123":
+        registry.promote(workspace, model, version, **BY_HAND)
+    interrupted(workspace, model, "2", "gate of run mine")
+    assert registry.rollback(workspace, model, who="ann", why="bad").version == "2"
+    assert moves(workspace, model)[-2:] == [(FAIL, "2", "3"), (ROLLBACK, "2", "3")]
+    assert registry.rollback(workspace, model, who="ann", why="worse").version == "1", "2 came after 1, not after 3"
+    registry.promote(workspace, model, "2", **BY_HAND)
+    registry.promote(workspace, model, "4", **BY_HAND)
+    registry.promote(workspace, model, "2", **BY_HAND)
+    assert registry.rollback(workspace, model, who="ann", why="again").version == "4", "the latest that counts"
+
+
 def test_compare_shows_what_differs_and_whether_the_numbers_may_be_compared(model: str) -> None:
     found = registry.compare(model, "1", "2")
     assert found["same_data"] is True
