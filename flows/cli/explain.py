@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -19,52 +18,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from freqd.data.interactions import Split
-    from freqd.serve.explain import Explanation, Side, Taste
+    from freqd.serve.explain import Explanation, Side
     from tasks.runtime.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class NamedNeighbour:
-    """A neighbour that carried a part of the score, see ``freqd.serve.explain.Neighbour``; ``id`` is its name."""
+class Names(NamedTuple):
+    """How the nodes of either side are named, by their rows."""
 
-    id: str
-    share: float
-    score: float
-    met: bool
-
-
-@dataclass(frozen=True)
-class View:
-    """One graph's view of the score: a number a band, low to high, their sums by kind, and who carried the shared part."""
-
-    bands: list[float]
-    shared: float
-    middle: float
-    niche: float
-    neighbours: list[NamedNeighbour]
-
-
-@dataclass(frozen=True)
-class NamedExplanation:
-    """An explanation with names in the place of rows; its fields are the keys of ``--json``.
-
-    Attributes:
-        run, model: whose score it is.
-        edges: one more than there are bands.
-        by_both: (bands, bands) user bands down, as nested lists.
-    """
-
-    run: str
-    model: ModelName
-    user: str
-    item: str
-    score: float
-    met_in_training: bool
-    edges: list[float]
-    taste: list[Taste]
-    by_user_graph: View
-    by_item_graph: View
-    by_both: list[list[float]]
+    user: Callable[[int], str]
+    item: Callable[[int], str]
 
 
 def explain(
@@ -90,32 +52,21 @@ def explain(
     workspace, folder = find_run(workdir, from_)
     run, summary = folder.name, json.loads((folder / "summary.json").read_text())
     split = artifact(workspace, summary, "ingest.split", Split)
-
-    def name(own: str) -> str:
-        return own if show_ids else pseudonym(workspace.salt, own)
-
     rows = (
         _row(run, "user", split.user_ids, user, split.item_ids),
         _row(run, "item", split.item_ids, item, split.user_ids),
     )
     found = _explanation(workspace, summary, split, model, rows, top)
-    named = NamedExplanation(
-        run=run,
-        model=model,
-        user=name(user),
-        item=item,
-        score=found.score,
-        met_in_training=found.seen,
-        edges=found.edges.tolist(),
-        taste=found.taste,
-        by_user_graph=_view(found.user, found.taste, split.user_ids, name),
-        by_item_graph=_view(found.item, found.taste, split.item_ids, str),
-        by_both=found.both.tolist(),
-    )
+
+    def name(own: str) -> str:
+        return own if show_ids else pseudonym(workspace.salt, own)
+
+    names = Names(lambda row: name(str(split.user_ids[row])), lambda row: str(split.item_ids[row]))
     if as_json:
-        print(json.dumps(asdict(named), indent=1))
+        asked = {"run": run, "model": model, "user": name(user), "item": item}
+        print(json.dumps(asked | _values(found, names), indent=1))
     else:
-        _show(named)
+        _show(f"{model} of run {run}: user {name(user)}, item {item}", found, names)
     return DONE
 
 
@@ -160,37 +111,47 @@ def _explanation(
     )
 
 
-def _view(side: Side, taste: list[Taste], ids: pl.Series, name: Callable[[str], str]) -> View:
+def _values(found: Explanation, names: Names) -> dict[str, Any]:
+    """An explanation as JSON has it."""
     from freqd.serve.explain import total
 
-    return View(
-        bands=side.bands.tolist(),
-        shared=total(side, taste, "shared"),
-        middle=total(side, taste, "middle"),
-        niche=total(side, taste, "niche"),
-        neighbours=[NamedNeighbour(name(str(ids[n.row])), n.share, n.score, n.met) for n in side.neighbours],
-    )
+    def side(view: Side, name: Callable[[int], str]) -> dict[str, Any]:
+        return {
+            "bands": view.bands.tolist(),
+            **{kind: total(view, found.taste, kind) for kind in ("shared", "middle", "niche")},
+            "neighbours": [{"id": name(n.row), "share": n.share, "score": n.score, "met": n.met} for n in view.neighbours],
+        }  # fmt: skip
+
+    return {
+        "score": found.score,
+        "met_in_training": found.seen,
+        "edges": found.edges.tolist(),
+        "taste": found.taste,
+        "by_user_graph": side(found.user, names.user),
+        "by_item_graph": side(found.item, names.item),
+        "by_both": found.both.tolist(),
+    }
 
 
-def _show(found: NamedExplanation) -> None:
+def _show(what: str, found: Explanation, names: Names) -> None:
     from rich.table import Table
 
-    title = f"{found.model} of run {found.run}: user {found.user}, item {found.item}, score {found.score:.4f}"
-    console.print(title + (" (met in training)" if found.met_in_training else ""), markup=False, soft_wrap=True)
+    title = f"{what}, score {found.score:.4f}"
+    console.print(title + (" (met in training)" if found.seen else ""), markup=False, soft_wrap=True)
     columns = ("frequency", "taste", "by the user graph", "by the item graph")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
-    views = found.by_user_graph, found.by_item_graph
+    views = found.user, found.item
     for band, kind in enumerate(found.taste):
         parts = (f"{view.bands[band]:+.4f}" for view in views)
         table.add_row(f"{found.edges[band]:.3f} to {found.edges[band + 1]:.3f}", kind, *parts)
     table.add_row("sum", "", *(f"{sum(view.bands):+.4f}" for view in views))
     console.print(table)
     console.print("shared: where neighbours agree; niche: where they differ.")
-    for what, view, met in (
-        ("Items", views[1], "the user has met it"),
-        ("Users", views[0], "has met the item"),
+    for nodes, view, name, met in (
+        ("Items", found.item, names.item, "the user has met it"),
+        ("Users", found.user, names.user, "has met the item"),
     ):
-        console.print(f"{what} that carried the shared part:" + ("" if view.neighbours else " none"))
+        console.print(f"{nodes} that carried the shared part:" + ("" if view.neighbours else " none"))
         for entry in view.neighbours:
-            line = f"  {entry.share:+.4f}  {entry.id}{f'  ({met})' if entry.met else ''}"
+            line = f"  {entry.share:+.4f}  {name(entry.row)}{f'  ({met})' if entry.met else ''}"
             console.print(line, markup=False, soft_wrap=True)

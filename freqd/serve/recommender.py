@@ -132,11 +132,10 @@ class Recommender:
             if not np.isfinite(table).all():
                 raise ValueError(f"the {side} features are not all finite")
         asked = np.unique(np.linspace(0, shape[0] - 1, SMOKE_USERS).astype(int))
-        questions: list[dict[str, Any]] = [{"user": str(self.user_ids[int(row)])} for row in asked]
-        questions += [{"history": [str(self.item_ids[0])]}, {}]
-        for question in questions:
-            answer = self.ask(**question, k=SMOKE_ITEMS, exclude_seen=False)
-            expected = min(SMOKE_ITEMS, shape[1] - len(question.get("history", [])))
+        everybody: list[tuple[str | None, list[str]]] = [(str(self.user_ids[int(row)]), []) for row in asked]
+        for user, history in [*everybody, (None, [str(self.item_ids[0])]), (None, [])]:
+            answer = self.ask(user, history=history, k=SMOKE_ITEMS, exclude_seen=False)
+            expected = min(SMOKE_ITEMS, shape[1] - len(history))
             if len(answer.items) != expected or not np.isfinite(answer.scores).all():
                 raise ValueError(f"the model gave {len(answer.items)} of {expected} items to a trial question")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import polars as pl
 import pytest
 
 from flows.cli.serve import serve
@@ -28,8 +29,11 @@ DIMS = {"teacher": 8, "student": 2}
 
 
 @pytest.fixture(scope="module")
-def work(source: Path, workdir: Path) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
     """A working directory with a run whose models have random features."""
+    workdir = tmp_path_factory.mktemp("work")
+    source = tmp_path_factory.mktemp("data") / "purchases.csv"
+    planted().write_csv(source)
     workspace = Workspace(workdir)
     split = ingest(
         DataConfig(source=(str(source),), split="random"), data_dir=None, cache_dir=workspace.downloads, seed=0
