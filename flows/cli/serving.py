@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -15,6 +15,9 @@ from cyclopts.validators import Number
 from flows.cli.options import DONE, Workdir, check_file, console, find_run, workspace_of
 from freqd.errors import InputError
 from freqd.pseudonym import pseudonym, shape
+
+if TYPE_CHECKING:
+    from freqd.report.results import RunResult
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one with the alias].")]
 Alias = Annotated[str, Parameter(help="Which of its versions: the one with this alias.")]
@@ -196,8 +199,9 @@ def explain(
     Users are named by pseudonyms, so that an explanation may be passed on.
     """
     workspace, folder = find_run(workdir, from_)
-    summary = json.loads((folder / "summary.json").read_text())
-    found = _explain(workspace, summary, folder.name, model, user, item, top)
+    from freqd.report.results import RunResult
+
+    found = _explain(workspace, RunResult.load(folder / "summary.json"), folder.name, model, user, item, top)
     if not show_ids:
         salt = workspace.salt
         found["user"] = pseudonym(salt, user)
@@ -237,9 +241,10 @@ def _source(run: str | None, model: ModelName | None, name: str | None, alias: s
     if name is not None or alias != "champion":
         raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
     workspace, folder = find_run(workdir, run)
+    from freqd.report.results import RunResult
     from tasks.mlops.model_source import OfRun
 
-    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model or "student")
+    return OfRun(workspace, RunResult.load(folder / "summary.json"), model or "student")
 
 
 def _registered(name: str | None, alias: str, workdir: Path | None) -> Any:
@@ -299,7 +304,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _explain(
-    workspace: Any, summary: dict[str, Any], run: str, model: ModelName, user: str, item: str, top: int
+    workspace: Any, result: RunResult, run: str, model: ModelName, user: str, item: str, top: int
 ) -> dict[str, Any]:
     """The explanation as plain values, with own ids in the place of rows."""
     from freqd.config.load import build
@@ -310,8 +315,8 @@ def _explain(
     from freqd.spectral import Spectrum
     from tasks.mlops.model_source import WHERE, artifact
 
-    split = artifact(workspace, summary, "ingest.split", Split)
-    config = build([summary["config"]])
+    split = artifact(workspace, result, "ingest.split", Split)
+    config = build([result.config])
     rows: dict[str, Any] = {}
     sides = (("user", split.user_ids, user, split.item_ids), ("item", split.item_ids, item, split.user_ids))
     for what, ids, asked, others in sides:
@@ -329,9 +334,9 @@ def _explain(
             raise InputError(f"run {run} has no {named}", f"its {what}s' ids are like: {like}{order}")
     seen = split.train.matrix()
     found = explain(
-        artifact(workspace, summary, WHERE[model], TrainedModel).features,
-        artifact(workspace, summary, "graph.graphs", Graphs),
-        artifact(workspace, summary, "spectrum.spectrum", Spectrum).edges,
+        artifact(workspace, result, WHERE[model], TrainedModel).features,
+        artifact(workspace, result, "graph.graphs", Graphs),
+        artifact(workspace, result, "spectrum.spectrum", Spectrum).edges,
         config.spectral,
         rows["user"],
         rows["item"],

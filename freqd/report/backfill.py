@@ -9,8 +9,7 @@ from freqd.report import numbers as fmt
 from freqd.report.access import Summary, dig, number, rows
 from freqd.report.access import text as text_of
 from freqd.report.markdown import escape
-from freqd.report.run import text
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
 
 def table(result: Summary) -> Table:
@@ -48,15 +47,14 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def plain(result: Summary) -> str:
     """The table for a terminal, with why a run did not start from the one before it."""
-    whole = "\n\n".join([text.plain(table(result)), *notes(result)]).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    return for_terminal([table(result).text(), *notes(result)])
 
 
 def markdown(result: Summary) -> str:
     """The table as GitHub-flavoured Markdown."""
     shown = table(result)
     notes_of = [escape(note) for note in notes(result)]
-    return "\n\n".join([f"# {escape(shown.caption)}", text.pipes(shown), *notes_of]) + "\n"
+    return "\n\n".join([f"# {escape(shown.caption)}", shown.markdown(), *notes_of]) + "\n"
 
 
 def notes(result: Summary) -> list[str]:

@@ -13,10 +13,9 @@ from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
-from freqd.report.run import text
 from freqd.report.run.captions import Caption
 from freqd.report.run.sentences import Verdict
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
 KINDS = {"full": "full run", "re-distilled": "re-distillation"}
 UNKNOWN = {
@@ -225,9 +224,8 @@ def notes(result: Summary) -> list[str]:
 
 def plain(result: Summary) -> str:
     """Tables for a terminal, with the recommendation below."""
-    parts = [facts(result), *(f"{table.caption}\n\n{text.plain(table)}" for table in tables(result)), *advice(result)]
-    whole = "\n\n".join(parts).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    parts = [facts(result), *(f"{table.caption}\n\n{table.text()}" for table in tables(result)), *advice(result)]
+    return for_terminal(parts)
 
 
 def markdown(result: Summary, *, images: bool = True) -> str:
@@ -237,7 +235,7 @@ def markdown(result: Summary, *, images: bool = True) -> str:
     if images:
         parts.append("![Quality against age, and costs](cadence.png)")
     for table in tables(result):
-        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+        parts += [f"## {escape(table.caption)}", table.markdown()]
     return "\n\n".join([*parts, "## How to read it", *(escape(note) for note in notes(result))]) + "\n"
 
 

@@ -13,8 +13,7 @@ from freqd.report.access import text as text_of
 from freqd.report.canvas import dress, legend, png, sheet
 from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT
-from freqd.report.run import text
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
 DONE = "done"
 SHOWN = 8
@@ -75,16 +74,15 @@ def _varied(result: Summary) -> Table:
 
 def plain(result: Summary) -> str:
     """Both tables for a terminal, with what the numbers mean below."""
-    parts = [f"{table.caption}\n\n{text.plain(table)}" for table in tables(result)]
-    whole = "\n\n".join([*parts, *notes(result)]).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    parts = [f"{table.caption}\n\n{table.text()}" for table in tables(result)]
+    return for_terminal([*parts, *notes(result)])
 
 
 def markdown(result: Summary) -> str:
     """Both tables as GitHub-flavoured Markdown."""
     parts = [f"# {escape(text_of(result, 'name'))}"]
     for table in tables(result):
-        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+        parts += [f"## {escape(table.caption)}", table.markdown()]
     return "\n\n".join([*parts, *(escape(note) for note in notes(result))]) + "\n"
 
 

@@ -120,8 +120,7 @@ def settle(
     evidence = {
         **registry.evidence_of(found),
         "policy": policy.model_dump(mode="json"),
-        "checks": [check.model_dump() for check in verdict.checks],
-        "difference": verdict.difference,
+        **verdict.model_dump(include={"checks", "difference"}),
     }
     record: dict[str, Any] = {"who": answer.who, "why": answer.why, "evidence": evidence, "against": verdict.champion}
     promoted, reason = answer.said == "yes", _reason(answer)

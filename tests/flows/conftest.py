@@ -1,28 +1,14 @@
-"""What the tests of flows share: planted purchases as a file, and a working directory, each made once a module."""
+"""What the tests of flows share: a service, and a client of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import polars as pl
 import pytest
 from litestar.testing import TestClient
 
 from flows.server import Model, Service, build
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
-    path = tmp_path_factory.mktemp("data") / "purchases.csv"
-    planted().write_csv(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
 
 
 @pytest.fixture
