@@ -126,7 +126,3 @@ class ComparisonResult(Books):
     against: str
     data: tuple[ComparedData, ...]
     stages: tuple[StageOfComparison, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """What ``comparison.json`` holds."""
-        return self.model_dump(mode="json", exclude_unset=True)

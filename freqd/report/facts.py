@@ -6,7 +6,7 @@ A field with a default is one that a part may lack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -23,6 +23,10 @@ class Facts(BaseModel):
     """A part of the result, which never changes; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON; optional facts that were not given are left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class OpenFacts(BaseModel):

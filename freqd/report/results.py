@@ -83,7 +83,7 @@ class RunResult(Facts):
 
     def as_json(self) -> dict[str, Any]:
         """What ``summary.json`` holds; optional facts that were not given are left out."""
-        return self.model_dump(mode="json", exclude_unset=True) | {"schema_version": self.schema_version}
+        return super().as_json() | {"schema_version": self.schema_version}
 
     @classmethod
     def load(cls, path: Path) -> RunResult:

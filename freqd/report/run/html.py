@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from freqd.report import cadence
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, text
+from freqd.report.cadence_result import CadenceResult
 from freqd.report.facts import Side
 from freqd.report.palette import ROLES
 from freqd.report.results import RunResult
@@ -139,13 +139,13 @@ def _ticks(value: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
 
 
-def cadence_page(result: Summary, png: bytes) -> str:
+def cadence_page(result: CadenceResult, png: bytes) -> str:
     """The page of `freqd cadence` as HTML text; ``png`` is its figure."""
     return _template("cadence.html.j2").render(
-        title=f"freqd: {text(result, 'name')}",
-        created=text(result, "created")[:16].replace("T", " "),
-        version=text(result, "freqd"),
-        data_name=text(result, "data", "name"),
+        title=f"freqd: {result.name}",
+        created=result.created[:16].replace("T", " "),
+        version=result.freqd,
+        data_name=result.data.name,
         verdict=cadence.verdict(result),
         advice=cadence.advice(result),
         facts=cadence.facts(result),
