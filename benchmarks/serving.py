@@ -35,6 +35,7 @@ from flows.cli.options import find_run
 from freqd.config import IndexConfig
 from freqd.embeddings import FeatureTable
 from freqd.evaluate.ranking import blas_threads
+from freqd.report.results import RunResult
 from freqd.serve import TopKIndex
 from freqd.serve.faiss_index import build
 from tasks.mlops.model_source import OfRun
@@ -129,13 +130,13 @@ def http(workdir: Path, run: str, seconds: int, repeats: int) -> dict[str, objec
     if missing:
         raise SystemExit(f"not installed: {', '.join(missing)}; on Debian: apt-get install hey wrk")
     workspace, folder = find_run(workdir, run)
-    summary = json.loads((folder / "summary.json").read_text())
+    result = RunResult.load(folder / "summary.json")
     found: dict[str, dict[str, list[Load]]] = {model: {name: [] for name in loads} for model in MODELS}
     memory: dict[str, int] = {}
     size: dict[str, int] = {}
     user = ""
     for model in MODELS:
-        recommender = OfRun(workspace, summary, model).load(model)
+        recommender = OfRun(workspace, result, model).load(model)
         user = str(recommender.user_ids[len(recommender.user_ids) // 2])
         size[model] = recommender.features.users.nbytes + recommender.features.items.nbytes
         n_items = len(recommender.item_ids)

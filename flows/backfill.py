@@ -13,6 +13,8 @@ from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.data.sources import name_of
 from freqd.errors import InputError
+from freqd.report.backfill import BackfilledRun, BackfillResult
+from freqd.report.results import RunResult
 from tasks.earlier_run import NONE
 from tasks.experiments.backfill import finished, present, record
 from tasks.runtime.errors import translate
@@ -54,26 +56,26 @@ def backfill(
     workspace.prepare()
     label = as_folder(name or name_of(config.data), WITHOUT_TIME)
     days = dates(first, last, every_days)
-    records: list[dict[str, Any]] = []
+    records: list[BackfilledRun] = []
     before: str | None = None
     for number, day in enumerate(days, start=1):
         settings = settings_of(config, day, before, registered=registered)
         before = f"{label}-{day}"
         console.print(f"as of {day} ({number} of {len(days)})", markup=False)
-        summary = finished(workspace, before, settings)
-        passed_over = summary is not None
-        if summary is None:
+        done = finished(workspace, before, settings)
+        passed_over = done is not None
+        if done is None:
             try:
-                summary = pipeline(settings, workdir=str(workspace.root), run_name=before)
+                done = RunResult.model_validate(pipeline(settings, workdir=str(workspace.root), run_name=before))
             except Exception as error:
                 mine = translate(error)
                 if mine is None:
                     raise
                 raise InputError(f"as of {day}: {mine.problem}", mine.remedy) from error
-        records.append(record(summary, day, passed_over=passed_over))
-    result: dict[str, Any] = {"name": label, "workdir": str(workspace.root), "runs": records}
+        records.append(record(done, day, passed_over=passed_over))
+    result = BackfillResult(name=label, workdir=str(workspace.root), runs=tuple(records))
     present(result)
-    return result
+    return result.as_json()
 
 
 def dates(first: date, last: date, every_days: int) -> tuple[date, ...]:

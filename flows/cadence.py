@@ -73,8 +73,7 @@ class _Cadence:
                 models.append(self._train(number, window.as_of, before))
             verdicts += [self._judge(times, number, window, newest.split, model) for model in models]
             before = models[-1]  # the chain of re-distillations, as in production
-        result: dict[str, Any] = tabulate(context, config, times, windows, tuple(verdicts), tuple(self._stages))
-        return result
+        return tabulate(context, config, times, windows, tuple(verdicts), tuple(self._stages)).as_json()
 
     def _train(self, number: int, as_of: date, before: Model | None) -> Model:
         """The student as of a day, from nothing or from an earlier model."""

@@ -62,8 +62,7 @@ def comparison(
         stages: list[dict[str, Any]] = []
         which = tuple(range(config.seed, config.seed + seeds))
         subjects = tuple(_DataSet(context, config, source, stages).compare(methods, dims, which) for source in sources)
-        result: dict[str, Any] = tabulate(context, config, subjects, tuple(stages), which, against)
-        return result
+        return tabulate(context, config, subjects, tuple(stages), which, against).as_json()
 
 
 class _DataSet:

@@ -73,7 +73,7 @@ def _run(context: RunContext, config: RunConfig, until: str | None) -> dict[str,
         done[outcome.name] = outcome
         if outcome.name == until:
             return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
-    return report(context, config, done, chain.start)
+    return report(context, config, done, chain.start).as_json()
 
 
 class _Chain:

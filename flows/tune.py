@@ -54,5 +54,4 @@ def tuning(
             adopt(context, search)
             while goes_on(search):
                 trial(context, search, inputs, config.spectral)
-            result: dict[str, Any] = conclude(context, search, config)
-            return result
+            return conclude(context, search, config).as_json()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from freqd.config import EvaluateConfig, RegistryConfig
-from freqd.evaluate.significance import paired_bootstrap
+from freqd.evaluate.significance import Difference, paired_bootstrap
 from freqd.evaluate.strata import Group
 
 PROMOTED, NOT_PROMOTED, WAITING = "promoted", "not promoted", "waiting for approval"
@@ -89,7 +88,7 @@ class Verdict(BaseModel):
     reasons: list[str]
     checks: list[Check]
     champion: str | None
-    difference: dict[str, Any] | None
+    difference: Difference | None
 
 
 def judge(
@@ -134,22 +133,19 @@ def judge(
     if champion is None or per_user is None:
         checks += _first(gap_closed, best, level, policy)
     else:
-        difference = asdict(
-            paired_bootstrap(
-                per_user[0],
-                per_user[1],
-                samples=evaluation.bootstrap_samples,
-                confidence=evaluation.confidence,
-                rng=rng,
-            )
+        difference = paired_bootstrap(
+            per_user[0],
+            per_user[1],
+            samples=evaluation.bootstrap_samples,
+            confidence=evaluation.confidence,
+            rng=rng,
         )
-        better = difference["low"] > policy.margin
         checks.append(
             Check(
                 name=f"NDCG@10 minus the champion's, lower end of the {level} interval",
-                value=difference["low"],
+                value=difference.low,
                 limit=f"> {policy.margin}",
-                passed=better,
+                passed=difference.low > policy.margin,
             )
         )
     coverage, popularity, groups = (champion.coverage, champion.popularity, champion.groups) if champion else [None] * 3
@@ -162,7 +158,7 @@ def judge(
     reasons = [_reason(check) for check in failed]
     if failed:
         verdict = NOT_PROMOTED
-        if difference is not None and difference["high"] < 0:
+        if difference is not None and difference.high < 0:
             reasons.append("the champion is better beyond chance")
     elif champion is None:
         verdict = PROMOTED
@@ -176,8 +172,8 @@ def judge(
         verdict = PROMOTED
         assert difference is not None
         reasons = [
-            f"NDCG@10 is {difference['mean']:+.4f} against champion version {champion.version} "
-            f"({difference['low']:+.4f} to {difference['high']:+.4f}), and every guardrail holds"
+            f"NDCG@10 is {difference.mean:+.4f} against champion version {champion.version} "
+            f"({difference.low:+.4f} to {difference.high:+.4f}), and every guardrail holds"
         ]
     return Verdict(
         promoted=not failed,

@@ -24,6 +24,7 @@ from freqd.data.recognise import find_files
 from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifact, InputError
+from freqd.report.results import RunResult
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import storage_error, write_atomic
 from freqd.storage.store import Store
@@ -61,14 +62,14 @@ def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
     run = _champion(model).tags.get("freqd.run", "")
     path = workspace.runs / run / "summary.json"
     try:
-        summary: dict[str, Any] = json.loads(path.read_text())
-        own, folder = load.build([summary["config"], {"data": {"as_of": None}}]), Path(summary.get("folder", "."))
-    except (OSError, ValueError, KeyError) as error:
+        result = RunResult.load(path)
+    except InputError as error:
         raise InputError(
-            f"the settings of the champion of {model} are not to be had: {path} is missing or damaged",
+            f"the settings of the champion of {model} are not to be had: {error.problem}",
             "name the settings file with --config",
         ) from error
-    return dict(data.anchored(own, folder).model_dump(mode="json"))
+    own = load.build([result.config, {"data": {"as_of": None}}])
+    return dict(data.anchored(own, Path(result.folder)).model_dump(mode="json"))
 
 
 @task(name="drift")

@@ -5,7 +5,6 @@ Prefect is not needed for that, so a wrong name is refused before anything is st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Literal
 
@@ -16,6 +15,7 @@ from freqd.data.interactions import Split
 from freqd.distill import check_student
 from freqd.embeddings import TrainedModel
 from freqd.errors import DamagedArtifact, InputError
+from freqd.report.results import RunResult
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.earlier import Previous, als_point
 from tasks.runtime.workspace import Workspace
@@ -80,20 +80,18 @@ def run_named(workspace: Workspace, name: str) -> Before:
     """The run of that name.
 
     Raises:
-        InputError: there is none, or it did not finish.
+        InputError: there is none, it did not finish, or its summary cannot be read.
     """
     path = workspace.runs / name / "summary.json"
-    try:
-        artifacts = json.loads(path.read_text())["artifacts"]
-        names = {"split": "ingest.split", "teacher": "teacher.teacher", "student": "distill.student"}
-        digests = {part: artifacts[label]["digest"] for part, label in names.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    if not path.is_file():
         known = sorted(p.parent.name for p in workspace.runs.glob("*/summary.json")) if workspace.runs.is_dir() else []
         raise InputError(
             f"start.run: there is no finished run {name!r} below {workspace.runs}",
             f"runs are: {', '.join(known[-5:]) or 'none yet'}; or give none or champion",
-        ) from error
-    return before_of(workspace.store, digests, run=name)
+        )
+    artifacts = RunResult.load(path).artifacts
+    names = {"split": "ingest.split", "teacher": "teacher.teacher", "student": "distill.student"}
+    return before_of(workspace.store, {part: artifacts[label].digest for part, label in names.items()}, run=name)
 
 
 def before_of(store: Store, digests: Mapping[str, str], **names: str) -> Before:

@@ -6,9 +6,7 @@ name that may mean another model tomorrow.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +14,8 @@ from freqd.config import RunConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
+from freqd.report.facts_start import StartRecord, StartSeconds, TrainingSeconds
+from freqd.report.results import RunResult
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.earlier import unfit
 from tasks.earlier_run import CHAMPION, NONE, PARTS, TAG, Before, before_of, check_models, check_start, run_named
@@ -121,42 +121,42 @@ def _tell(start: Start) -> None:
 
 
 def start_record(
-    workspace: Workspace, start: Start | None, now: Mapping[str, float], models: Mapping[str, TrainedModel]
-) -> dict[str, Any] | None:
-    """What the summary says of the start: how it went, and what the trainings cost against the runs before.
+    workspace: Workspace, start: Start | None, now: TrainingSeconds, models: Mapping[str, TrainedModel]
+) -> StartRecord | None:
+    """What the result says of the start: how it went, and what the trainings cost against the runs before.
 
     Args:
-        workspace: holds the summaries of earlier runs.
+        workspace: holds the results of earlier runs.
         start: as ``find_start`` gave it.
         now: seconds of the stages teacher and distill.
         models: teacher and student of this run.
 
     Returns:
-        None if none was asked for; else asked, run, version, why, how the models of it went (teacher, student), and
-        seconds: ``now``, ``before`` (the earlier run) and ``full`` (the latest one that started from nothing), each
-        with teacher and distill, or None where that is no longer known.
+        None if none was asked for.
     """
     if start is None:
         return None
-    record: dict[str, Any] = {"asked": start.asked, "run": None, "version": None, "why": start.why}
-    record |= {name: models[name].info.get("start") for name in ("teacher", "student")}
-    record["seconds"] = {"now": dict(now), "before": None, "full": None}
-    if start.before is not None:
-        record |= {"run": start.before.run, "version": start.before.version or None}
-        record["seconds"] |= _costs(workspace, start.before)
-    return record
+    earlier = start.before
+    before, full = (None, None) if earlier is None else _costs(workspace, earlier)
+    return StartRecord(
+        asked=start.asked,
+        run=earlier.run if earlier else None,
+        version=earlier.version or None if earlier else None,
+        why=start.why,
+        teacher=models["teacher"].info.get("start"),
+        student=models["student"].info.get("start"),
+        seconds=StartSeconds(now=now, before=before, full=full),
+    )
 
 
-def _costs(workspace: Workspace, before: Before) -> dict[str, dict[str, float] | None]:
+def _costs(workspace: Workspace, before: Before) -> tuple[TrainingSeconds | None, TrainingSeconds | None]:
     """What teacher and distillation took in the earlier run, and in the latest one from nothing that it goes back to."""
-    unknown: dict[str, dict[str, float] | None] = {"before": None, "full": None}
     try:
-        summary = json.loads((workspace.runs / before.run / "summary.json").read_text())
-        if summary["artifacts"]["distill.student"]["digest"] != before.student.digest:  # another run of that name
-            return unknown
-        seconds = {stage["name"]: float(stage["seconds"]) for stage in summary["stages"]}
-        own = {stage: seconds[stage] for stage in ("teacher", "distill")}
-        start = summary.get("start")
-        return {"before": own, "full": start["seconds"]["full"] if start and start["run"] else own}
-    except (OSError, ValueError, KeyError, TypeError):
-        return unknown
+        result = RunResult.load(workspace.runs / before.run / "summary.json")
+    except InputError:
+        return None, None
+    if result.artifacts["distill.student"].digest != before.student.digest:  # another run of that name
+        return None, None
+    seconds = {stage.name: stage.seconds for stage in result.stages}
+    own = TrainingSeconds(teacher=seconds["teacher"], distill=seconds["distill"])
+    return own, result.start.seconds.full if result.start and result.start.run else own

@@ -88,6 +88,20 @@ def planted() -> Callable[..., pl.DataFrame]:
     return make
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
+    """Planted purchases as a file."""
+    path = tmp_path_factory.mktemp("data") / "purchases.csv"
+    planted().write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory of a module's own."""
+    return tmp_path_factory.mktemp("work")
+
+
 @pytest.fixture
 def purchases(tmp_path: Path, planted: Callable[..., pl.DataFrame]) -> Path:
     """A CSV file of planted purchases."""

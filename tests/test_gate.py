@@ -54,7 +54,7 @@ def test_a_better_challenger_is_promoted_and_the_difference_is_told() -> None:
     assert verdict.promoted
     assert verdict.champion == "1"
     assert verdict.difference is not None
-    assert 0.045 < verdict.difference["low"] < 0.05 < verdict.difference["high"] < 0.055
+    assert 0.045 < verdict.difference.low < 0.05 < verdict.difference.high < 0.055
     assert "version 1" in verdict.reasons[0]
 
 
@@ -121,12 +121,12 @@ def against(difference: float, spread: float, margin: float) -> Verdict:
 def test_the_low_end_of_the_interval_decides_and_not_the_mean() -> None:
     verdict = against(0.03125, 0.25, margin=0.015625)
     assert verdict.difference is not None
-    assert verdict.difference["low"] < 0.015625 < verdict.difference["mean"]
+    assert verdict.difference.low < 0.015625 < verdict.difference.mean
     assert not verdict.promoted
 
 
 def test_what_only_reaches_the_margin_does_not_exceed_it() -> None:
-    assert against(0.25, 0.0, margin=0.25).difference["low"] == 0.25  # type: ignore[index]
+    assert against(0.25, 0.0, margin=0.25).difference.low == 0.25  # type: ignore[union-attr]
     assert not against(0.25, 0.0, margin=0.25).promoted
     assert against(0.25, 0.0, margin=0.2499).promoted
 

@@ -57,10 +57,10 @@ def backfill(
     # so that the first date's data are looked at before anything is started
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"as_of": first})})
     result = start(registering(settings, register), workdir, "backfill:backfill", **options)
-    from freqd.report.backfill import plain
+    from freqd.report.backfill import BackfillResult, plain
 
     console.print()
-    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print(plain(BackfillResult.model_validate(result)), markup=False, soft_wrap=True)
     return DONE
 
 

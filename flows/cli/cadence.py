@@ -36,10 +36,11 @@ def cadence(
     check_settings(settings)
     result = start(registering(settings, False), workdir, "cadence:cadence", name=name)
     from freqd.report.cadence import plain
+    from freqd.report.cadence_result import CadenceResult
 
     folder = Path(result["folder"])
     console.print()
-    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print(plain(CadenceResult.model_validate(result)), markup=False, soft_wrap=True)
     console.print()
     for label, value in (
         ("report", folder / "cadence.html"),

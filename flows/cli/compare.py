@@ -92,9 +92,10 @@ def compare(
         except OSError as error:
             raise storage_error(error, out) from error
     from freqd.report.comparison import plain
+    from freqd.report.comparison_result import ComparisonResult
 
     console.print()
-    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print(plain(ComparisonResult.model_validate(result)), markup=False, soft_wrap=True)
     console.print()
     for label, value in (("tables", out or folder), ("MLflow run", result["mlflow"]["run_id"])):
         console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from freqd.data.interactions import Split
+    from freqd.report.results import RunResult
     from freqd.serve.explain import Explanation, Side
     from tasks.runtime.workspace import Workspace
 
@@ -47,16 +48,17 @@ def explain(
     Users are named by pseudonyms, so that an explanation may be passed on.
     """
     from freqd.data.interactions import Split
+    from freqd.report.results import RunResult
     from tasks.mlops.model_source import artifact
 
     workspace, folder = find_run(workdir, from_)
-    run, summary = folder.name, json.loads((folder / "summary.json").read_text())
-    split = artifact(workspace, summary, "ingest.split", Split)
+    run, result = folder.name, RunResult.load(folder / "summary.json")
+    split = artifact(workspace, result, "ingest.split", Split)
     rows = (
         _row(run, "user", split.user_ids, user, split.item_ids),
         _row(run, "item", split.item_ids, item, split.user_ids),
     )
-    found = _explanation(workspace, summary, split, model, rows, top)
+    found = _explanation(workspace, result, split, model, rows, top)
 
     def name(own: str) -> str:
         return own if show_ids else pseudonym(workspace.salt, own)
@@ -90,7 +92,7 @@ def _row(run: str, what: str, ids: pl.Series, asked: str, others: pl.Series) -> 
 
 
 def _explanation(
-    workspace: Workspace, summary: Mapping[str, Any], split: Split, model: ModelName, rows: tuple[int, int], top: int
+    workspace: Workspace, result: RunResult, split: Split, model: ModelName, rows: tuple[int, int], top: int
 ) -> Explanation:
     """The explanation of one score; ``rows`` are those of the user and the item."""
     from freqd.config.load import build
@@ -101,10 +103,10 @@ def _explanation(
     from tasks.mlops.model_source import WHERE, artifact
 
     return explain(
-        artifact(workspace, summary, WHERE[model], TrainedModel).features,
-        artifact(workspace, summary, "graph.graphs", Graphs),
-        artifact(workspace, summary, "spectrum.spectrum", Spectrum).edges,
-        build([summary["config"]]).spectral,
+        artifact(workspace, result, WHERE[model], TrainedModel).features,
+        artifact(workspace, result, "graph.graphs", Graphs),
+        artifact(workspace, result, "spectrum.spectrum", Spectrum).edges,
+        build([result.config]).spectral,
         *rows,
         seen=split.train.matrix(),
         top=top,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -25,6 +25,9 @@ from flows.cli.options import (
     start,
 )
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.report.results import RunResult
 
 
 def run(
@@ -62,7 +65,9 @@ def run(
             write_atomic(summary, json.dumps(result, indent=1))
         except OSError as error:
             raise storage_error(error, summary.parent) from error
-    _show(result)
+    from freqd.report.results import RunResult
+
+    _show(RunResult.model_validate(result))
     return DONE
 
 
@@ -80,35 +85,37 @@ def stage(
     The stages before it are taken from the cache. What comes after it is not run: `freqd run` does that, as needed.
     """
     from freqd.config.load import build
+    from freqd.report.results import RunResult
 
     workspace, folder = find_run(workdir, from_)
-    before = json.loads((folder / "summary.json").read_text())
-    names = [entry["name"] for entry in before["stages"]]
-    if stage_name not in names:
-        raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(names)}")
-    started = {"start": {"run": (before.get("start") or {}).get("run") or "none"}}  # a champion may have moved on
+    before = RunResult.load(folder / "summary.json")
+    digests = {entry.name: entry.digest for entry in before.stages}
+    if stage_name not in digests:
+        raise InputError(f"run {folder.name} has no stage {stage_name!r}", f"its stages are: {', '.join(digests)}")
+    started = {"start": {"run": (before.start and before.start.run) or "none"}}  # a champion may have moved on
     with contextlib.chdir(_home(before)):
         result = start(
-            build([before["config"], started]),
+            build([before.config, started]),
             workspace.root,
             run_name=f"{folder.name}-{stage_name}",
             force=(stage_name,),
             until=stage_name,
         )
-    old = next(entry["digest"] for entry in before["stages"] if entry["name"] == stage_name)
     from tasks.run_context import StageOutcome
 
     again = StageOutcome(**result["stages"][-1])
     same = (
-        "the same result as before" if again.digest == old else "another result than before; `freqd run` carries it on"
+        "the same result as before"
+        if again.digest == digests[stage_name]
+        else "another result than before; `freqd run` carries it on"
     )
     console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
     return DONE
 
 
-def _home(summary: dict[str, Any]) -> Path:
+def _home(result: RunResult) -> Path:
     """The folder in which the run was started, of which its relative paths are; this one if that is gone."""
-    home = Path(summary.get("folder") or ".")
+    home = Path(result.folder)
     return home if home.is_dir() else Path()
 
 
@@ -119,26 +126,28 @@ def report(
 ) -> int:
     """Show a run's result table and where its report is; an absent report is written again."""
     _, folder = find_run(workdir, run_name)
-    summary = json.loads((folder / "summary.json").read_text())
+    from freqd.report.results import RunResult
+
+    result = RunResult.load(folder / "summary.json")
     if not (folder / "report.html").is_file():
         from freqd.report.run import html
         from freqd.storage.files import write_atomic
 
-        write_atomic(folder / "report.html", html.render(summary))
-    _show(summary)
+        write_atomic(folder / "report.html", html.render(result))
+    _show(result)
     return DONE
 
 
-def _show(summary: dict[str, Any]) -> None:
+def _show(result: RunResult) -> None:
     from freqd.report.run import text
 
-    folder = Path(summary["workdir"]) / "runs" / summary["run"]
+    folder = Path(result.workdir) / "runs" / result.run
     console.print()
-    console.print(text.result_table(summary), markup=False, soft_wrap=True)
+    console.print(text.result_table(result), markup=False, soft_wrap=True)
     console.print()
     for label, value in (
         ("report", folder / "report.html"),
         ("summary", folder / "summary.json"),
-        ("MLflow run", summary["mlflow"]["run_id"]),
+        ("MLflow run", result.mlflow.run_id),
     ):
         console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)

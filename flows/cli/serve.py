@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Sequence
@@ -164,9 +163,10 @@ def _source(
     if name is not None or alias != "champion":
         raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
     workspace, folder = find_run(workdir, run)
+    from freqd.report.results import RunResult
     from tasks.mlops.model_source import OfRun
 
-    return OfRun(workspace, json.loads((folder / "summary.json").read_text()), model or "student")
+    return OfRun(workspace, RunResult.load(folder / "summary.json"), model or "student")
 
 
 def _access(host: str, token_file: Path | None, names: Sequence[str]) -> Access:

@@ -55,10 +55,11 @@ def tune(
         name=name,
     )
     from freqd.report.tuning import plain
+    from freqd.report.tuning_result import TuningResult
 
     found = Path(result["folder"]) / "tuned.toml"
     console.print()
-    console.print(plain(result), markup=False, soft_wrap=True)
+    console.print(plain(TuningResult.model_validate(result)), markup=False, soft_wrap=True)
     console.print()
     for title, value in (("settings", found), ("MLflow run", result["mlflow"]["run_id"])):
         console.print(f"{title:<11} {value}", markup=False, soft_wrap=True)

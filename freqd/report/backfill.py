@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, rows
-from freqd.report.access import text as text_of
+from freqd.report.facts import Facts
 from freqd.report.markdown import escape
-from freqd.report.run import text
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
 
-def table(result: Summary) -> Table:
+class BackfilledRun(Facts):
+    """The run as of one date.
+
+    Attributes:
+        passed_over: whether it had finished before.
+        started_from: the run whose models it went on from; None if from nothing, and ``why``.
+        seconds: of all stages when they were computed.
+        model: name and version, if it was registered.
+        gate: what the gate said, if it was asked.
+    """
+
+    as_of: str
+    run: str
+    passed_over: bool
+    users: int
+    items: int
+    interactions: int
+    ndcg_at_10: float
+    teacher_ndcg_at_10: float
+    started_from: str | None
+    why: str
+    seconds: float
+    model: str | None
+    gate: str | None
+    mlflow_run_id: str
+
+
+class BackfillResult(Facts):
+    """The runs of all dates, earliest first."""
+
+    name: str
+    workdir: str
+    runs: tuple[BackfilledRun, ...]
+
+
+def table(result: BackfillResult) -> Table:
     """Every date with its run: data, quality, where it started, cost, and what the gate said if it was asked."""
-    lines = [_cells(row) for row in rows(result, "runs")]
     header = [
         "as of",
         "run",
@@ -29,45 +58,41 @@ def table(result: Summary) -> Table:
         "gate",
         "",
     ]
-    return Table(f"{text_of(result, 'name')}, date by date", header, lines, frozenset({2, 3, 4, 5, 6, 8}))
+    lines = [_cells(run) for run in result.runs]
+    return Table(f"{result.name}, date by date", header, lines, frozenset({2, 3, 4, 5, 6, 8}))
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(run: BackfilledRun) -> list[str]:
     return [
-        text_of(row, "as_of"),
-        text_of(row, "run"),
-        *(fmt.count(number(row, what)) for what in ("users", "items", "interactions")),
-        fmt.metric(number(row, "ndcg_at_10")),
-        fmt.metric(number(row, "teacher_ndcg_at_10")),
-        text_of(row, "started_from") or "nothing",
-        fmt.duration(number(row, "seconds")),
-        text_of(row, "gate") or fmt.MISSING,
-        "already done" if dig(row, "passed_over") else "",
+        run.as_of,
+        run.run,
+        *(fmt.count(count) for count in (run.users, run.items, run.interactions)),
+        fmt.metric(run.ndcg_at_10),
+        fmt.metric(run.teacher_ndcg_at_10),
+        run.started_from or "nothing",
+        fmt.duration(run.seconds),
+        run.gate or fmt.MISSING,
+        "already done" if run.passed_over else "",
     ]
 
 
-def plain(result: Summary) -> str:
+def plain(result: BackfillResult) -> str:
     """The table for a terminal, with why a run did not start from the one before it."""
-    whole = "\n\n".join([text.plain(table(result)), *notes(result)]).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    return for_terminal([table(result).text(), *notes(result)])
 
 
-def markdown(result: Summary) -> str:
+def markdown(result: BackfillResult) -> str:
     """The table as GitHub-flavoured Markdown."""
     shown = table(result)
     notes_of = [escape(note) for note in notes(result)]
-    return "\n\n".join([f"# {escape(shown.caption)}", text.pipes(shown), *notes_of]) + "\n"
+    return "\n\n".join([f"# {escape(shown.caption)}", shown.markdown(), *notes_of]) + "\n"
 
 
-def notes(result: Summary) -> list[str]:
+def notes(result: BackfillResult) -> list[str]:
     """What the columns mean, and why runs that were to start from another one did not."""
     said = [
         "NDCG@10 of the students on the test part of their own date: the last interactions up to it. Dates differ in their "
         "test parts, so a lower number need not be a worse model. Seconds are those of all stages when they were computed."
     ]
-    reasons = {
-        text_of(row, "as_of"): why
-        for row in rows(result, "runs")
-        if (why := text_of(row, "why")) and not text_of(row, "started_from")
-    }
-    return [*said, *(f"As of {day} it started from nothing: {why}." for day, why in reasons.items())]
+    alone = [run for run in result.runs if run.why and run.started_from is None]
+    return [*said, *(f"As of {run.as_of} it started from nothing: {run.why}." for run in alone)]

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-from collections.abc import Mapping
-from typing import Any
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, rows
-from freqd.report.access import text as text_of
+from freqd.report.cadence_result import AgedModel, CadenceResult, Kind
 from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
-from freqd.report.run import text
 from freqd.report.run.captions import Caption
 from freqd.report.run.sentences import Verdict
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
-KINDS = {"full": "full run", "re-distilled": "re-distillation"}
-UNKNOWN = {
-    "unknown_users": "unknown users",
-    "unknown_items": "unknown items",
-}
+KINDS: dict[Kind, str] = {"full": "full run", "re-distilled": "re-distillation"}
 TEACHER_FROM = {
     "": "nothing",
     "continued": "the one before",
@@ -37,10 +29,10 @@ FIELDS = (
 """Columns of the CSV file."""
 
 
-def verdict(result: Summary) -> Verdict:
+def verdict(result: CadenceResult) -> Verdict:
     """The recommendation in two breaths."""
-    every, decayed = number(result, "advice", "every_days"), number(result, "advice", "decayed_at")
-    way = {"full": "a full run", "re-distilled": "re-distillation"}[text_of(result, "advice", "kind")]
+    every, decayed = result.advice.every_days, result.advice.decayed_at
+    way = {"full": "a full run", "re-distilled": "re-distillation"}[result.advice.kind]
     if every is None:
         return Verdict(
             "How fast it ages cannot be told",
@@ -50,162 +42,148 @@ def verdict(result: Summary) -> Verdict:
     if decayed is None:
         return Verdict(
             "No decay measurable",
-            f"A model {fmt.count(every - _period(result))} days old, the oldest that could be judged, loses nothing beyond chance against a "
+            f"A model {fmt.count(every - result.period_days)} days old, the oldest that could be judged, loses nothing beyond chance against a "
             f"fresh one. These data give no reason to retrain more often than every {fmt.count(every)} days; by {way}.",
             "good",
         )
     often = "at least " if decayed == 1 else ""
     return Verdict(
         f"Retrain {often}every {fmt.count(every)} days",
-        f"At an age of {fmt.count(every)} days a model loses {fmt.metric(_loss(result, decayed))} NDCG@10 against a fresh one, which is beyond "
+        f"At an age of {fmt.count(every)} days a model loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against a fresh one, which is beyond "
         f"chance; younger ones do not. Retrain by {way}."
         if decayed > 1
-        else f"Already {fmt.count(every)} days old, the youngest that was judged, a model loses {fmt.metric(_loss(result, decayed))} NDCG@10 against "
+        else f"Already {fmt.count(every)} days old, the youngest that was judged, a model loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against "
         f"a fresh one, which is beyond chance. Retrain by {way}.",
         "mixed",
     )
 
 
-def advice(result: Summary) -> list[str]:
+def advice(result: CadenceResult) -> list[str]:
     """The recommendation and what it rests on, in sentences."""
     said = verdict(result)
     lines = [f"{said.title}. {said.sentence}"]
-    level = fmt.percent(number(result, "confidence"))
-    undetected = number(result, "advice", "undetected")
+    level = fmt.percent(result.confidence)
+    undetected = result.advice.undetected
     if undetected is not None:
         lines.append(
             f"That is no proof that nothing decays: a loss of up to {fmt.metric(undetected)} NDCG@10 is within the {level} intervals."
         )
     lines.append(_ways(result))
     lines += [
-        f"As of {text_of(row, 'as_of')} re-distillation started from nothing: {why}."
-        for row in rows(result, "models")
-        if (why := text_of(row, "why"))
+        f"As of {model.as_of} re-distillation started from nothing: {model.why}."
+        for model in result.models
+        if model.why
     ]
-    youngest, oldest = rows(result, "ages")[0], rows(result, "ages")[-1]
+    youngest, oldest = result.ages[0], result.ages[-1]
     lines.append(
-        f"To a model {text_of(oldest, 'days')} days old {fmt.percent(number(oldest, 'unknown_users'))} of a window's users and "
-        f"{fmt.percent(number(oldest, 'unknown_items'))} of its items are unknown; to a fresh one "
-        f"{fmt.percent(number(youngest, 'unknown_users'))} and {fmt.percent(number(youngest, 'unknown_items'))}. What a fresh model does not "
+        f"To a model {oldest.days} days old {fmt.percent(oldest.unknown_users)} of a window's users and "
+        f"{fmt.percent(oldest.unknown_items)} of its items are unknown; to a fresh one "
+        f"{fmt.percent(youngest.unknown_users)} and {fmt.percent(youngest.unknown_items)}. What a fresh model does not "
         "know either is in no loss here."
     )
     return [line for line in lines if line]
 
 
-def _ways(result: Summary) -> str:
+def _ways(result: CadenceResult) -> str:
     """Full run against re-distillation."""
-    loss, again = dig(result, "redistilled", "loss"), number(result, "seconds", "re-distilled")
-    full, why = number(result, "seconds", "full"), text_of(result, "advice", "why")
-    if loss is None or again is None or full is None:
+    again, full = result.seconds["re-distilled"], result.seconds["full"]
+    if result.redistilled is None or again is None or full is None:
         return "Re-distillation could not be judged."
+    loss = result.redistilled.loss
     found = (
         f"A full run takes {fmt.duration(full)}, re-distillation {fmt.duration(again)}; the full model is "
-        f"{fmt.signed(number(loss, 'mean'))} NDCG@10 ({fmt.signed(number(loss, 'low'))} to {fmt.signed(number(loss, 'high'))}) "
+        f"{fmt.signed(loss.mean)} NDCG@10 ({fmt.signed(loss.low)} to {fmt.signed(loss.high)}) "
         "against the re-distilled one on the window right after"
     )
     end = {
         "": "so re-distillation will do",
         "worse": "so re-distillation loses beyond chance, and a full run is worth its time",
         "costlier": "so re-distillation saves nothing",
-    }[why]
+    }[result.advice.why]
     return f"{found}, {end}."
 
 
-def tables(result: Summary) -> list[Table]:
+def tables(result: CadenceResult) -> list[Table]:
     """Loss by age; intervals of retraining with their costs; the models."""
     return [by_age(result), by_interval(result), models(result)]
 
 
-def by_age(result: Summary) -> Table:
+def by_age(result: CadenceResult) -> Table:
     """One row an age."""
-    level = fmt.percent(number(result, "confidence"))
-    lines = []
-    for row in rows(result, "ages"):
-        loss, fresh = dig(row, "loss"), number(row, "fresh")
-        lost = number(loss, "mean")
-        lines.append(
-            [
-                text_of(row, "days"),
-                text_of(row, "windows"),
-                fmt.count(number(row, "users")),
-                fmt.metric(fresh),
-                fmt.metric(number(row, "aged")),
-                fmt.signed(lost),
-                fmt.MISSING
-                if loss is None
-                else f"{fmt.signed(number(loss, 'low'))} to {fmt.signed(number(loss, 'high'))}",
-                fmt.percent(lost / fresh if lost is not None and fresh else None, 1),
-                fmt.count(number(row, "of_known", "users")),
-                fmt.signed(number(row, "of_known", "loss", "mean")),
-                *(fmt.percent(number(row, name), 1) for name in UNKNOWN),
-            ]
-        )
+    lines = [
+        [
+            str(row.days),
+            str(row.windows),
+            fmt.count(row.users),
+            fmt.metric(row.fresh),
+            fmt.metric(row.aged),
+            fmt.signed(row.loss.mean if row.loss else None),
+            f"{fmt.signed(row.loss.low)} to {fmt.signed(row.loss.high)}" if row.loss else fmt.MISSING,
+            fmt.percent(row.loss.mean / row.fresh if row.loss and row.fresh else None, 1),
+            fmt.count(row.of_known.users if row.of_known else None),
+            fmt.signed(row.of_known.loss.mean if row.of_known else None),
+            fmt.percent(row.unknown_users, 1),
+            fmt.percent(row.unknown_items, 1),
+        ]
+        for row in result.ages
+    ]
     header = [
-        "age in days", "windows", "users", "NDCG@10, fresh", "NDCG@10, aged", "loss", f"{level} interval", "loss, share",
-        "users it knows", "their loss", *UNKNOWN.values(),
+        "age in days", "windows", "users", "NDCG@10, fresh", "NDCG@10, aged", "loss", f"{fmt.percent(result.confidence)} interval",
+        "loss, share", "users it knows", "their loss", "unknown users", "unknown items",
     ]  # fmt: skip
     return Table("Quality by age", header, lines, frozenset(range(len(header))))
 
 
-def by_interval(result: Summary) -> Table:
+def by_interval(result: CadenceResult) -> Table:
     """One row an interval between two retrainings; the recommended one is strong."""
-    every = number(result, "advice", "every_days")
-    ages = rows(result, "ages")
     lines = [
-        [
-            text_of(row, "every_days"),
-            fmt.signed(number(row, "mean_loss")),
-            *(fmt.duration(number(row, "seconds_a_year", kind)) for kind in KINDS),
-        ]
-        for row in ages
+        [str(row.every_days), fmt.signed(row.mean_loss), *(fmt.duration(row.seconds_a_year[kind]) for kind in KINDS)]
+        for row in result.ages
     ]
     header = ["retrained every, days", "mean loss", *(f"a year of {way}s" for way in KINDS.values())]
-    strong = next((i for i, row in enumerate(ages) if number(row, "every_days") == every), None)
+    strong = next((i for i, row in enumerate(result.ages) if row.every_days == result.advice.every_days), None)
     return Table("What retraining that often costs", header, lines, frozenset(range(4)), strong=strong)
 
 
-def models(result: Summary) -> Table:
+def models(result: CadenceResult) -> Table:
     """One row a model: data, start, cost, and its quality on the window right after."""
-    after = {
-        (text_of(row, "as_of"), text_of(row, "kind")): row
-        for row in rows(result, "judged")
-        if number(row, "age") == 0.0
-    }
-    lines = []
-    for row in rows(result, "models"):
-        on = after.get((text_of(row, "as_of"), text_of(row, "kind")), {})
-        lines.append(
-            [
-                text_of(row, "as_of"),
-                KINDS[text_of(row, "kind")],
-                fmt.count(number(row, "users")),
-                fmt.count(number(row, "items")),
-                TEACHER_FROM.get(teacher := text_of(row, "teacher_start"), teacher),
-                STUDENT_FROM.get(student := text_of(row, "student_start"), student),
-                fmt.duration(number(row, "seconds", "all")),
-                fmt.metric(number(on, "ndcg_at_10")),
-                fmt.count(number(on, "judged_users")),
-            ]
-        )
     header = ["as of", "made by", "users", "items", "teacher from", "student from", "seconds", "NDCG@10, next window", "users judged"]  # fmt: skip
+    lines = [_model(result, model) for model in result.models]
     return Table("The models", header, lines, frozenset({2, 3, 6, 7, 8}))
 
 
-def facts(result: Summary) -> str:
+def _model(result: CadenceResult, model: AgedModel) -> list[str]:
+    key = (model.as_of, model.kind, 0)
+    after = next((row for row in result.judged if (row.as_of, row.kind, row.age) == key), None)
+    teacher, student = model.teacher_start or "", model.student_start or ""
+    return [
+        model.as_of,
+        KINDS[model.kind],
+        fmt.count(model.users),
+        fmt.count(model.items),
+        TEACHER_FROM.get(teacher, teacher),
+        STUDENT_FROM.get(student, student),
+        fmt.duration(model.seconds["all"]),
+        fmt.metric(after.ndcg_at_10 if after else None),
+        fmt.count(after.judged_users if after else None),
+    ]
+
+
+def facts(result: CadenceResult) -> str:
     """Data and windows in a sentence."""
-    counts = ", ".join(
-        f"{fmt.count(number(result, 'data', what))} {what}" for what in ("users", "items", "interactions")
+    data = result.data
+    counts = (
+        f"{fmt.count(data.users)} users, {fmt.count(data.items)} items, {fmt.count(data.interactions)} interactions"
     )
-    windows = rows(result, "windows")
     return (
-        f"{text_of(result, 'data', 'name')}: {counts}, {text_of(result, 'data', 'first')} to {text_of(result, 'data', 'last')}; "
-        f"{len(windows)} windows of {fmt.count(_period(result))} days from {text_of(windows[0], 'first')} on."
+        f"{data.name}: {counts}, {data.first} to {data.last}; "
+        f"{len(result.windows)} windows of {fmt.count(result.period_days)} days from {result.windows[0].first} on."
     )
 
 
-def notes(result: Summary) -> list[str]:
+def notes(result: CadenceResult) -> list[str]:
     """What the numbers mean."""
-    margin, level = number(result, "margin"), fmt.percent(number(result, "confidence"))
+    level = fmt.percent(result.confidence)
     return [
         "A model is made as of the day before a window, exactly as a run as of that day makes it, and judged on that window and all "
         "later ones as it would be served then: full ranking, what a user had when the window began masked, the most popular items for a user "
@@ -213,7 +191,7 @@ def notes(result: Summary) -> list[str]:
         "users that the fresh model knows and that met something new it could know; the columns after that are of those among them whom the "
         "aged model knows too: what is lost there is lost because tastes and items moved on, the rest because it does not know its users.",
         f"The rule is the gate's: a model has decayed at an age at which a fresh one would be promoted in its place, that is, where the "
-        f"lower end of the {level} interval of the loss is above registry.margin ({fmt.plain(margin)}). The recommended interval is the "
+        f"lower end of the {level} interval of the loss is above registry.margin ({fmt.plain(result.margin)}). The recommended interval is the "
         "first such age. Ages are tested one by one, without a correction for their number.",
         "Every user counts once, by the mean over the windows; the interval is a bootstrap over users. An age is seen in as many windows as "
         "the table says, and different ages in different windows, so compare aged with fresh rather than ages with each other.",
@@ -223,46 +201,41 @@ def notes(result: Summary) -> list[str]:
     ]
 
 
-def plain(result: Summary) -> str:
+def plain(result: CadenceResult) -> str:
     """Tables for a terminal, with the recommendation below."""
-    parts = [facts(result), *(f"{table.caption}\n\n{text.plain(table)}" for table in tables(result)), *advice(result)]
-    whole = "\n\n".join(parts).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    parts = [facts(result), *(f"{table.caption}\n\n{table.text()}" for table in tables(result)), *advice(result)]
+    return for_terminal(parts)
 
 
-def markdown(result: Summary, *, images: bool = True) -> str:
+def markdown(result: CadenceResult, *, images: bool = True) -> str:
     """Everything as GitHub-flavoured Markdown, with the figure beside the file if ``images``."""
-    parts = [f"# {escape(text_of(result, 'name'))}", *(escape(line) for line in advice(result))]
+    parts = [f"# {escape(result.name)}", *(escape(line) for line in advice(result))]
     parts.append(escape(facts(result)))
     if images:
         parts.append("![Quality against age, and costs](cadence.png)")
     for table in tables(result):
-        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+        parts += [f"## {escape(table.caption)}", table.markdown()]
     return "\n\n".join([*parts, "## How to read it", *(escape(note) for note in notes(result))]) + "\n"
 
 
-def csv(result: Summary) -> str:
+def csv(result: CadenceResult) -> str:
     """One line a model and window in full precision, with what the model took."""
-    spent = {
-        (text_of(row, "as_of"), text_of(row, "kind")): number(row, "seconds", "all") for row in rows(result, "models")
-    }
+    spent = {(model.as_of, model.kind): model.seconds["all"] for model in result.models}
     out = io.StringIO()
-    writer = csv_format.DictWriter(out, FIELDS, lineterminator="\n", extrasaction="ignore")
+    writer = csv_format.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
-    for row in rows(result, "judged"):
-        writer.writerow({**row, "seconds": spent[text_of(row, "as_of"), text_of(row, "kind")]})
+    for row in result.judged:
+        writer.writerow({**row.model_dump(), "seconds": spent[row.as_of, row.kind]})
     return out.getvalue()
 
 
-def caption(result: Summary) -> Caption:
+def caption(result: CadenceResult) -> Caption:
     """The line below the figure, and its numbers for who cannot see it."""
     told = ", ".join(
-        f"{text_of(row, 'days')} days: {fmt.metric(number(row, 'aged'))} against {fmt.metric(number(row, 'fresh'))}"
-        for row in rows(result, "ages")
-        if dig(row, "loss") is not None
+        f"{row.days} days: {fmt.metric(row.aged)} against {fmt.metric(row.fresh)}" for row in result.ages if row.loss
     )
-    costs = ", ".join(f"{way} {fmt.duration(number(result, 'seconds', kind))}" for kind, way in KINDS.items())
-    level = fmt.percent(number(result, "confidence"))
+    costs = ", ".join(f"{way} {fmt.duration(result.seconds[kind])}" for kind, way in KINDS.items())
+    level = fmt.percent(result.confidence)
     return Caption(
         f"Left: whiskers are the {level} interval of the loss; where one ends below the fresh model, the loss is beyond chance. "
         "Middle: of a window's interactions, those of users and with items that a model of that age does not know.",
@@ -270,27 +243,33 @@ def caption(result: Summary) -> Caption:
     )
 
 
-def figure(result: Summary) -> bytes:
+def figure(result: CadenceResult) -> bytes:
     """Quality against age, what is unknown by age, and the cost of both ways, as PNG bytes."""
     drawn = sheet(3.1, width=1.9 * WIDTH)
     drawn.subplots_adjust(left=0.075, right=0.985, top=0.88, bottom=0.17, wspace=0.32)
     quality, unknown, costs = drawn.subplots(1, 3, width_ratios=(1.25, 1.0, 0.8))
-    ages = rows(result, "ages")
-    known = [row for row in ages if dig(row, "loss") is not None]
-    days = [number(row, "days") or 0.0 for row in known]
-    fresh, aged = ([number(row, name) or 0.0 for row in known] for name in ("fresh", "aged"))
+    known = [(row.days, row.fresh, row.aged, row.loss) for row in result.ages if row.loss and row.fresh is not None]
+    days, fresh, aged = ([row[place] for row in known] for place in range(3))
     quality.plot(days, fresh, TEACHER.marker, color=TEACHER.colour, linestyle=(0, (4, 2)), markersize=5, label="fresh")
     quality.plot(days, aged, STUDENT.marker, color=STUDENT.colour, linestyle="-", markersize=6, label="aged")
-    for day, best, row in zip(days, fresh, known, strict=True):
-        ends = [best - (number(row, "loss", end) or 0.0) for end in ("low", "high")]
-        quality.plot([day, day], ends, color=STUDENT.colour, linewidth=2.2, alpha=0.45, solid_capstyle="round")
+    for day, best, _, loss in known:
+        quality.plot(
+            [day, day],
+            [best - loss.low, best - loss.high],
+            color=STUDENT.colour,
+            linewidth=2.2,
+            alpha=0.45,
+            solid_capstyle="round",
+        )
     dress(quality, title="Quality against age", x="Age in days", y="NDCG@10")
     legend(quality, loc="best")
 
-    for name, role, label in (("unknown_user_pairs", TEACHER, "users"), ("unknown_item_pairs", SVD, "items")):
-        shares = [number(row, name) for row in ages]
+    for role, label, shares in (
+        (TEACHER, "users", [row.unknown_user_pairs for row in result.ages]),
+        (SVD, "items", [row.unknown_item_pairs for row in result.ages]),
+    ):
         unknown.plot(
-            [number(row, "days") or 0.0 for row in ages],
+            [row.days for row in result.ages],
             [float("nan") if share is None else 100 * share for share in shares],
             marker=role.marker, color=role.colour, linewidth=1.6, markersize=5, label=label,
         )  # fmt: skip
@@ -299,7 +278,7 @@ def figure(result: Summary) -> bytes:
     dress(unknown, title="Interactions of unknown", x="Age in days")
     legend(unknown, loc="best")
 
-    spent = [number(result, "seconds", kind) for kind in KINDS]
+    spent = [result.seconds[kind] for kind in KINDS]
     top = max((value for value in spent if value is not None), default=1.0) or 1.0
     for place, (value, role) in enumerate(zip(spent, (TEACHER, STUDENT), strict=True)):
         costs.bar(place, value or 0.0, width=0.6, color=role.colour, zorder=2)
@@ -312,12 +291,3 @@ def figure(result: Summary) -> bytes:
     costs.set_xticks(range(len(KINDS)), list(KINDS.values()))
     costs.tick_params(axis="x", labelsize=FONT, labelcolor=INK)
     return png(drawn)
-
-
-def _period(result: Summary) -> float:
-    return number(result, "period_days") or 0.0
-
-
-def _loss(result: Summary, age: float) -> float | None:
-    found: list[Mapping[str, Any]] = [row for row in rows(result, "ages") if number(row, "age") == age]
-    return number(found[0], "loss", "mean") if found else None

@@ -5,20 +5,17 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, rows, series
-from freqd.report.access import text as text_of
 from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
+from freqd.report.comparison_result import Compared, ComparedData, ComparisonResult, OverSeeds
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
-from freqd.report.run import text
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,157 +45,158 @@ FIGURES = {
 }
 
 
-def tables(result: Summary) -> list[tuple[str, str, Table]]:
-    """(data set, caption, table) of every data set and size; the teacher is the first row of each."""
-    found = []
-    level = fmt.percent(number(result, "confidence"))
+def tables(result: ComparisonResult) -> list[tuple[str, Table]]:
+    """(data set, table) of every data set and size; the teacher is the first row of each."""
+    level = fmt.percent(result.confidence)
     header = [
         "method", "seeds", *(words for _, label in METRICS for words in (label, f"{level} interval")),
-        "gap closed", f"minus {_against(result)}", "p (Holm)", "seconds", "parameters",
+        "gap closed", f"minus {result.against}", "p (Holm)", "seconds", "parameters",
     ]  # fmt: skip
-    for entry in rows(result, "data"):
-        for table in rows(entry, "tables"):
-            lines = [dig(entry, "teacher") or {}, *rows(table, "rows")]
-            caption = f"{text_of(entry, 'name')}, students of {text_of(table, 'dim')} numbers"
-            cells = [_cells(line) for line in lines]
-            found.append(
-                (text_of(entry, "name"), caption, Table(caption, header, cells, frozenset(range(1, len(header)))))
-            )
-    return found
-
-
-def _against(result: Summary) -> str:
-    return text_of(result, "against") or "scratch"
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    method, seeds = text_of(row, "method"), len(series(row, "seeds"))
-    p_value = number(row, "minus_against", "p_holm")
     return [
-        f"teacher ({text_of(row, 'dim')})" if method == "teacher" else method,
-        str(seeds) if seeds else fmt.MISSING,
-        *(
-            words
-            for name, _ in METRICS
-            for words in (fmt.metric(number(row, "metrics", name, "mean")), _interval(dig(row, "metrics", name)))
-        ),
-        fmt.percent(number(row, "gap_closed", "value")),
-        fmt.signed(number(row, "minus_against", "mean")),
-        fmt.MISSING if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
-        fmt.duration(number(row, "seconds")),
-        fmt.count(number(row, "parameters")),
+        (
+            entry.name,
+            Table(
+                f"{entry.name}, students of {table.dim} numbers",
+                header,
+                [_cells(row) for row in (entry.teacher, *table.rows)],
+                frozenset(range(1, len(header))),
+            ),
+        )
+        for entry in result.data
+        for table in entry.tables
     ]
 
 
-def _interval(measured: object) -> str:
-    low, high = number(measured, "low"), number(measured, "high")
-    return UNKNOWN if low is None or high is None else f"{fmt.metric(low)} to {fmt.metric(high)}"
+def _cells(row: Compared) -> list[str]:
+    test = row.minus_against
+    return [
+        f"teacher ({row.dim})" if row.method == "teacher" else row.method,
+        str(len(row.seeds)) if row.seeds else fmt.MISSING,
+        *(words for name, _ in METRICS for words in (fmt.metric(row.metrics[name].mean), _interval(row.metrics[name]))),
+        fmt.percent(row.gap_closed.value if row.gap_closed else None),
+        fmt.signed(test.mean if test else None),
+        fmt.MISSING if test is None else "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}",
+        fmt.duration(row.seconds),
+        fmt.count(row.parameters),
+    ]
 
 
-def plain(result: Summary) -> str:
+def _interval(measured: OverSeeds) -> str:
+    if measured.low is None or measured.high is None:
+        return UNKNOWN
+    return f"{fmt.metric(measured.low)} to {fmt.metric(measured.high)}"
+
+
+def plain(result: ComparisonResult) -> str:
     """All tables for a terminal, with what the numbers mean below."""
-    parts = [f"{caption}\n\n{text.plain(table)}" for _, caption, table in tables(result)]
-    whole = "\n\n".join([*parts, *notes(result)]).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    return for_terminal([*(f"{table.caption}\n\n{table.text()}" for _, table in tables(result)), *notes(result)])
 
 
-def markdown(result: Summary, *, images: bool = True) -> str:
+def markdown(result: ComparisonResult, *, images: bool = True) -> str:
     """All tables as GitHub-flavoured Markdown, with the figures beside the file if ``images``."""
-    parts = [f"# {escape(text_of(result, 'name'))}"]
+    parts = [f"# {escape(result.name)}"]
     shown = tables(result)
-    for entry in rows(result, "data"):
-        name = text_of(entry, "name")
-        counts = ", ".join(f"{fmt.count(number(entry, what))} {what}" for what in ("users", "items", "interactions"))
-        parts += [f"## {escape(name)}", f"{counts}; {text_of(entry, 'split')} split."]
-        for owner, caption, table in shown:
-            if owner == name:
-                parts += [f"### {escape(caption)}", text.pipes(table)]
+    for entry in result.data:
+        counts = ", ".join(
+            f"{fmt.count(n)} {what}"
+            for n, what in ((entry.users, "users"), (entry.items, "items"), (entry.interactions, "interactions"))
+        )
+        parts += [f"## {escape(entry.name)}", f"{counts}; {entry.split} split."]
+        for owner, table in shown:
+            if owner == entry.name:
+                parts += [f"### {escape(table.caption)}", table.markdown()]
         if images:
-            parts += [f"![{title}]({figure}-{name}.png)" for figure, title in FIGURES.items()]
+            parts += [f"![{title}]({figure}-{entry.name}.png)" for figure, title in FIGURES.items()]
     parts += ["## How to read it", *(escape(note) for note in notes(result))]
     return "\n\n".join(parts) + "\n"
 
 
-def notes(result: Summary) -> list[str]:
+def notes(result: ComparisonResult) -> list[str]:
     """What the columns mean, and why some cells are empty."""
-    seeds = [f"{seed:g}" for seed in series(result, "seeds")]
-    judged = f"Test part, protocol {text_of(result, 'protocol')}."
-    resamples = fmt.count(number(result, "bootstrap_samples"))
+    judged = f"Test part, protocol {result.protocol}."
+    seeds = ", ".join(map(str, result.seeds))
     said = [
-        f"{judged} Means over the seeds {', '.join(seeds)} with Student's t interval; data, teacher and spectrum are the same for all."
-        if len(seeds) > 1
+        f"{judged} Means over the seeds {seeds} with Student's t interval; data, teacher and spectrum are the same for all."
+        if len(result.seeds) > 1
         else f"{judged} One seed, so the intervals over seeds are not known: raise --seeds.",
         "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10; scratch is the student trained alone. "
-        f"Minus {_against(result)} is NDCG@10 minus that of {_against(result)}; p is two-sided, from a paired bootstrap over users ({resamples} resamples, values averaged over "
+        f"Minus {result.against} is NDCG@10 minus that of {result.against}; p is two-sided, from a paired bootstrap over users "
+        f"({fmt.count(result.bootstrap_samples)} resamples, values averaged over "
         "the seeds), corrected by Holm for the number of methods in the table.",
         "The teacher was trained once and the SVD student has no random choice, so neither has an interval over seeds. Seconds are "
         "those of one training; those of scratch include the choice of its settings.",
     ]
     reasons = dict.fromkeys(
-        f"{text_of(entry, 'name')}, {text_of(table, 'dim')} numbers: {reason}."
-        for entry in rows(result, "data")
-        for table in rows(entry, "tables")
-        for row in rows(table, "rows")
-        if (reason := text_of(row, "gap_closed", "reason"))
+        f"{entry.name}, {table.dim} numbers: {row.gap_closed.reason}."
+        for entry in result.data
+        for table in entry.tables
+        for row in table.rows
+        if row.gap_closed and row.gap_closed.reason
     )
     return [*said, *reasons]
 
 
-def csv(result: Summary) -> str:
+def csv(result: ComparisonResult) -> str:
     """One line a data set, size and method in full precision; the teacher's size is its own."""
     out = io.StringIO()
     writer = csv_format.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
-    for entry in rows(result, "data"):
-        students = [row for table in rows(entry, "tables") for row in rows(table, "rows")]
-        for row in [dig(entry, "teacher") or {}, *students]:
-            writer.writerow({"data": text_of(entry, "name"), **_flat(row)})
+    for entry in result.data:
+        for row in (entry.teacher, *entry.students()):
+            writer.writerow({"data": entry.name, **_flat(row)})
     return out.getvalue()
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: dig(row, name) for name in ("dim", "method", "runs", "seconds", "parameters", "bytes", "median_ms")}
+def _flat(row: Compared) -> dict[str, Any]:
+    """The row by the names of ``FIELDS``; what is left out is empty in the file."""
+    flat: dict[str, Any] = row.model_dump(
+        include={"dim", "method", "runs", "seconds", "parameters", "bytes", "median_ms"}
+    )
     for end, part in ENDS.items():
-        flat |= {f"{name}{end}": dig(row, "metrics", name, part) for name, _ in METRICS}
-        flat[f"gap_closed{end}"] = dig(row, "gap_closed", "value" if part == "mean" else part)
-        flat[f"minus_against{end}"] = dig(row, "minus_against", part)
-    return flat | {name: dig(row, "minus_against", name) for name in ("p_value", "p_holm")}
+        flat |= {f"{name}{end}": getattr(row.metrics[name], part) for name, _ in METRICS}
+        if row.gap_closed:
+            flat[f"gap_closed{end}"] = getattr(row.gap_closed, "value" if part == "mean" else part)
+        if row.minus_against:
+            flat[f"minus_against{end}"] = getattr(row.minus_against, part)
+    return flat | (row.minus_against.model_dump(include={"p_value", "p_holm"}) if row.minus_against else {})
 
 
-def figures(result: Summary) -> dict[str, bytes]:
+def figures(result: ComparisonResult) -> dict[str, bytes]:
     """``methods-NAME``, ``size-NAME`` and ``mastery-NAME`` of every data set, as PNG bytes by name (no extension)."""
-    level = fmt.percent(number(result, "confidence"))
+    level = fmt.percent(result.confidence)
     drawn = {}
-    for entry in rows(result, "data"):
-        if rows(entry, "tables"):
-            drawn[f"methods-{text_of(entry, 'name')}"] = methods_side_by_side(entry, level)
-            drawn[f"size-{text_of(entry, 'name')}"] = quality_against_size(entry)
-            drawn[f"mastery-{text_of(entry, 'name')}"] = mastery_by_band(entry)
+    for entry in result.data:
+        drawn[f"methods-{entry.name}"] = methods_side_by_side(entry, level)
+        drawn[f"size-{entry.name}"] = quality_against_size(entry)
+        drawn[f"mastery-{entry.name}"] = mastery_by_band(entry)
     return drawn
 
 
-def methods_side_by_side(entry: Summary, level: str) -> bytes:
+def methods_side_by_side(entry: ComparedData, level: str) -> bytes:
     """NDCG@10 of every method, one panel a size, whiskers over the seeds where known, the teacher as a line."""
-    sizes, names = rows(entry, "tables"), _methods(entry)
+    sizes, names = entry.tables, _methods(entry)
     height = 1.25 + 0.3 * len(names)
     width = max(WIDTH, 1.5 + 2.0 * len(sizes))
     figure = sheet(height, width=width)
     figure.subplots_adjust(left=1.5 / width, right=0.97, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1)
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, table in zip(panels, sizes, strict=True):
-        for row in rows(table, "rows"):
-            value = number(row, "metrics", "ndcg_at_10", "mean")
-            if value is None:
-                continue
-            place = names.index(text_of(row, "method"))
-            colour, marker = _look(text_of(row, "method"), names)
-            low, high = (number(row, "metrics", "ndcg_at_10", end) for end in ("low", "high"))
-            if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=colour, linewidth=2.2, alpha=0.5, solid_capstyle="round")
-            axes.plot(value, place, marker, color=colour, markersize=7)
+        for row in table.rows:
+            place = names.index(row.method)
+            colour, marker = _look(row.method, names)
+            if row.ndcg.low is not None:
+                axes.plot(
+                    [row.ndcg.low, row.ndcg.high],
+                    [place, place],
+                    color=colour,
+                    linewidth=2.2,
+                    alpha=0.5,
+                    solid_capstyle="round",
+                )
+            axes.plot(row.ndcg.mean, place, marker, color=colour, markersize=7)
         _teacher_line(axes, entry, vertical=True)
         axes.locator_params(axis="x", nbins=4)
-        dress(axes, title=f"{text_of(table, 'dim')} numbers", x="NDCG@10, test", grid="x")
+        dress(axes, title=f"{table.dim} numbers", x="NDCG@10, test", grid="x")
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     panels[0].set_yticks(range(len(names)), [shorten(name, 20) for name in names], parse_math=False)
     panels[0].tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -206,35 +204,29 @@ def methods_side_by_side(entry: Summary, level: str) -> bytes:
     return png(figure)
 
 
-def quality_against_size(entry: Summary) -> bytes:
+def quality_against_size(entry: ComparedData) -> bytes:
     """NDCG@10 against the students' size and against the time of one ranking (log axes), the teacher as a line or point."""
     names = _methods(entry)
     width = 1.5 * WIDTH
     figure = sheet(3.6, width=width)
     figure.subplots_adjust(left=0.09, right=0.78, top=0.9, bottom=0.14, wspace=0.08)
     by_size, by_time = figure.subplots(1, 2, sharey=True)
-    sizes = [size for table in rows(entry, "tables") if (size := number(table, "dim")) is not None]
+    sizes = [table.dim for table in entry.tables]
     dodge = max(max(sizes) / min(sizes), 2.0) ** 0.008
     for place, name in enumerate(names):
         colour, marker = _look(name, names)
         shift = dodge ** (place - (len(names) - 1) / 2)
         shown: list[tuple[float, float, float]] = []
-        for table in rows(entry, "tables"):
-            for row in rows(table, "rows"):
-                size, value = number(table, "dim"), number(row, "metrics", "ndcg_at_10", "mean")
-                if text_of(row, "method") != name or size is None or value is None:
-                    continue
-                shown.append((size * shift, number(row, "median_ms") or math.nan, value))
-                low, high = (number(row, "metrics", "ndcg_at_10", end) for end in ("low", "high"))
-                if low is not None and high is not None:
-                    ends = [size * shift, size * shift], [low, high]
-                    by_size.plot(*ends, color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="round")
-        x, milliseconds, y = zip(*shown, strict=True) if shown else ((), (), ())
+        for row in (row for row in entry.students() if row.method == name):
+            shown.append((row.dim * shift, row.median_ms, row.ndcg.mean))
+            if row.ndcg.low is not None:
+                ends = [row.dim * shift] * 2, [row.ndcg.low, row.ndcg.high]
+                by_size.plot(*ends, color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="round")
+        x, milliseconds, y = zip(*shown, strict=True)
         by_size.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=6, label=shorten(name, 18))
         by_time.plot(milliseconds, y, marker=marker, color=colour, linestyle="none", markersize=6)
-    best, spent = number(entry, "teacher", "metrics", "ndcg_at_10", "mean"), number(entry, "teacher", "median_ms")
-    if best is not None and spent is not None:
-        by_time.plot(spent, best, TEACHER.marker, color=TEACHER.colour, markersize=8)
+    best = entry.teacher.ndcg.mean
+    by_time.plot(entry.teacher.median_ms, best, TEACHER.marker, color=TEACHER.colour, markersize=8)
     for axes in (by_size, by_time):
         axes.set_xscale("log")
         _teacher_line(axes, entry, vertical=False)
@@ -242,7 +234,7 @@ def quality_against_size(entry: Summary) -> bytes:
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     by_size.set_xticks(sizes, [f"{size:g}" for size in sizes])
     by_time.set_xticks(*_round_ticks(*by_time.get_xlim()))
-    dress(by_size, title=shorten(text_of(entry, "name"), 30), x="Numbers a user and an item", y="NDCG@10, test")
+    dress(by_size, title=shorten(entry.name, 30), x="Numbers a user and an item", y="NDCG@10, test")
     dress(by_time, x="Milliseconds a ranking, one thread")
     legend(by_size, loc="upper left", bbox_to_anchor=(2.12, 1.0))
     return png(figure)
@@ -259,10 +251,10 @@ def _round_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     return shown, [f"{tick:g}" for tick in shown]
 
 
-def mastery_by_band(entry: Summary) -> bytes:
+def mastery_by_band(entry: ComparedData) -> bytes:
     """Mastery of the teacher by graph frequency, a line a method: a row of panels a size, users left, items right."""
-    sizes, names = rows(entry, "tables"), _methods(entry)
-    ends = np.array(series(entry, "edges"))
+    sizes, names = entry.tables, _methods(entry)
+    ends = np.array(entry.edges)
     centres = (ends[:-1] + ends[1:]) / 2
     height = 0.9 + 2.2 * len(sizes)
     figure = sheet(height, width=1.5 * WIDTH)
@@ -271,17 +263,16 @@ def mastery_by_band(entry: Summary) -> bytes:
     lowest = 0.0
     for line, table in zip(panels, sizes, strict=True):
         for axes, side in zip(line, SIDES, strict=True):
-            for row in rows(table, "rows"):
-                values = series(row, "mastery", side)
-                if len(values) != len(centres):
+            for row in table.rows:
+                if row.mastery is None:
                     continue
-                lowest = min([lowest, *values])
-                name = text_of(row, "method")
+                values, name = row.mastery.of(side), row.method
+                lowest = min(lowest, *values)
                 colour, marker = _look(name, names)
                 axes.plot(
                     centres, values, marker=marker, color=colour, linewidth=1.4, markersize=5, label=shorten(name, 18)
                 )
-            title = f"{PLURAL[side].capitalize()}, {text_of(table, 'dim')} numbers"
+            title = f"{PLURAL[side].capitalize()}, {table.dim} numbers"
             dress(axes, title=title, y="Mastery" if side == SIDES[0] else "")
     panels[0][0].set_ylim(max(lowest, -0.5) * 1.1 - 0.02, 1.05)
     panels[0][0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -291,17 +282,14 @@ def mastery_by_band(entry: Summary) -> bytes:
     return png(figure)
 
 
-def _teacher_line(axes: Axes, entry: Summary, *, vertical: bool) -> None:
-    value = number(entry, "teacher", "metrics", "ndcg_at_10", "mean")
-    if value is None:
-        return
+def _teacher_line(axes: Axes, entry: ComparedData, *, vertical: bool) -> None:
     draw = axes.axvline if vertical else axes.axhline
-    label = f"teacher ({text_of(entry, 'teacher', 'dim')})"
-    draw(value, color=TEACHER.colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1, label=label)
+    label = f"teacher ({entry.teacher.dim})"
+    draw(entry.teacher.ndcg.mean, color=TEACHER.colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1, label=label)
 
 
-def _methods(entry: Summary) -> list[str]:
-    return list(dict.fromkeys(text_of(row, "method") for table in rows(entry, "tables") for row in rows(table, "rows")))
+def _methods(entry: ComparedData) -> list[str]:
+    return list(dict.fromkeys(row.method for row in entry.students()))
 
 
 def _look(method: str, names: list[str]) -> tuple[str, str]:

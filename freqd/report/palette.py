@@ -7,6 +7,10 @@ apart; the marker repeats the information for print without colour.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from freqd.report.facts import ModelName
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Role:
         marker: matplotlib's letter of its marker.
     """
 
-    key: str
+    key: ModelName
     label: str
     phrase: str
     colour: str

@@ -4,163 +4,129 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, rows
-from freqd.report.access import text as text_of
 from freqd.report.canvas import dress, legend, png, sheet
 from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT
-from freqd.report.run import text
-from freqd.report.run.tables import Table
+from freqd.report.table import Table, for_terminal
+from freqd.report.tuning_result import EndedTrial, TuningResult
 
-DONE = "done"
 SHOWN = 8
 """Trials in the table of the best."""
 SHOWN_SETTINGS = 4
 """Settings beside each of them, those that matter most."""
 
 
-def tables(result: Summary) -> list[Table]:
+def tables(result: TuningResult) -> list[Table]:
     """The best trials, and what was varied."""
     return [_best(result), _varied(result)]
 
 
-def _best(result: Summary) -> Table:
-    trials = rows(result, "trials")
-    done = sorted(
-        (t for t in trials if text_of(t, "end") == DONE), key=lambda t: (-_value(t), number(t, "number") or 0.0)
-    )
-    given = next((t for t in trials if number(t, "number") == 1 and text_of(t, "end") == DONE), None)
-    leading = _by_importance(result)[:SHOWN_SETTINGS]
+def _best(result: TuningResult) -> Table:
+    done = sorted((t for t in result.trials if t.done), key=lambda t: (-_value(t), t.number))
+    first = result.trials[0]
+    leading = [varied.name for varied in result.by_importance()[:SHOWN_SETTINGS]]
     lines = []
     for trial in done[:SHOWN]:
-        gain = None if given is None or trial is given else _value(trial) - _value(given)
+        gain = None if not first.done or trial is first else _value(trial) - _value(first)
         lines.append(
             [
-                f"{text_of(trial, 'number')} (as given)" if trial is given else text_of(trial, "number"),
+                f"{trial.number} (as given)" if trial is first else str(trial.number),
                 fmt.metric(_value(trial)),
                 fmt.signed(gain),
-                fmt.count(number(trial, "epochs")),
-                fmt.duration(number(trial, "seconds")),
-                *(_setting(dig(trial, "settings"), name) for name in leading),
+                fmt.count(trial.epochs),
+                fmt.duration(trial.seconds),
+                *(fmt.plain(trial.settings.get(name)) for name in leading),
             ]
         )
     header = ["trial", "validation NDCG@10", "minus as given", "epochs", "seconds", *leading]
-    caption = f"{text_of(result, 'data')}, {text_of(result, 'method')}, students of {text_of(result, 'dim')} numbers"
+    caption = f"{result.data}, {result.method}, students of {result.dim} numbers"
     return Table(caption, header, lines, frozenset(range(1, len(header))))
 
 
-def _varied(result: Summary) -> Table:
-    importances = dig(result, "importances") or {}
-    best = _best_trial(result)
-    space = {text_of(dimension, "name"): dimension for dimension in rows(result, "space")}
-    lines = []
-    for name in _by_importance(result):
-        dimension = space[name]
-        low = 0.0 if number(dimension, "zero_below") else number(dimension, "low")
-        lines.append(
-            [
-                name,
-                f"{fmt.plain(low)} to {fmt.plain(number(dimension, 'high'))}",
-                fmt.plain(number(dimension, "own")),
-                _setting(dig(best, "settings"), name),
-                fmt.percent(importances.get(name)),
-            ]
-        )
+def _varied(result: TuningResult) -> Table:
+    best = result.best_trial.settings
+    lines = [
+        [
+            varied.name,
+            f"{fmt.plain(0.0 if varied.zero_below else varied.low)} to {fmt.plain(varied.high)}",
+            fmt.plain(varied.own),
+            fmt.plain(best.get(varied.name)),
+            fmt.percent(result.importances.get(varied.name)),
+        ]
+        for varied in result.by_importance()
+    ]
     return Table("What was varied", ["setting", "range", "as given", "best", "importance"], lines, frozenset({2, 3, 4}))
 
 
-def plain(result: Summary) -> str:
+def plain(result: TuningResult) -> str:
     """Both tables for a terminal, with what the numbers mean below."""
-    parts = [f"{table.caption}\n\n{text.plain(table)}" for table in tables(result)]
-    whole = "\n\n".join([*parts, *notes(result)]).replace(fmt.NBSP, " ")
-    return "".join(c for c in whole if c == "\n" or c.isprintable())
+    parts = [f"{table.caption}\n\n{table.text()}" for table in tables(result)]
+    return for_terminal([*parts, *notes(result)])
 
 
-def markdown(result: Summary) -> str:
+def markdown(result: TuningResult) -> str:
     """Both tables as GitHub-flavoured Markdown."""
-    parts = [f"# {escape(text_of(result, 'name'))}"]
+    parts = [f"# {escape(result.name)}"]
     for table in tables(result):
-        parts += [f"## {escape(table.caption)}", text.pipes(table)]
+        parts += [f"## {escape(table.caption)}", table.markdown()]
     return "\n\n".join([*parts, *(escape(note) for note in notes(result))]) + "\n"
 
 
-def notes(result: Summary) -> list[str]:
+def notes(result: TuningResult) -> list[str]:
     """What was used, and what the numbers can bear."""
-    trials = rows(result, "trials")
-    ends: dict[str, int] = {}
-    for trial in trials:
-        ends[text_of(trial, "end")] = ends.get(text_of(trial, "end"), 0) + 1
-    counts = ", ".join(f"{count} {end}" for end, count in ends.items())
-    used = f"{fmt.duration(number(result, 'seconds'))} of {fmt.duration(number(result, 'budget_seconds'))}"
+    counts = ", ".join(f"{count} {end}" for end, count in Counter(trial.end for trial in result.trials).items())
+    used = f"{fmt.duration(result.seconds)} of {fmt.duration(result.budget_seconds)}"
     said = [
-        f"Used {len(trials)} of {text_of(result, 'requested')} trials ({counts}) and {used}. Compare methods that had equal budgets.",
+        f"Used {len(result.trials)} of {result.requested} trials ({counts}) and {used}. Compare methods that had equal budgets.",
         "Settings were chosen by the validation part, and the best of many is partly luck: its validation NDCG@10 promises more "
         "than the test part will show. The search did not look at the test part.",
     ]
-    if dig(result, "importances"):
+    if result.importances:
         said.append("Importance: share of what sets the best trials apart from all completed ones (PED-ANOVA).")
     else:
         said.append("Which settings matter is not known: too few trials were completed.")
     return said
 
 
-def csv(result: Summary) -> str:
+def csv(result: TuningResult) -> str:
     """One line a trial, in their order, in full precision."""
-    names = [text_of(dimension, "name") for dimension in rows(result, "space")]
     facts = ("number", "end", "value", "best_so_far", "epochs", "seconds", "used", "mlflow_run_id")
     out = io.StringIO()
-    writer = csv_format.DictWriter(out, [*facts, *names], lineterminator="\n")
+    writer = csv_format.DictWriter(out, [*facts, *(varied.name for varied in result.space)], lineterminator="\n")
     writer.writeheader()
-    for trial in rows(result, "trials"):
-        writer.writerow({**{name: dig(trial, name) for name in facts}, **(dig(trial, "settings") or {})})
+    for trial in result.trials:
+        writer.writerow({**trial.model_dump(include=set(facts)), **trial.settings})
     return out.getvalue()
 
 
-def figure(result: Summary) -> bytes:
+def figure(result: TuningResult) -> bytes:
     """Validation NDCG@10 of every trial against the time used, and the best so far; PNG bytes."""
     canvas = sheet(3.3)
     axes = canvas.add_axes((0.14, 0.26, 0.83, 0.65))
-    trials = [trial for trial in rows(result, "trials") if number(trial, "value") is not None]
+    trials = [trial for trial in result.trials if trial.value is not None]
     for done, fill, label in ((True, STUDENT.colour, "completed"), (False, "none", "stopped early, best until then")):
-        of_kind = [trial for trial in trials if (text_of(trial, "end") == DONE) is done]
+        of_kind = [trial for trial in trials if trial.done is done]
         if of_kind:
             axes.scatter(
-                [number(trial, "used") or 0.0 for trial in of_kind],
+                [trial.used for trial in of_kind],
                 [_value(trial) for trial in of_kind],
                 s=26, facecolors=fill, edgecolors=STUDENT.colour, linewidths=1.0, zorder=3, label=label,
             )  # fmt: skip
-    known = [trial for trial in trials if number(trial, "best_so_far") is not None]
+    best = [(trial.used, trial.best_so_far) for trial in trials if trial.best_so_far is not None]
     axes.step(
-        [number(trial, "used") or 0.0 for trial in known],
-        [number(trial, "best_so_far") or 0.0 for trial in known],
+        [used for used, _ in best],
+        [value for _, value in best],
         where="post", color=SOFT_INK, linewidth=1.6, zorder=2, label="best so far",
     )  # fmt: skip
     axes.set_xlim(left=0.0)
-    title = f"{text_of(result, 'data')}, {text_of(result, 'method')}"
+    title = f"{result.data}, {result.method}"
     dress(axes, title=title, x="seconds of trials", y="validation NDCG@10", grid="both")
     legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3)
     return png(canvas)
 
 
-def _best_trial(result: Summary) -> Mapping[str, Any]:
-    return next(trial for trial in rows(result, "trials") if number(trial, "number") == number(result, "best"))
-
-
-def _by_importance(result: Summary) -> list[str]:
-    """Names of what was varied, the most important first, else in their order."""
-    importances = dig(result, "importances") or {}
-    names = [text_of(dimension, "name") for dimension in rows(result, "space")]
-    return sorted(names, key=lambda name: -importances.get(name, 0.0))
-
-
-def _value(trial: Mapping[str, Any]) -> float:
-    return number(trial, "value") or 0.0
-
-
-def _setting(settings: object, name: str) -> str:
-    """A setting's value; its name has a dot in it."""
-    return fmt.plain(settings.get(name) if isinstance(settings, dict) else None)
+def _value(trial: EndedTrial) -> float:
+    return trial.value or 0.0

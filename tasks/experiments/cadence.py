@@ -22,6 +22,7 @@ from freqd.data.realign import Rows
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Report
 from freqd.report import cadence as shown
+from freqd.report.cadence_result import CadenceResult
 from freqd.report.run import html
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.experiments.results import books, replace_folder
@@ -148,17 +149,14 @@ def tabulate(
     windows: tuple[Window, ...],
     verdicts: tuple[Verdict, ...],
     stages: tuple[dict[str, Any], ...],
-) -> dict[str, Any]:
+) -> CadenceResult:
     """How models age, what each kind of retraining costs, and what follows; tables, figure and page of it."""
     folder = context.workspace.root / "cadences" / context.run_name
-    result: dict[str, Any] = {
-        **books(context, config, folder),
-        **conclude(context.workspace.store, config, times, windows, verdicts),
-        "stages": list(stages),
-    }
+    found = conclude(context.workspace.store, config, times, windows, verdicts)
+    result = CadenceResult.model_validate({**books(context, config, folder), **found, "stages": stages})
     image = shown.figure(result)
     files: dict[str, str | bytes] = {
-        "cadence.json": json.dumps(result, indent=1, allow_nan=False),
+        "cadence.json": json.dumps(result.as_json(), indent=1, allow_nan=False),
         "cadence.csv": shown.csv(result),
         "cadence.md": shown.markdown(result),
         "cadence.html": html.cadence_page(result, image),
@@ -166,12 +164,10 @@ def tabulate(
     }
     replace_folder(folder, files)
     metrics: dict[str, float | None] = {
-        **{f"{kind}_seconds".replace("-", "_"): spent for kind, spent in result["seconds"].items()},
-        "recommended_days": result["advice"]["every_days"],
+        **{f"{kind}_seconds".replace("-", "_"): spent for kind, spent in result.seconds.items()},
+        "recommended_days": result.advice.every_days,
     }
-    for row in result["ages"]:
-        if row["loss"] is not None:
-            metrics |= {f"loss_after_{row['days']}_days": row["loss"]["mean"]}
+    metrics |= {f"loss_after_{row.days}_days": row.loss.mean for row in result.ages if row.loss}
     advice = " ".join(shown.advice(result))
     tracking.log(context.mlflow_run_id, metrics=metrics, tags={"freqd.advice": advice, "mlflow.note.content": advice})
     for name in files:

@@ -19,9 +19,19 @@ from freqd.embeddings import TrainedModel
 from freqd.evaluate import Report
 from freqd.evaluate import evaluate as rank_and_measure
 from freqd.evaluate.latency import scoring_latency
-from freqd.evaluate.significance import gap_closed, holm, paired_bootstrap
+from freqd.evaluate.significance import Interval, gap_closed, holm, paired_bootstrap
 from freqd.graph.graph import Graphs
 from freqd.report import comparison as shown
+from freqd.report.comparison_result import (
+    Compared,
+    ComparedData,
+    ComparisonResult,
+    OverSeeds,
+    SizeTable,
+    StageOfComparison,
+    Tested,
+)
+from freqd.report.facts import BySide
 from freqd.report.run import html
 from freqd.spectral import Spectrum
 from freqd.storage.store import ArtifactRef, Facts, Store
@@ -153,23 +163,23 @@ def tabulate(
     stages: tuple[dict[str, Any], ...],
     seeds: tuple[int, ...],
     against: str = ALONE,
-) -> dict[str, Any]:
+) -> ComparisonResult:
     """Compare the methods on every data set, write tables and figures, and hand both to MLflow and Prefect."""
     store = context.workspace.store
     folder = context.workspace.root / "comparisons" / context.run_name
-    result: dict[str, Any] = {
+    result = ComparisonResult(
         **books(context, config, folder),
-        "protocol": config.evaluate.protocol,
-        "confidence": config.evaluate.confidence,
-        "bootstrap_samples": config.evaluate.bootstrap_samples,
-        "seeds": list(seeds),
-        "against": against,
-        "data": [_subject(store, subject, config, against) for subject in subjects],
-        "stages": list(stages),
-    }
+        protocol=config.evaluate.protocol,
+        confidence=config.evaluate.confidence,
+        bootstrap_samples=config.evaluate.bootstrap_samples,
+        seeds=seeds,
+        against=against,
+        data=tuple(_subject(store, subject, config, against) for subject in subjects),
+        stages=tuple(StageOfComparison(**entry) for entry in stages),
+    )
     images = shown.figures(result)
     files: dict[str, str | bytes] = {
-        "comparison.json": json.dumps(result, indent=1, allow_nan=False),
+        "comparison.json": json.dumps(result.as_json(), indent=1, allow_nan=False),
         "comparison.csv": shown.csv(result),
         "comparison.md": shown.markdown(result),
         **{f"{name}.png": image for name, image in images.items()},
@@ -177,13 +187,12 @@ def tabulate(
     replace_folder(folder, files)
 
     metrics = {
-        f"{entry['name']}_{table['dim']}_{row['method']}_{name}": row["metrics"][name]["mean"]
-        for entry in result["data"]
-        for table in entry["tables"]
-        for row in table["rows"]
+        f"{entry.name}_{row.dim}_{row.method}_{name}": row.metrics[name].mean
+        for entry in result.data
+        for row in entry.students()
         for name in SHOWN
     }
-    metrics |= {f"{e['name']}_teacher_{n}": e["teacher"]["metrics"][n]["mean"] for e in result["data"] for n in SHOWN}
+    metrics |= {f"{entry.name}_teacher_{n}": entry.teacher.metrics[n].mean for entry in result.data for n in SHOWN}
     tracking.log(context.mlflow_run_id, metrics=metrics)
     for name in files:
         tracking.log_file(context.mlflow_run_id, folder / name, "figures" if name.endswith(".png") else None)
@@ -193,40 +202,43 @@ def tabulate(
     return result
 
 
-def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> dict[str, Any]:
+def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> ComparedData:
     split = store.open(subject.split, Split)
     spectrum = store.open(subject.spectrum, Spectrum)
     learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
     teacher = store.open(subject.teacher.judged.refs["report"], Report)
-    sizes = list(dict.fromkeys(student.dim for student in subject.students))
-    return {
-        "name": subject.name,
-        "digest": subject.split.digest,
-        "split": split.info.split,
-        "users": split.n_users,
-        "items": split.n_items,
-        "interactions": sum(len(split.part(part)) for part in PARTS),
-        "evaluated_users": teacher.n_users_evaluated,
-        "skipped_users": teacher.n_users_skipped,
-        "ranking_filter": {"user": filters.user.label(), "item": filters.item.label()},
-        "edges": spectrum.edges.tolist(),
-        "teacher": _measured(store, "teacher", [subject.teacher], config.evaluate.confidence),
-        "tables": [
-            {
-                "dim": dim,
-                "rows": [
-                    {**row, "mastery": learnt[f"{row['method']} {dim}"]}
-                    for row in _rows(store, [s for s in subject.students if s.dim == dim], teacher, config, against)
-                ],
-            }
-            for dim in sizes
-        ],
-    }
+    sizes: dict[int, list[Contender]] = {}
+    for student in subject.students:
+        assert student.dim is not None  # only the teacher's is its own
+        sizes.setdefault(student.dim, []).append(student)
+    return ComparedData(
+        name=subject.name,
+        digest=subject.split.digest,
+        split=split.info.split,
+        users=split.n_users,
+        items=split.n_items,
+        interactions=sum(len(split.part(part)) for part in PARTS),
+        evaluated_users=teacher.n_users_evaluated,
+        skipped_users=teacher.n_users_skipped,
+        ranking_filter=BySide(user=filters.user.label(), item=filters.item.label()),
+        edges=tuple(spectrum.edges.tolist()),
+        teacher=Compared(**_measured(store, "teacher", [subject.teacher], config.evaluate.confidence)),
+        tables=tuple(
+            SizeTable(dim=dim, rows=_rows(store, students, teacher, learnt, config, against))
+            for dim, students in sizes.items()
+        ),
+    )
 
 
 def _rows(
-    store: Store, students: Sequence[Contender], teacher: Report, config: RunConfig, against: str
-) -> list[dict[str, Any]]:
+    store: Store,
+    students: Sequence[Contender],
+    teacher: Report,
+    learnt: Mapping[str, Any],
+    config: RunConfig,
+    against: str,
+) -> tuple[Compared, ...]:
+    """The methods at one size; ``learnt`` is the mastery by method and size."""
     methods: dict[str, list[Contender]] = {}
     for student in students:
         methods.setdefault(student.method, []).append(student)
@@ -237,15 +249,20 @@ def _rows(
         for method, runs in methods.items()
     }
     compared = compare_methods(values, teacher.per_user[METRIC], config.evaluate, seed=config.seed, against=against)
-    return [
-        {**_measured(store, method, runs, config.evaluate.confidence), **compared[method]}
+    return tuple(
+        Compared(
+            **_measured(store, method, runs, config.evaluate.confidence),
+            gap_closed=compared[method][0],
+            minus_against=compared[method][1],
+            mastery=learnt[f"{method} {runs[0].dim}"],
+        )
         for method, runs in methods.items()
-    ]
+    )
 
 
 def compare_methods(
     values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int, against: str = ALONE
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, tuple[Interval | None, Tested | None]]:
     """How much of the gap each method closes, and its paired test against one of them, corrected for their number.
 
     Args:
@@ -254,32 +271,35 @@ def compare_methods(
         config: resamples and level of the intervals.
         seed: of the resamples, the same ones for every method.
         against: the method that the others are tested against.
+
+    Returns:
+        By method; None in the place of the gap of ``scratch``, and of the test of ``against``.
     """
     options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence}
     differences = {
-        method: asdict(paired_bootstrap(mine, values[against], **options, rng=np.random.default_rng(seed)))
+        method: paired_bootstrap(mine, values[against], **options, rng=np.random.default_rng(seed))
         for method, mine in values.items()
         if method != against
     }
-    corrected = holm({method: difference["p_value"] for method, difference in differences.items()})
-    tests = {method: {**difference, "p_holm": corrected[method]} for method, difference in differences.items()}
+    corrected = holm({method: difference.p_value for method, difference in differences.items()})
+    tests = {m: Tested(**asdict(difference), p_holm=corrected[m]) for m, difference in differences.items()}
 
-    def gap(method: str) -> dict[str, Any] | None:
+    def gap(method: str) -> Interval | None:
         if method == ALONE:
             return None
         rng = np.random.default_rng(seed)
-        return asdict(gap_closed(values[method], values[ALONE], teacher, **options, rng=rng))
+        return gap_closed(values[method], values[ALONE], teacher, **options, rng=rng)
 
-    return {method: {"gap_closed": gap(method), "minus_against": tests.get(method)} for method in values}
+    return {method: (gap(method), tests.get(method)) for method in values}
 
 
-def over_seeds(values: Sequence[float], confidence: float) -> dict[str, Any]:
+def over_seeds(values: Sequence[float], confidence: float) -> OverSeeds:
     """Mean over seeds with Student's t interval, mean ± t · s / √n; with one seed the ends are not known (None)."""
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
-        return {"mean": mean, "low": None, "high": None, "values": list(values)}
+        return OverSeeds(mean=mean, low=None, high=None, values=tuple(values))
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "values": list(values)}
+    return OverSeeds(mean=mean, low=mean - half, high=mean + half, values=tuple(values))
 
 
 def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: float) -> dict[str, Any]:
@@ -289,7 +309,7 @@ def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: 
     return {
         "method": method,
         "runs": len(runs),
-        "seeds": [run.seed for run in runs if run.seed is not None],
+        "seeds": tuple(run.seed for run in runs if run.seed is not None),
         "metrics": {
             name: over_seeds([report.metrics[name] for report in reports], confidence) for name in reports[0].metrics
         },
@@ -298,7 +318,7 @@ def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: 
         "parameters": size["parameters"],
         "bytes": size["bytes"],
         "median_ms": float(np.median([fact.measured["latency"]["median_ms"] for fact in facts])),
-        "models": [run.trained.refs[run.model].model_dump() for run in runs],
+        "models": tuple(run.trained.refs[run.model] for run in runs),
     }
 
 

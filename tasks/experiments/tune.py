@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -41,6 +40,7 @@ from freqd.report import numbers as fmt
 from freqd.report import tuning as shown
 from freqd.report.run import html
 from freqd.report.run.settings import as_toml
+from freqd.report.tuning_result import DONE, EndedTrial, SearchInMlflow, TuningResult, Varied
 from freqd.storage.files import storage_error, text_digest, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, Dimension, search_space, with_values
 from tasks.earlier_run import EarlierModel
@@ -58,7 +58,7 @@ UNPRUNED_VALIDATIONS = 2
 """A trial is not stopped before it has had more validations than these, beside that of its start."""
 ENOUGH_FOR_IMPORTANCE = 10
 """Completed trials that are needed to say which settings matter."""
-DONE, PRUNED, DIVERGED, REFUSED, CUT = "done", "pruned", "diverged", "not allowed", "out of time"
+PRUNED, DIVERGED, REFUSED, CUT = "pruned", "diverged", "not allowed", "out of time"
 """How a trial ends."""
 
 
@@ -318,7 +318,7 @@ def adopt(context: RunContext, search: Search) -> None:
 
 
 @task(name="conclude")
-def conclude(context: RunContext, search: Search, config: RunConfig) -> dict[str, Any]:
+def conclude(context: RunContext, search: Search, config: RunConfig) -> TuningResult:
     """Write the best settings, the trials and the figure, and hand them to MLflow and Prefect.
 
     Raises:
@@ -326,32 +326,32 @@ def conclude(context: RunContext, search: Search, config: RunConfig) -> dict[str
     """
     study = open_study(search)
     trials = _trials(search, study)
-    done = [entry for entry in trials if entry["end"] == DONE]
+    done = [entry for entry in trials if entry.done]
     if not done:
         raise InputError(
-            f"none of {len(trials)} trials was completed: {', '.join(sorted({entry['end'] for entry in trials}))}",
+            f"none of {len(trials)} trials was completed: {', '.join(sorted({entry.end for entry in trials}))}",
             f"lower distill.learning_rate (now {search.config.learning_rate:g}), or allow more --trials",
         )
-    best = max(done, key=lambda entry: float(entry["value"]))
-    frozen = finished(study)[best["number"] - 1]
+    best = max(done, key=lambda entry: entry.value or 0.0)
+    frozen = finished(study)[best.number - 1]
     tuned = config.model_copy(update={"distill": with_values(search.config, search.space, frozen.params)})
-    result: dict[str, Any] = {
-        "freqd": freqd.__version__,
-        "name": context.run_name,
-        "folder": str(search.folder),
-        "data": name_of(config.data),
-        "method": search.method,
-        "dim": search.config.dim,
-        "requested": search.trials,
-        "budget_seconds": search.budget,
-        "seconds": spent(study),
-        "trials": trials,
-        "best": best["number"],
-        "space": [{**asdict(dimension), "own": dimension.setting(dimension.own)} for dimension in search.space],
-        "importances": _importances(study, len(done)),
-        "config": tuned.model_dump(mode="json"),
-        "mlflow": {"run_id": context.mlflow_run_id, "experiment_id": context.mlflow_experiment_id},
-    }
+    result = TuningResult(
+        freqd=freqd.__version__,
+        name=context.run_name,
+        folder=str(search.folder),
+        data=name_of(config.data),
+        method=search.method,
+        dim=search.config.dim,
+        requested=search.trials,
+        budget_seconds=search.budget,
+        seconds=spent(study),
+        trials=trials,
+        best=best.number,
+        space=tuple(Varied(**{**asdict(dim), "own": dim.setting(dim.own)}) for dim in search.space),
+        importances=_importances(study, len(done)),
+        config=tuned.model_dump(mode="json"),
+        mlflow=SearchInMlflow(run_id=context.mlflow_run_id, experiment_id=context.mlflow_experiment_id),
+    )
     image = shown.figure(result)
     files: dict[str, str | bytes] = {
         "tuned.toml": _toml(result, tuned),
@@ -365,11 +365,9 @@ def conclude(context: RunContext, search: Search, config: RunConfig) -> dict[str
         raise storage_error(error, search.folder) from error
     tracking.log(
         context.mlflow_run_id,
-        metrics={f"best_{METRIC}": best["value"], "trials": len(trials), "trial_seconds": result["seconds"]},
-        params={f"best.{name}": value for name, value in best["settings"].items()},
-        series=[
-            {"epoch": e["number"], "best_so_far": e["best_so_far"]} for e in trials if e["best_so_far"] is not None
-        ],
+        metrics={f"best_{METRIC}": best.value, "trials": len(trials), "trial_seconds": result.seconds},
+        params={f"best.{name}": value for name, value in best.settings.items()},
+        series=[{"epoch": e.number, "best_so_far": e.best_so_far} for e in trials if e.best_so_far is not None],
     )
     for name in files:
         tracking.log_file(context.mlflow_run_id, search.folder / name, "figures" if name.endswith(".png") else None)
@@ -378,9 +376,9 @@ def conclude(context: RunContext, search: Search, config: RunConfig) -> dict[str
     return result
 
 
-def _trials(search: Search, study: Study) -> list[dict[str, Any]]:
+def _trials(search: Search, study: Study) -> tuple[EndedTrial, ...]:
     """All trials in their order, with the best so far and the seconds used up to the end of each."""
-    rows: list[dict[str, Any]] = []
+    rows: list[EndedTrial] = []
     used, best = 0.0, None
     for number, ended in enumerate(finished(study), start=1):
         facts = ended.user_attrs
@@ -389,19 +387,19 @@ def _trials(search: Search, study: Study) -> list[dict[str, Any]]:
         if facts["end"] == DONE:
             best = max(best if best is not None else -math.inf, ended.value or 0.0)
         rows.append(
-            {
-                "number": number,
-                "end": facts["end"],
-                "value": ended.value if facts["end"] == DONE else seen,
-                "best_so_far": best,
-                "epochs": facts["epochs"],
-                "seconds": facts["seconds"],
-                "used": used,
-                "settings": _settings(search, ended.params),
-                "mlflow_run_id": facts["mlflow_run_id"],
-            }
+            EndedTrial(
+                number=number,
+                end=facts["end"],
+                value=ended.value if facts["end"] == DONE else seen,
+                best_so_far=best,
+                epochs=facts["epochs"],
+                seconds=facts["seconds"],
+                used=used,
+                settings=_settings(search, ended.params),
+                mlflow_run_id=facts["mlflow_run_id"],
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _importances(study: Study, n_done: int) -> dict[str, float]:
@@ -413,15 +411,15 @@ def _importances(study: Study, n_done: int) -> dict[str, float]:
         return dict(optuna.importance.get_param_importances(study))
 
 
-def _toml(result: Mapping[str, Any], tuned: RunConfig) -> str:
+def _toml(result: TuningResult, tuned: RunConfig) -> str:
     """The best settings as a file for ``freqd run --config``; paths stay as they were given."""
     always = {"distill.dim", "distill.objectives", LEARNING_RATE, WEIGHT_DECAY}
     if tuned.data.train is None and tuned.data.sql is None:
         always.add("data.source")
-    best = result["trials"][result["best"] - 1]
+    best = result.best_trial
     said = (
-        f"# freqd tune, {result['data']}, {result['method']}: trial {best['number']} of {len(result['trials'])}, "
-        f"validation NDCG@10 {best['value']:.4f}, {result['seconds']:.0f} s of trials; freqd {result['freqd']}.",
+        f"# freqd tune, {result.data}, {result.method}: trial {best.number} of {len(result.trials)}, "
+        f"validation NDCG@10 {best.value:.4f}, {result.seconds:.0f} s of trials; freqd {result.freqd}.",
         "# Paths are relative to the folder in which it was started.",
     )
-    return "\n".join(said) + "\n\n" + as_toml(result["config"], always=always)
+    return "\n".join(said) + "\n\n" + as_toml(result.config, always=always)

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from freqd.data.interactions import Split
 from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import DamagedArtifact, InputError
+from freqd.report.results import RunResult
 from freqd.serve import Recommender
-from freqd.storage.store import Artifact, ArtifactRef
+from freqd.storage.store import Artifact
 from tasks.runtime.workspace import Workspace
 
-WHERE = {"student": "distill.student", "teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd"}
+WHERE = {"teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd", "student": "distill.student"}
 """Which artifact of a run is which model."""
 
 A = TypeVar("A", bound=Artifact)
 
 
-def artifact(workspace: Workspace, summary: Mapping[str, Any], label: str, kind: type[A]) -> A:
-    """An artifact of the run with this summary, opened.
+def artifact(workspace: Workspace, result: RunResult, label: str, kind: type[A]) -> A:
+    """An artifact of the run with this result, opened.
 
     Raises:
         InputError: the run has none, or it is damaged.
     """
     try:
-        return workspace.store.open(ArtifactRef.model_validate(summary["artifacts"][label]), kind)
+        return workspace.store.open(result.artifacts[label], kind)
     except (KeyError, DamagedArtifact) as error:
         raise InputError(
-            f"run {summary['run']} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
+            f"run {result.run} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
         ) from error
 
 
@@ -41,19 +41,19 @@ class OfRun:
 
     Attributes:
         workspace: whose run it is.
-        summary: of the run.
+        result: of the run.
         model: which of its models, a key of ``WHERE``.
     """
 
     workspace: Workspace
-    summary: Mapping[str, Any]
+    result: RunResult
     model: str
     alias: None = None
 
     @property
     def name(self) -> str:
         """Name of the run."""
-        return str(self.summary["run"])
+        return self.result.run
 
     def version(self) -> str:
         """The model's name: a run never changes."""
@@ -69,8 +69,8 @@ class OfRun:
         Raises:
             InputError: the run does not have it whole, or it cannot answer.
         """
-        split = artifact(self.workspace, self.summary, "ingest.split", Split)
-        features = artifact(self.workspace, self.summary, WHERE[version], TrainedModel).features
+        split = artifact(self.workspace, self.result, "ingest.split", Split)
+        features = artifact(self.workspace, self.result, WHERE[version], TrainedModel).features
         recommender = Recommender.of(FeatureTable(features.users, np.asfortranarray(features.items)), split)
         try:
             recommender.check()

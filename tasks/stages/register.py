@@ -181,11 +181,7 @@ def _gate(
         verdict = decide(present)
         if verdict.promoted and ask:
             return verdict.model_copy(update={"promoted": False, "verdict": WAITING})
-        found = {
-            **evidence,
-            "checks": [check.model_dump() for check in verdict.checks],
-            "difference": verdict.difference,
-        }
+        found = {**evidence, **verdict.model_dump(include={"checks", "difference"})}
         options: dict[str, Any] = {"who": who, "why": "; ".join(verdict.reasons), "evidence": found}
         against = None if present is None else str(present.version)
         try:

@@ -1,4 +1,4 @@
-"""What the tests of flows share: planted purchases as a file, and a working directory, each made once a module."""
+"""What the tests of flows share: a service, and a client of it."""
 
 from __future__ import annotations
 

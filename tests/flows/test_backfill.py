@@ -22,7 +22,7 @@ from flows.naming import as_folder
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
-from freqd.report.backfill import plain
+from freqd.report.backfill import BackfillResult, plain
 
 SMALL = (
     "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",
@@ -93,8 +93,10 @@ def test_ids_stay_where_they_are_and_new_ones_come_after(first: dict[str, Any], 
 def test_each_date_starts_from_the_one_before(first: dict[str, Any]) -> None:
     assert [run["started_from"] for run in first["runs"]] == [None, "shop-2020-11-20", "shop-2020-12-10"]
     assert "no champion yet" in first["runs"][0]["why"]
-    assert "started from nothing: shop-2020" not in plain(first)
-    assert "As of 2020-11-20 it started from nothing: freqd-shop has no champion yet" in plain(first)
+    assert "started from nothing: shop-2020" not in plain(BackfillResult.model_validate(first))
+    assert "As of 2020-11-20 it started from nothing: freqd-shop has no champion yet" in plain(
+        BackfillResult.model_validate(first)
+    )
 
 
 def test_nothing_is_registered_unless_it_is_asked_for(first: dict[str, Any], source: Path, workdir: Path) -> None:

@@ -21,6 +21,7 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.cadence import markdown, plain
+from freqd.report.cadence_result import CadenceResult
 
 SMALL = (
     "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",
@@ -130,13 +131,13 @@ def test_files_say_what_the_result_says(first: dict[str, Any], workdir: Path) ->
     }  # fmt: skip
     kept = json.loads((folder / "cadence.json").read_text())
     assert kept == first
-    assert (folder / "cadence.md").read_text() == markdown(kept)
+    assert (folder / "cadence.md").read_text() == markdown(CadenceResult.model_validate(kept))
     lines = list(csv.DictReader((folder / "cadence.csv").open()))
     assert [float(line["ndcg_at_10"]) for line in lines] == [row["ndcg_at_10"] for row in kept["judged"]]
     page = (folder / "cadence.html").read_text()
     for row in first["ages"][1:]:
         assert f"{row['aged']:.4f}" in page
-        assert f"{row['aged']:.4f}" in plain(kept)
+        assert f"{row['aged']:.4f}" in plain(CadenceResult.model_validate(kept))
 
 
 def test_mlflow_and_prefect_have_it(first: dict[str, Any]) -> None:
@@ -195,7 +196,7 @@ def test_moved_tastes_show_as_decay(first: dict[str, Any], moving: Path, tmp_pat
     assert oldest["loss"]["low"] > 0.0
     assert found["advice"]["decayed_at"] is not None
     assert found["advice"]["every_days"] == found["advice"]["decayed_at"] * found["period_days"]
-    assert plain(found).count("which is beyond chance") == 1
+    assert plain(CadenceResult.model_validate(found)).count("which is beyond chance") == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from freqd.config import EvaluateConfig, MethodConfig, RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
+from freqd.report.comparison_result import ComparisonResult, OverSeeds
 from tasks.experiments.compare import compare_methods, over_seeds
 from tasks.experiments.results import replace_folder
 
@@ -103,14 +104,14 @@ def test_files_say_what_the_result_says(first: dict[str, Any], workdir: Path) ->
     }  # fmt: skip
     kept = json.loads((folder / "comparison.json").read_text())
     assert kept == first
-    assert (folder / "comparison.md").read_text() == markdown(kept)
+    assert (folder / "comparison.md").read_text() == markdown(ComparisonResult.model_validate(kept))
     lines = list(csv.DictReader((folder / "comparison.csv").open()))
     assert [line["method"] for line in lines] == ["teacher", *(row["method"] for row in rows_of(kept))]
     for line, row in zip(lines[1:], rows_of(kept), strict=True):
         assert float(line["ndcg_at_10"]) == row["metrics"]["ndcg_at_10"]["mean"]
         low = row["metrics"]["recall_at_10"]["low"]
         assert line["recall_at_10_low"] == ("" if low is None else str(low))
-    shown = plain(kept)
+    shown = plain(ComparisonResult.model_validate(kept))
     for row in rows_of(kept):
         assert f"{row['metrics']['ndcg_at_10']['mean']:.4f}" in shown
 
@@ -160,7 +161,7 @@ def test_one_seed_has_no_interval(source: Path, workdir: Path, first: dict[str, 
     assert all(stage["cached"] for stage in one["stages"] if stage["stage"] != "mastery")
     for row in rows_of(one):
         assert row["metrics"]["ndcg_at_10"]["low"] is None
-    assert "not known" in plain(one)
+    assert "not known" in plain(ComparisonResult.model_validate(one))
 
 
 # -- its parts ------------------------------------------------------------------------------------------------------
@@ -168,10 +169,10 @@ def test_one_seed_has_no_interval(source: Path, workdir: Path, first: dict[str, 
 
 def test_the_t_interval_by_hand() -> None:
     found = over_seeds([1.0, 2.0, 3.0], 0.95)
-    assert found["mean"] == 2.0
-    assert found["high"] == pytest.approx(2.0 + 4.30265273 / np.sqrt(3))
-    assert found["low"] == pytest.approx(2.0 - 4.30265273 / np.sqrt(3))
-    assert over_seeds([0.5], 0.95) == {"mean": 0.5, "low": None, "high": None, "values": [0.5]}
+    assert found.mean == 2.0
+    assert found.high == pytest.approx(2.0 + 4.30265273 / np.sqrt(3))
+    assert found.low == pytest.approx(2.0 - 4.30265273 / np.sqrt(3))
+    assert over_seeds([0.5], 0.95) == OverSeeds(mean=0.5, low=None, high=None, values=(0.5,))
 
 
 def test_holm_counts_the_methods_and_not_scratch() -> None:
@@ -180,12 +181,12 @@ def test_holm_counts_the_methods_and_not_scratch() -> None:
     values = {"scratch": alone, "equal": alone + rng.normal(0, 0.05, 300), "better": alone + rng.normal(0.1, 0.05, 300)}
     found = compare_methods(values, alone + 0.1, EvaluateConfig(bootstrap_samples=500), seed=0)
     assert list(found) == ["scratch", "equal", "better"]
-    assert found["scratch"] == {"gap_closed": None, "minus_against": None}
-    better = found["better"]["minus_against"]
-    assert better["p_holm"] == pytest.approx(2 * better["p_value"])
-    assert better["p_holm"] < 0.05
-    assert found["better"]["gap_closed"]["value"] == pytest.approx(1.0, abs=0.1)
-    assert found["equal"]["minus_against"]["p_holm"] > 0.05
+    assert found["scratch"] == (None, None)
+    (closed, better), (_, equal) = found["better"], found["equal"]
+    assert better.p_holm == pytest.approx(2 * better.p_value)
+    assert better.p_holm < 0.05
+    assert closed.value == pytest.approx(1.0, abs=0.1)
+    assert equal.p_holm > 0.05
 
 
 def test_methods_can_be_tested_against_any_of_them() -> None:
@@ -194,11 +195,12 @@ def test_methods_can_be_tested_against_any_of_them() -> None:
     values = {"scratch": alone, "better": alone + rng.normal(0.05, 0.1, 400)}
     values["equal"] = values["better"] + rng.normal(0.0, 0.1, 400)
     found = compare_methods(values, alone + 0.1, EvaluateConfig(bootstrap_samples=500), seed=0, against="better")
-    assert found["better"]["minus_against"] is None
-    assert found["better"]["gap_closed"]["value"] == pytest.approx(np.mean(values["better"] - alone) / 0.1)
-    assert found["scratch"]["gap_closed"] is None
-    assert found["scratch"]["minus_against"]["mean"] == pytest.approx(np.mean(alone - values["better"]))
-    assert found["scratch"]["minus_against"]["p_holm"] < 0.01 < found["equal"]["minus_against"]["p_holm"]
+    (better, untested), (closed, scratch), (_, equal) = (found[name] for name in ("better", "scratch", "equal"))
+    assert untested is None
+    assert better.value == pytest.approx(np.mean(values["better"] - alone) / 0.1)
+    assert closed is None
+    assert scratch.mean == pytest.approx(np.mean(alone - values["better"]))
+    assert scratch.p_holm < 0.01 < equal.p_holm
 
 
 def test_methods_keep_the_settings_weights_and_order() -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import jsonschema
 import polars as pl
 import pytest
 from mlflow import MlflowClient
@@ -19,6 +20,7 @@ from freqd import provenance
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
+from freqd.report.results import RunResult
 from tasks.mlops.audit import AuditTrail
 from tasks.runtime.workspace import Workspace
 from tasks.stages.approval import Answer, settle
@@ -58,6 +60,12 @@ def test_every_stage_runs_and_the_summary_is_complete(first: dict[str, Any], wor
     assert first["models"]["student"]["parameters"] == 4 * (first["data"]["users"] + first["data"]["items"])
     assert all(stage["seconds"] > 0 and stage["peak_bytes"] > 2**20 for stage in first["stages"])
     assert json.loads((workdir / "runs" / "first" / "summary.json").read_text()) == first
+
+
+def test_the_summary_follows_its_published_schema(first: dict[str, Any]) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "schema" / f"run-summary-{first['schema_version']}.json"
+    jsonschema.validate(first, json.loads(page.read_text()))
+    assert RunResult.model_validate(first).as_json() == first
 
 
 def test_the_teacher_learns_the_planted_structure_and_the_student_follows(first: dict[str, Any]) -> None:

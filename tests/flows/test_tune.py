@@ -24,6 +24,7 @@ from freqd.config.load import build, parse_assignment, read_toml
 from freqd.distill import check_objectives
 from freqd.errors import Diverged, InputError
 from freqd.report.tuning import markdown, plain
+from freqd.report.tuning_result import TuningResult
 from tasks.experiments import tune
 from tasks.experiments.tune import OutOfTime, Search, finished, hold, open_study, spent
 
@@ -105,7 +106,8 @@ def test_files_and_tables_say_what_the_result_says(first: dict[str, Any], workdi
     assert [float(line["rce.weight"]) for line in lines] == [t["settings"]["rce.weight"] for t in first["trials"]]
     assert (folder / "best-so-far.png").read_bytes().startswith(b"\x89PNG")
     best = first["trials"][first["best"] - 1]
-    for text in (plain(first), markdown(first)):
+    result = TuningResult.model_validate(first)
+    for text in (plain(result), markdown(result)):
         assert f"{best['value']:.4f}" in text
         assert "3 of 3 trials" in text
 
@@ -207,7 +209,7 @@ def test_the_budget_stops_it_after_the_first_trial_at_the_earliest(
     found = search(config(source), tmp_path, budget_seconds=1e-3, trials=5)
     assert [trial["end"] for trial in found["trials"]] == ["done"]
     assert found["seconds"] >= found["budget_seconds"]
-    assert "1 of 5 trials" in plain(found)
+    assert "1 of 5 trials" in plain(TuningResult.model_validate(found))
 
 
 def test_the_test_part_does_not_matter(
@@ -250,7 +252,7 @@ def test_trials_that_diverge_or_are_not_allowed_are_trials_too(
     assert [trial["end"] for trial in found["trials"]] == ["done", "diverged", "not allowed"]
     assert found["best"] == 1
     assert {run.info.status for run in children(found)} == {"FINISHED"}
-    assert "1 diverged, 1 not allowed" in plain(found)
+    assert "1 diverged, 1 not allowed" in plain(TuningResult.model_validate(found))
 
 
 # -- its parts ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ def run(day: str, **changes: Any) -> dict[str, Any]:
     return {
         "as_of": day, "run": f"shop-{day}", "passed_over": False, "users": 1200, "items": 60, "interactions": 34000,
         "ndcg_at_10": 0.12345, "teacher_ndcg_at_10": 0.2, "started_from": None, "why": "", "seconds": 100.0,
-        "model": None, "gate": None, **changes,
+        "model": None, "gate": None, "mlflow_run_id": "5be2", **changes,
     }  # fmt: skip
 
 
@@ -21,11 +21,19 @@ def run(day: str, **changes: Any) -> dict[str, Any]:
 def result() -> dict[str, Any]:
     later = {"started_from": "shop-2026-01-01", "passed_over": True, "gate": "promoted"}
     refused = {"why": "run shop-2026-01-08 cannot be started from: it has seen 3 answers"}
-    return {"name": "shop", "runs": [run("2026-01-01"), run("2026-01-08", **later), run("2026-01-15", **refused)]}
+    return {
+        "name": "shop",
+        "workdir": "freqd-work",
+        "runs": [run("2026-01-01"), run("2026-01-08", **later), run("2026-01-15", **refused)],
+    }
+
+
+def of(result: dict[str, Any]) -> backfill.BackfillResult:
+    return backfill.BackfillResult.model_validate(result)
 
 
 def test_one_line_a_date(result: dict[str, Any]) -> None:
-    table = backfill.table(result)
+    table = backfill.table(of(result))
     assert all(len(cells) == len(table.header) for cells in table.rows)
     assert [cell.replace("\u00a0", " ") for cell in table.rows[0]] == [
         "2026-01-01", "shop-2026-01-01", "1,200", "60", "34,000", "0.1235", "0.2000", "nothing", "1 min 40 s", "–", "",
@@ -34,13 +42,13 @@ def test_one_line_a_date(result: dict[str, Any]) -> None:
 
 
 def test_only_a_date_that_was_to_start_elsewhere_is_explained(result: dict[str, Any]) -> None:
-    assert [note for note in backfill.notes(result) if note.startswith("As of")] == [
+    assert [note for note in backfill.notes(of(result)) if note.startswith("As of")] == [
         "As of 2026-01-15 it started from nothing: run shop-2026-01-08 cannot be started from: it has seen 3 answers."
     ]
 
 
 def test_names_from_outside_do_no_harm(result: dict[str, Any]) -> None:
     result["runs"][0]["run"] = "a|b\x1b[31m [x](y)"
-    assert "\x1b" not in backfill.plain(result)
-    assert "a\\|b" in backfill.markdown(result)
-    assert "\\[x\\]" in backfill.markdown(result)
+    assert "\x1b" not in backfill.plain(of(result))
+    assert "a\\|b" in backfill.markdown(of(result))
+    assert "\\[x\\]" in backfill.markdown(of(result))

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from freqd.report import comparison
+from freqd.report.comparison_result import ComparisonResult
+from tests.run_results import full_summary
 
 
 def measured(mean: float, half: float | None) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def row(method: str, dim: int, ndcg: float, half: float | None, *, gap: float | 
         "metrics": {"ndcg_at_10": measured(ndcg, half), "recall_at_10": measured(1.5 * ndcg, half)},
         "gap_closed": {"value": gap, "low": None, "high": None, "confidence": 0.95, "reason": ""} if tested else None,
         "minus_against": {"mean": 0.01, "low": -0.005, "high": 0.025, "p_value": 0.0004, "p_holm": 0.0008} if tested else None,
-        "seconds": 12.25, "parameters": dim * 300, "bytes": dim * 1200, "median_ms": 0.01 * dim,
+        "seconds": 12.25, "parameters": dim * 300, "bytes": dim * 1200, "median_ms": 0.01 * dim, "models": [],
         "mastery": {"user": [0.9, 0.5 - 1 / dim, -0.1], "item": [0.8, 0.4, 0.2]},
     }  # fmt: skip
 
@@ -45,6 +47,10 @@ def result() -> dict[str, Any]:
     edges = [0.0, 0.5, 0.9, 2.0]
     entry = {
         "edges": edges,
+        "digest": "9f" * 32,
+        "evaluated_users": 190,
+        "skipped_users": 10,
+        "ranking_filter": {"user": "identity", "item": "linear α=0.5"},
         "name": "shop_a",
         "split": "time",
         "users": 200,
@@ -52,16 +58,21 @@ def result() -> dict[str, Any]:
         "interactions": 3000,
         "tables": tables,
     }
+    books = {name: full_summary()[name] for name in ("freqd", "created", "mlflow", "prefect", "config", "environment")}
     return {
-        "name": "mine", "protocol": "standard", "confidence": 0.95, "bootstrap_samples": 2000, "seeds": [0, 1, 2],
-        "data": [{**entry, "teacher": row("teacher", 256, 0.13, None)}],
+        **books, "name": "mine", "folder": "comparisons/mine", "protocol": "standard", "confidence": 0.95, "bootstrap_samples": 2000,
+        "seeds": [0, 1, 2], "against": "scratch", "stages": [], "data": [{**entry, "teacher": row("teacher", 256, 0.13, None)}],
     }  # fmt: skip
 
 
+def of(result: dict[str, Any]) -> ComparisonResult:
+    return ComparisonResult.model_validate(result)
+
+
 def test_a_table_a_size_with_the_teacher_first(result: dict[str, Any]) -> None:
-    found = comparison.tables(result)
-    assert [caption for _, caption, _ in found] == ["shop_a, students of 8 numbers", "shop_a, students of 20 numbers"]
-    _, _, table = found[0]
+    found = comparison.tables(of(result))
+    assert [table.caption for _, table in found] == ["shop_a, students of 8 numbers", "shop_a, students of 20 numbers"]
+    _, table = found[0]
     assert [cells[0] for cells in table.rows] == ["teacher (256)", "scratch", "svd", "freqd+rce"]
     assert all(len(cells) == len(table.header) for cells in table.rows)
     best = [cell.replace("\u00a0", " ") for cell in table.rows[3]]
@@ -74,27 +85,27 @@ def test_a_table_a_size_with_the_teacher_first(result: dict[str, Any]) -> None:
 
 def test_text_has_no_control_characters(result: dict[str, Any]) -> None:
     result["data"][0]["name"] = "shop\x1b[31m"
-    shown = comparison.plain(result)
+    shown = comparison.plain(of(result))
     assert "\x1b" not in shown
     assert "0.1180" in shown
 
 
 def test_one_seed_is_said(result: dict[str, Any]) -> None:
     result["seeds"] = [0]
-    assert "not known: raise --seeds" in comparison.plain(result)
-    assert "raise --seeds" in comparison.markdown(result)
+    assert "not known: raise --seeds" in comparison.plain(of(result))
+    assert "raise --seeds" in comparison.markdown(of(result))
 
 
 def test_markdown_escapes_names_and_links_the_figures(result: dict[str, Any]) -> None:
-    shown = comparison.markdown(result)
+    shown = comparison.markdown(of(result))
     assert "## shop\\_a" in shown
     assert "![Methods side by side](methods-shop_a.png)" in shown
-    assert "png" not in comparison.markdown(result, images=False)
+    assert "png" not in comparison.markdown(of(result), images=False)
     assert "| freqd+rce | 3 | 0.1180 |" in shown
 
 
 def test_csv_is_exact_and_empty_where_unknown(result: dict[str, Any]) -> None:
-    lines = list(csv.DictReader(io.StringIO(comparison.csv(result))))
+    lines = list(csv.DictReader(io.StringIO(comparison.csv(of(result)))))
     assert [(line["dim"], line["method"]) for line in lines[:3]] == [("256", "teacher"), ("8", "scratch"), ("8", "svd")]
     assert len(lines) == 7
     best = lines[3]
@@ -109,20 +120,19 @@ def test_csv_is_exact_and_empty_where_unknown(result: dict[str, Any]) -> None:
 def test_a_reason_without_a_gap_is_told_once(result: dict[str, Any]) -> None:
     for one in result["data"][0]["tables"][0]["rows"][1:]:
         one["gap_closed"] |= {"value": None, "reason": "the teacher does not beat the student trained alone"}
-    assert comparison.plain(result).count("does not beat") == 1
+    assert comparison.plain(of(result)).count("does not beat") == 1
 
 
 def test_figures_are_drawn_and_the_same_each_time(result: dict[str, Any]) -> None:
-    drawn = comparison.figures(result)
+    drawn = comparison.figures(of(result))
     assert set(drawn) == {"mastery-shop_a", "methods-shop_a", "size-shop_a"}
     assert all(image.startswith(b"\x89PNG") for image in drawn.values())
-    assert drawn == comparison.figures(copy.deepcopy(result))
+    assert drawn == comparison.figures(of(copy.deepcopy(result)))
 
 
-def test_figures_bear_one_size_and_missing_numbers(result: dict[str, Any]) -> None:
+def test_figures_bear_one_size_and_no_intervals(result: dict[str, Any]) -> None:
     entry = result["data"][0]
-    del entry["tables"][1], entry["teacher"]
+    del entry["tables"][1]
     for one in entry["tables"][0]["rows"]:
         one["metrics"]["ndcg_at_10"] |= {"low": None, "high": None}
-    entry["tables"][0]["rows"][0]["metrics"]["ndcg_at_10"]["mean"] = None
-    assert set(comparison.figures(result)) == {"mastery-shop_a", "methods-shop_a", "size-shop_a"}
+    assert set(comparison.figures(of(result))) == {"mastery-shop_a", "methods-shop_a", "size-shop_a"}

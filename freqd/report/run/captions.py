@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, number, rows, text
+from freqd.report.facts import Side
 from freqd.report.palette import ROLES, STUDENT, TEACHER
-from freqd.report.run.figures_groups import COMPARED, group_names, group_value
+from freqd.report.results import RunResult
+from freqd.report.run.figures_groups import COMPARED, Measure, by_activity, by_popularity
 from freqd.report.run.figures_quality import quality_caption
 from freqd.report.run.figures_spectrum import spectrum_caption
-from freqd.report.run.figures_training import METRIC
 from freqd.report.run.sentences import metric_of
-from freqd.report.run.spectrum_sentences import Side, side_sentences
+from freqd.report.run.spectrum_sentences import side_sentences
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Caption:
     alt: str
 
 
-def captions(summary: Summary) -> dict[str, Caption]:
+def captions(summary: RunResult) -> dict[str, Caption]:
     """Captions and alternative texts by figure name."""
     return {
         "quality_size": Caption(
@@ -41,12 +41,10 @@ def captions(summary: Summary) -> dict[str, Caption]:
             "Low λ is what similar users or items share, high λ is detail.",
             "The student's mastery of the teacher by frequency band over epochs; the tables of bands hold the final values.",
         ),
-        "gains_users": Caption(
-            "", _told("Test NDCG@10 by the users' activity", _groups(summary, "activity", "ndcg_at_10"))
-        ),
+        "gains_users": Caption("", _told("Test NDCG@10 by the users' activity", _groups(by_activity(summary)))),
         "gains_items": Caption(
             "Head, mid and tail are the most, less and least popular items.",
-            _told("Test recall@10 by the items' popularity", _groups(summary, "popularity", "recall_at_10")),
+            _told("Test recall@10 by the items' popularity", _groups(by_popularity(summary))),
         ),
         "costs_stages": Caption(
             "Pale bars were taken from an earlier run.", _told("Time by stage of the run", _stages(summary))
@@ -61,49 +59,43 @@ def _told(what: str, values: list[str]) -> str:
     return f"{what}: {'; '.join(values)}." if values else f"{what}."
 
 
-def _quality(summary: Summary) -> list[str]:
+def _quality(summary: RunResult) -> list[str]:
     values = [(role, metric_of(summary, role)) for role in ROLES]
     return [f"{role.label} {fmt.metric(value)}" for role, value in values if value is not None]
 
 
-def _sizes(summary: Summary) -> list[str]:
-    values = [(role, number(summary, "models", role.key, "parameters"), metric_of(summary, role)) for role in ROLES]
+def _sizes(summary: RunResult) -> list[str]:
     return [
-        f"{role.label} {fmt.metric(value)} with {fmt.count(size)}"
-        for role, size, value in values
-        if size is not None and value is not None
+        f"{role.label} {fmt.metric(metric_of(summary, role))} with {fmt.count(model.parameters)}"
+        for role in ROLES
+        if (model := summary.models.of(role.key))
     ]
 
 
-def _validation(summary: Summary) -> list[str]:
-    values = [(role, number(summary, "models", role.key, METRIC)) for role in ROLES]
-    return [f"{role.label} ends at {fmt.metric(value)}" for role, value in values if value is not None]
-
-
-def _stages(summary: Summary) -> list[str]:
-    return [f"{text(stage, 'name')} {fmt.duration(number(stage, 'seconds'))}" for stage in rows(summary, "stages")]
-
-
-def _savings(summary: Summary) -> list[str]:
-    values = [
-        (role, number(summary, "models", role.key, "bytes"), number(summary, "models", role.key, "median_ms"))
-        for role in (TEACHER, STUDENT)
-    ]
+def _validation(summary: RunResult) -> list[str]:
     return [
-        f"{role.label} {fmt.size(size)}, {fmt.milliseconds(median)}"
-        for role, size, median in values
-        if size is not None or median is not None
+        f"{role.label} ends at {fmt.metric(model.valid_ndcg_at_10)}"
+        for role in ROLES
+        if (model := summary.models.of(role.key)) and model.valid_ndcg_at_10 is not None
     ]
 
 
-def _spectrum(summary: Summary, side: Side) -> Caption:
+def _stages(summary: RunResult) -> list[str]:
+    return [f"{stage.name} {fmt.duration(stage.seconds)}" for stage in summary.stages]
+
+
+def _savings(summary: RunResult) -> list[str]:
+    compared = ((TEACHER, summary.models.teacher), (STUDENT, summary.models.student))
+    return [f"{role.label} {fmt.size(model.bytes)}, {fmt.milliseconds(model.median_ms)}" for role, model in compared]
+
+
+def _spectrum(summary: RunResult, side: Side) -> Caption:
     said = " ".join(side_sentences(summary, side))
     return Caption(spectrum_caption(summary, side), f"Spectrum of the {side}s' graph by band. {said}")
 
 
-def _groups(summary: Summary, kind: str, field: str) -> list[str]:
+def _groups(measure: Measure) -> list[str]:
     return [
-        f"{name}, "
-        + ", ".join(f"{role.label} {fmt.metric(group_value(summary, role, kind, name, field))}" for role in COMPARED)
-        for name in group_names(summary, kind)
+        f"{name}, " + ", ".join(f"{role.label} {fmt.metric(measure.of(role, name))}" for role in COMPARED)
+        for name in measure.values[TEACHER]
     ]

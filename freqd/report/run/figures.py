@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from freqd.report.access import Summary
+from freqd.report.results import RunResult
 from freqd.report.run.figures_costs import costs_models, costs_stages
 from freqd.report.run.figures_groups import gains_items, gains_users
 from freqd.report.run.figures_quality import quality_bars, quality_vs_size
@@ -17,7 +17,7 @@ __all__ = [
     "mastery_over_time", "quality_bars", "quality_vs_size", "spectrum",
 ]  # fmt: skip
 
-FIGURES: dict[str, Callable[[Summary], bytes | None]] = {
+FIGURES: dict[str, Callable[[RunResult], bytes | None]] = {
     "quality_size": quality_vs_size,
     "quality": quality_bars,
     "spectrum_user": partial(spectrum, side="user"),
@@ -31,7 +31,7 @@ FIGURES: dict[str, Callable[[Summary], bytes | None]] = {
 }
 
 
-def all_figures(summary: Summary) -> dict[str, bytes]:
-    """Every figure that the summary has the numbers for, as PNG bytes by name (no extension)."""
+def all_figures(summary: RunResult) -> dict[str, bytes]:
+    """Every figure that the run has the numbers for, as PNG bytes by name (no extension)."""
     drawn = {name: draw(summary) for name, draw in FIGURES.items()}
     return {name: png for name, png in drawn.items() if png is not None}

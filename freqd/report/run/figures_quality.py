@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, number
 from freqd.report.canvas import FONT, SMALL, dress, png, sheet, spread
-from freqd.report.palette import INK, ROLES, SOFT_INK, STUDENT, Role
-from freqd.report.run.sentences import confidence, metric_of
+from freqd.report.palette import INK, ROLES, STUDENT, Role
+from freqd.report.results import RunResult
+from freqd.report.run.sentences import metric_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,27 +16,22 @@ if TYPE_CHECKING:
 Whisker = tuple[float, float]
 
 
-def whisker(summary: Summary, role: Role) -> Whisker | None:
+def whisker(summary: RunResult, role: Role) -> Whisker | None:
     """Where ``role``'s NDCG@10 may lie relative to the student's: student − [high, low] of their difference.
 
     A whisker that does not reach the student's value is a difference beyond chance.
     """
-    student = metric_of(summary, STUDENT)
-    low = number(summary, "intervals", f"student_minus_{role.key}", "low")
-    high = number(summary, "intervals", f"student_minus_{role.key}", "high")
-    return None if student is None or low is None or high is None else (student - high, student - low)
+    student, behind = summary.metrics.student["ndcg_at_10"], summary.intervals.get(f"student_minus_{role.key}")
+    return None if behind is None else (student - behind.high, student - behind.low)
 
 
-def quality_vs_size(summary: Summary) -> bytes | None:
-    """NDCG@10 on the test part against the number of parameters (log axis); None without two models to compare."""
+def quality_vs_size(summary: RunResult) -> bytes:
+    """NDCG@10 on the test part against the number of parameters (log axis)."""
     points = [
-        (role, size, value)
+        (role, float(model.parameters), value)
         for role in ROLES
-        if (size := number(summary, "models", role.key, "parameters"))
-        and (value := metric_of(summary, role)) is not None
+        if (model := summary.models.of(role.key)) and (value := metric_of(summary, role)) is not None
     ]
-    if len(points) < 2:
-        return None
     figure = sheet(3.5)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.125, right=0.975, top=0.9, bottom=0.14)
@@ -112,27 +107,18 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def quality_bars(summary: Summary) -> bytes | None:
-    """NDCG@10 and recall@10 of every method as bars, whiskers where there is an interval; None without any metric."""
-    panels = [
-        (name, label)
-        for name, label in (("ndcg_at_10", "NDCG@10, test"), ("recall_at_10", "Recall@10, test"))
-        if any(metric_of(summary, role, name) is not None for role in ROLES)
-    ]
-    if not panels:
-        return None
+def quality_bars(summary: RunResult) -> bytes:
+    """NDCG@10 and recall@10 of every method as bars, whiskers where there is an interval."""
+    panels = (("ndcg_at_10", "NDCG@10, test"), ("recall_at_10", "Recall@10, test"))
     figure = sheet(3.5)
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    grid = figure.subplots(1, len(panels), sharey=True)
     figure.subplots_adjust(left=0.215, right=0.96, top=0.9, bottom=0.14, wspace=0.12)
-    roles = [role for role in ROLES if any(metric_of(summary, role, name) is not None for name, _ in panels)]
+    measured = [(role, found) for role in ROLES if (found := summary.metrics.of(role.key))]
     for axes, (name, label) in zip(grid, panels, strict=True):
-        top = max(v for role in roles if (v := metric_of(summary, role, name)) is not None) or 1.0
+        top = max(found[name] for _, found in measured) or 1.0
         ends = [top]
-        for row, role in enumerate(roles):
-            value = metric_of(summary, role, name)
-            if value is None:
-                axes.text(0.0, row, "  not measured", va="center", fontsize=SMALL, color=SOFT_INK)
-                continue
+        for row, (role, found) in enumerate(measured):
+            value = found[name]
             axes.barh(row, value, height=0.62, color=role.colour, zorder=2)
             end = value
             if name == "ndcg_at_10" and (bounds := whisker(summary, role)):
@@ -149,11 +135,12 @@ def quality_bars(summary: Summary) -> bytes | None:
                 zorder=4,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )
-        if name == "ndcg_at_10" and (student := metric_of(summary, STUDENT)) is not None:
+        if name == "ndcg_at_10":
+            student = summary.metrics.student[name]
             axes.axvline(student, color=STUDENT.colour, linewidth=1.0, linestyle=(0, (3, 3)), zorder=1)
         axes.set_xlim(0.0, max(ends) + 0.3 * top)
-        axes.set_ylim(len(roles) - 0.45, -0.55)
-        axes.set_yticks(range(len(roles)), [role.label for role in roles])
+        axes.set_ylim(len(measured) - 0.45, -0.55)
+        axes.set_yticks(range(len(measured)), [role.label for role, _ in measured])
         axes.locator_params(axis="x", nbins=4)
         dress(axes, title="Quality of all methods" if axes is grid[0] else "", x=label, grid="x")
         axes.tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -161,11 +148,9 @@ def quality_bars(summary: Summary) -> bytes | None:
     return png(figure)
 
 
-def quality_caption(summary: Summary) -> str:
+def quality_caption(summary: RunResult) -> str:
     """How to read the whiskers."""
-    if not any(whisker(summary, role) for role in ROLES):
-        return ""
-    level = fmt.percent(confidence(summary))
+    level = fmt.percent(summary.gap_closed.confidence)
     return (
         f"A whisker is the {level} interval of the difference to the student, paired over the test users: where it does not reach "
         "the student's value, the difference is beyond chance."

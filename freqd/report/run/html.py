@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from freqd.report import cadence
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, text, texts
+from freqd.report.cadence_result import CadenceResult
+from freqd.report.facts import Side
 from freqd.report.palette import ROLES
+from freqd.report.results import RunResult
 from freqd.report.run import sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
@@ -21,26 +23,26 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def render(summary: Summary, figures: Mapping[str, bytes] | None = None) -> str:
+def render(summary: RunResult, figures: Mapping[str, bytes] | None = None) -> str:
     """The report as HTML text.
 
     Args:
-        summary: the run's summary; whatever it lacks is left out of the report.
+        summary: the run's result.
         figures: PNG bytes by name if they are drawn already (see ``all_figures``), else they are drawn here.
     """
     drawn = all_figures(summary) if figures is None else figures
     return _template().render(context(summary, drawn))
 
 
-def context(summary: Summary, figures: Mapping[str, bytes]) -> dict[str, Any]:
+def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, Any]:
     """What the template shows, all numbers formatted."""
     said = captions(summary)
     return {
-        "title": f"freqd: {text(summary, 'data', 'name') or text(summary, 'run') or 'report'}",
-        "run": text(summary, "run"),
-        "created": text(summary, "created")[:16].replace("T", " "),
-        "version": text(summary, "freqd"),
-        "data_name": text(summary, "data", "name"),
+        "title": f"freqd: {summary.data.name}",
+        "run": summary.run,
+        "created": summary.created[:16].replace("T", " "),
+        "version": summary.freqd,
+        "data_name": summary.data.name,
         "verdict": sentences.verdict(summary),
         "tiles": sentences.tiles(summary),
         "advice": sentences.advice(summary),
@@ -52,73 +54,63 @@ def context(summary: Summary, figures: Mapping[str, bytes]) -> dict[str, Any]:
         "intervals": tables.intervals(summary),
         "all_metrics": tables.all_metrics(summary),
         "settings": tables.settings(summary),
-        "settings_known": bool(dig(summary, "config")),
         "data": tables.data_facts(summary),
         "dropped": tables.dropped(summary),
-        "warnings": texts(summary, "data", "warnings"),
-        "spectrum_reason": text(summary, "spectrum", "reason"),
+        "warnings": summary.data.warnings,
+        "spectrum_reason": summary.spectrum.reason,
         "filters": spectrum_sentences.filter_rows(summary),
-        "sides": [_side(summary, side) for side in spectrum_sentences.SIDES if spectrum_sentences.edges(summary, side)],
+        "sides": [_side(summary, side) for side in spectrum_sentences.SIDES],
         "filter_trials": tables.filter_trials(summary),
         "teacher_trials": tables.teacher_trials(summary),
-        "groups": [tables.groups(summary, "activity"), tables.groups(summary, "popularity")],
+        "groups": [tables.by_activity(summary), tables.by_popularity(summary)],
         "start": start_sentences.sentence(summary),
         "stages": tables.stages(summary),
         "gate": _gate(summary),
         "lineage": tables.lineage(summary),
-        "command": reproduce_command(summary) if dig(summary, "config") or dig(summary, "command") else "",
+        "command": reproduce_command(summary.config, summary.workdir),
         "figures": {name: _figure(png, said[name]) for name, png in figures.items() if name in said},
     }
 
 
-def _protocol(summary: Summary) -> str:
-    tested = fmt.count(number(summary, "data", "parts", "test")) if number(summary, "data", "parts", "test") else ""
+def _protocol(summary: RunResult) -> str:
     said = {
         "standard": "every item a user does not have yet is ranked (full ranking); averages are over the users with a test item",
         "kd-paper": "full ranking with only the training items masked; averages are over all users, those without a test item count "
         "zero (the protocol of the published tables)",
-    }.get(text(summary, "protocol"), "")
-    start = f"Measured on {tested} interactions that no training saw" if tested else "Measured on the test part"
-    users, skipped = number(summary, "evaluated", "users"), number(summary, "evaluated", "skipped")
-    start += f", {fmt.count(users)} users" if users else ""
-    start += f" ({fmt.count(skipped)} without a test item)" if users and skipped else ""
-    start += ". "
-    return f"{start}Protocol {text(summary, 'protocol')}: {said}." if said else start
-
-
-def _side(summary: Summary, side: spectrum_sentences.Side) -> dict[str, Any]:
-    header, body = spectrum_sentences.band_table(summary, side)
-    table = tables.Table(
-        f"Bands of the {spectrum_sentences.PLURAL[side]}' graph", header, body, frozenset(range(1, len(header)))
+    }[summary.protocol]
+    tested, counted = summary.data.parts.test, summary.evaluated
+    start = (
+        f"Measured on {fmt.count(tested)} interactions that no training saw" if tested else "Measured on the test part"
     )
+    if counted and counted.users:
+        start += f", {fmt.count(counted.users)} users"
+        start += f" ({fmt.count(counted.skipped)} without a test item)" if counted.skipped else ""
+    return f"{start}. Protocol {summary.protocol}: {said}."
+
+
+def _side(summary: RunResult, side: Side) -> dict[str, Any]:
     return {
         "figure": f"spectrum_{side}",
         "name": spectrum_sentences.PLURAL[side].capitalize(),
         "sentences": spectrum_sentences.side_sentences(summary, side),
-        "table": table,
+        "table": spectrum_sentences.band_table(summary, side),
     }
 
 
-def _gate(summary: Summary) -> dict[str, Any]:
-    difference = dig(summary, "gate", "difference")
-    against = ""
-    if number(difference, "mean") is not None:
+def _gate(summary: RunResult) -> dict[str, Any]:
+    gate, against = summary.gate, ""
+    if gate and (difference := gate.difference):
+        version = f" (version {gate.champion})" if gate.champion else ""
         against = (
-            f"Against the champion{_version(summary)} on the same test users: {fmt.signed(number(difference, 'mean'))} NDCG@10, "
-            f"interval {fmt.signed(number(difference, 'low'))} to {fmt.signed(number(difference, 'high'))}, "
-            f"{fmt.probability(number(difference, 'p_value'))}."
+            f"Against the champion{version} on the same test users: {fmt.signed(difference.mean)} NDCG@10, "
+            f"interval {fmt.signed(difference.low)} to {fmt.signed(difference.high)}, {fmt.probability(difference.p_value)}."
         )
     return {
         "sentence": sentences.gate_sentence(summary),
-        "reasons": texts(summary, "gate", "reasons"),
+        "reasons": gate.reasons if gate else [],
         "against": against,
-        "promoted": dig(summary, "gate", "promoted"),
+        "promoted": gate and gate.promoted,
     }
-
-
-def _version(summary: Summary) -> str:
-    champion = text(summary, "gate", "champion")
-    return f" (version {champion})" if champion else ""
 
 
 def _figure(png: bytes, caption: Caption) -> dict[str, Any]:
@@ -147,13 +139,13 @@ def _ticks(value: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
 
 
-def cadence_page(result: Summary, png: bytes) -> str:
+def cadence_page(result: CadenceResult, png: bytes) -> str:
     """The page of `freqd cadence` as HTML text; ``png`` is its figure."""
     return _template("cadence.html.j2").render(
-        title=f"freqd: {text(result, 'name')}",
-        created=text(result, "created")[:16].replace("T", " "),
-        version=text(result, "freqd"),
-        data_name=text(result, "data", "name"),
+        title=f"freqd: {result.name}",
+        created=result.created[:16].replace("T", " "),
+        version=result.freqd,
+        data_name=result.data.name,
         verdict=cadence.verdict(result),
         advice=cadence.advice(result),
         facts=cadence.facts(result),

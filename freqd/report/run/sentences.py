@@ -8,8 +8,10 @@ from typing import Literal
 
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
-from freqd.report.access import Summary, dig, number, text, texts
-from freqd.report.palette import SCRATCH, STUDENT, SVD, TEACHER, Role
+from freqd.report.facts import ModelFacts
+from freqd.report.palette import SCRATCH, SVD, TEACHER, Role
+from freqd.report.results import RunResult
+from freqd.report.run.settings import setting_of
 
 Tone = Literal["good", "mixed", "bad", "neutral"]
 SAME = 0.05
@@ -48,56 +50,44 @@ class Tile:
     tone: Tone = "neutral"
 
 
-def metric_of(summary: Summary, role: Role, name: str = "ndcg_at_10") -> float | None:
-    """A test metric of one of the models."""
-    return number(summary, "metrics", role.key, name)
+def metric_of(summary: RunResult, role: Role, name: str = "ndcg_at_10") -> float | None:
+    """A test metric of one of the models; None if the run did not have the model."""
+    return (summary.metrics.of(role.key) or {}).get(name)
 
 
-def confidence(summary: Summary) -> float:
-    """The level of the intervals; 0.95 if the summary does not say."""
-    return number(summary, "gap_closed", "confidence") or number(summary, "config", "evaluate", "confidence") or 0.95
-
-
-def teacher_adds_nothing(summary: Summary) -> bool:
+def teacher_adds_nothing(summary: RunResult) -> bool:
     """Whether both were measured and the teacher does not beat a student trained alone."""
-    teacher, scratch = metric_of(summary, TEACHER), metric_of(summary, SCRATCH)
-    return teacher is not None and scratch is not None and teacher <= scratch
+    scratch = metric_of(summary, SCRATCH)
+    return scratch is not None and summary.metrics.teacher["ndcg_at_10"] <= scratch
 
 
-def teacher_lead_uncertain(summary: Summary) -> bool:
+def teacher_lead_uncertain(summary: RunResult) -> bool:
     """Whether the teacher's lead over a student trained alone may be chance."""
-    low = number(summary, "intervals", "teacher_minus_scratch", "low")
-    return low is not None and low <= 0.0
+    lead = summary.intervals.get("teacher_minus_scratch")
+    return lead is not None and lead.low <= 0.0
 
 
-def beats_scratch(summary: Summary) -> bool | None:
+def beats_scratch(summary: RunResult) -> bool | None:
     """Whether the student is better than one trained alone beyond chance; None if that was not measured."""
-    low = number(summary, "intervals", "student_minus_scratch", "low")
-    return None if low is None else low > 0.0
+    gain = summary.intervals.get("student_minus_scratch")
+    return None if gain is None else gain.low > 0.0
 
 
-def ratio(summary: Summary, field: str) -> float | None:
-    """How many times the teacher's ``field`` (parameters, bytes, median_ms) is the student's."""
-    teacher, student = number(summary, "models", "teacher", field), number(summary, "models", "student", field)
-    return None if not teacher or not student else teacher / student
+def ratio(summary: RunResult, size: Callable[[ModelFacts], float]) -> float:
+    """How many times the teacher's ``size`` (parameters, bytes, median_ms) is the student's."""
+    return size(summary.models.teacher) / size(summary.models.student)
 
 
-def verdict(summary: Summary) -> Verdict:
+def verdict(summary: RunResult) -> Verdict:
     """What the run achieved, what it costs, and what became of the student."""
     title, quality, tone = _quality(summary)
-    parts = [quality]
-    savings = " and ".join(phrase for phrase in (_size_phrase(summary), _speed_phrase(summary)) if phrase)
-    if savings:
-        parts.append(f"It {savings}.")
-    parts.append(gate_sentence(summary))
-    return Verdict(title, " ".join(parts), tone)
+    savings = f"It {_size_phrase(summary)} and {_speed_phrase(summary)}."
+    return Verdict(title, f"{quality} {savings} {gate_sentence(summary)}", tone)
 
 
-def _quality(summary: Summary) -> tuple[str, str, Tone]:
-    student, teacher, scratch = (metric_of(summary, role) for role in (STUDENT, TEACHER, SCRATCH))
-    gap = number(summary, "gap_closed", "value")
-    if student is None:
-        return "The student was not evaluated", "There is no test result of the student in this run.", "bad"
+def _quality(summary: RunResult) -> tuple[str, str, Tone]:
+    student, teacher = (model["ndcg_at_10"] for model in (summary.metrics.student, summary.metrics.teacher))
+    scratch, gap = metric_of(summary, SCRATCH), summary.gap_closed.value
     if teacher_adds_nothing(summary):
         found = (
             f"NDCG@10 of the teacher is {fmt.metric(teacher)}, not above the {fmt.metric(scratch)} of a student trained alone; the "
@@ -110,21 +100,25 @@ def _quality(summary: Summary) -> tuple[str, str, Tone]:
                 "mixed",
             )
         return "There is nothing to distil from this teacher", f"{found}.", "bad"
-    if gap is None or teacher is None or scratch is None:
-        against = "" if teacher is None else f", its teacher {fmt.metric(teacher)}"
+    if gap is None or scratch is None:
         without = (
             "; without a student trained alone to compare with, what distillation added cannot be told"
             if scratch is None
             else ""
         )
-        return "A student was distilled", f"The student has NDCG@10 {fmt.metric(student)}{against}{without}.", "neutral"
-    low = number(summary, "intervals", "student_minus_teacher", "low")
-    high = number(summary, "intervals", "student_minus_teacher", "high")
-    told_apart = low is not None and high is not None and not low <= 0.0 <= high
+        said = f"The student has NDCG@10 {fmt.metric(student)}, its teacher {fmt.metric(teacher)}{without}."
+        return "A student was distilled", said, "neutral"
     figures = (
         f"NDCG@10 is {fmt.metric(student)}, against {fmt.metric(teacher)} of the teacher and {fmt.metric(scratch)} of "
         "a student of the same size trained alone"
     )
+    return _closed(summary, gap, figures)
+
+
+def _closed(summary: RunResult, gap: float, figures: str) -> tuple[str, str, Tone]:
+    """The verdict where there is a gap, of which the share ``gap`` was closed."""
+    behind = summary.intervals["student_minus_teacher"]
+    told_apart = not behind.low <= 0.0 <= behind.high
     if gap >= 1.0:
         title = (
             "The student ranks better than its teacher" if told_apart else "The student ranks as well as its teacher"
@@ -141,7 +135,7 @@ def _quality(summary: Summary) -> tuple[str, str, Tone]:
         elif beats_scratch(summary) is False:
             doubt = ", a gain over training alone that may be chance on these users"
             tone = "mixed"
-        elif low is not None and high is not None and not told_apart:
+        elif not told_apart:
             doubt = "; the remaining difference to the teacher may be chance"
         return title, f"{figures}{doubt}.", tone
     return "Distillation did not help on this data", f"{figures}: it is no better than training alone.", "bad"
@@ -156,21 +150,16 @@ def _beyond(gap: float) -> str:
     return f", and {fmt.percent(gap - 1.0)} of that on top" if gap >= 1.005 else ""
 
 
-def _size_phrase(summary: Summary) -> str:
-    factor = ratio(summary, "parameters") or ratio(summary, "bytes")
-    if factor is None:
-        return ""
+def _size_phrase(summary: RunResult) -> str:
+    factor = ratio(summary, lambda model: model.parameters)
     if abs(factor - 1.0) < SAME:
         return "is as large as its teacher"
-    teacher, student = (number(summary, "models", role, "bytes") for role in ("teacher", "student"))
-    sizes = "" if teacher is None or student is None else f" ({fmt.size(student)} instead of {fmt.size(teacher)})"
+    sizes = f" ({fmt.size(summary.models.student.bytes)} instead of {fmt.size(summary.models.teacher.bytes)})"
     return f"is {_times(factor)} smaller{sizes}" if factor > 1.0 else f"is {_times(1.0 / factor)} larger{sizes}"
 
 
-def _speed_phrase(summary: Summary) -> str:
-    factor = ratio(summary, "median_ms")
-    if factor is None:
-        return ""
+def _speed_phrase(summary: RunResult) -> str:
+    factor = ratio(summary, lambda model: model.median_ms)
     if abs(factor - 1.0) < SAME:
         return "scores a user as fast as its teacher"
     if factor > 1.0:
@@ -182,22 +171,20 @@ def _times(factor: float) -> str:
     return f"{fmt.times(factor)[:-1]} times"
 
 
-def gate_sentence(summary: Summary) -> str:
+def gate_sentence(summary: RunResult) -> str:
     """Whether the student was promoted, and if not, the first reason."""
-    promoted = dig(summary, "gate", "promoted")
-    name, version = text(summary, "model", "name"), text(summary, "model", "version")
-    which = f" ({name}, version {version})" if name and version else ""
-    if promoted is True:
+    gate, model = summary.gate, summary.model
+    if gate is None:
+        if setting_of(summary.config, "registry.enabled") is False:
+            return "It was not registered, as this run asked."
+        return "No gate has judged it."
+    which = f" ({model.name}, version {model.version})" if model else ""
+    if gate.promoted:
         return f"It was promoted to champion{which}."
-    if text(summary, "gate", "verdict") == WAITING:
+    if gate.verdict == WAITING:
         return f"It was registered{which} and waits for a person's approval."
-    if promoted is False:
-        reasons = texts(summary, "gate", "reasons")
-        because = f": {_sentence(reasons[0])}" if reasons else "."
-        return f"It was registered{which} but not promoted{because}" if which else f"It was not promoted{because}"
-    if dig(summary, "config", "registry", "enabled") is False:
-        return "It was not registered, as this run asked."
-    return "No gate has judged it."
+    because = f": {_sentence(gate.reasons[0])}" if gate.reasons else "."
+    return f"It was registered{which} but not promoted{because}" if which else f"It was not promoted{because}"
 
 
 def _sentence(words: str) -> str:
@@ -205,10 +192,10 @@ def _sentence(words: str) -> str:
     return words if not words or words.endswith((".", "!", "?")) else f"{words}."
 
 
-def gap_sentence(summary: Summary) -> str:
+def gap_sentence(summary: RunResult) -> str:
     """The share of the gap that distillation closed, or why there is none."""
-    value = number(summary, "gap_closed", "value")
-    reason = _sentence(text(summary, "gap_closed", "reason"))
+    closed = summary.gap_closed
+    value, low, high, reason = closed.value, closed.low, closed.high, _sentence(closed.reason)
     if value is None:
         if not reason and teacher_adds_nothing(summary):
             reason = "The teacher does not beat a student trained alone, so there is no gap to close."
@@ -225,9 +212,8 @@ def gap_sentence(summary: Summary) -> str:
         said = f"The student is below a student trained alone: gap closed is {share}"
     else:
         said = f"Of what the teacher gains over a student trained alone, the student keeps {share}"
-    low, high = number(summary, "gap_closed", "low"), number(summary, "gap_closed", "high")
     if low is not None and high is not None:
-        level = fmt.percent(confidence(summary))
+        level = fmt.percent(closed.confidence)
         said += f" ({level} interval {fmt.percent(low)} to {fmt.percent(high)}, resampling the test users)"
         if low <= 0.0 <= high:
             said += "; since the interval contains zero, the gain itself may be chance"
@@ -238,76 +224,77 @@ def gap_sentence(summary: Summary) -> str:
     return f"{said}."
 
 
-def difference_sentence(summary: Summary, other: Role) -> str:
+def difference_sentence(summary: RunResult, other: Role) -> str:
     """Student minus ``other`` on the test users, with its interval and p-value in words; empty if not measured."""
-    key = f"student_minus_{other.key}"
-    mean, low, high = (number(summary, "intervals", key, field) for field in ("mean", "low", "high"))
-    if mean is None:
+    found = summary.intervals.get(f"student_minus_{other.key}")
+    if found is None:
         return ""
-    p_value = number(summary, "intervals", key, "p_value")
-    detail = [f"{fmt.signed(mean)} NDCG@10"]
-    if low is not None and high is not None:
-        detail.append(f"{fmt.percent(confidence(summary))} interval {fmt.signed(low)} to {fmt.signed(high)}")
-    if p_value is not None:
-        detail.append(fmt.probability(p_value))
-    inside = "; ".join(detail)
-    if low is None or high is None:
-        return f"Against {other.phrase}: {inside}."
-    if low <= 0.0 <= high:
+    level = fmt.percent(summary.gap_closed.confidence)
+    inside = (
+        f"{fmt.signed(found.mean)} NDCG@10; {level} interval {fmt.signed(found.low)} to {fmt.signed(found.high)}; "
+        f"{fmt.probability(found.p_value)}"
+    )
+    if found.low <= 0.0 <= found.high:
         return (
             f"Against {other.phrase} no difference can be told: {inside}. Differences of this size are to be "
             "expected by chance among these users."
         )
-    better = "better" if mean > 0.0 else "worse"
+    better = "better" if found.mean > 0.0 else "worse"
     return f"The student is {better} than {other.phrase}, beyond chance among these users: {inside}."
 
 
-def differences(summary: Summary) -> list[str]:
+def differences(summary: RunResult) -> list[str]:
     """All differences that were measured, in words."""
     return [said for role in (TEACHER, SCRATCH, SVD) if (said := difference_sentence(summary, role))]
 
 
-def tiles(summary: Summary) -> list[Tile]:
+def tiles(summary: RunResult) -> list[Tile]:
     """The key figures on top of the report."""
-    student, teacher = metric_of(summary, STUDENT), metric_of(summary, TEACHER)
-    share = None if not teacher or student is None else student / teacher
-    out = [
-        Tile(
-            "Ranking quality",
-            fmt.metric(student),
-            "NDCG@10 on the test part" + (f"; {fmt.percent(share)} of the teacher's" if share is not None else ""),
-        ),
+    student, teacher = (model["ndcg_at_10"] for model in (summary.metrics.student, summary.metrics.teacher))
+    share = f"; {fmt.percent(student / teacher)} of the teacher's" if teacher else ""
+    return [
+        Tile("Ranking quality", fmt.metric(student), f"NDCG@10 on the test part{share}"),
         _gap_tile(summary),
-        _ratio_tile(summary, "Size", "bytes", "smaller", "larger", fmt.size),
-        _ratio_tile(summary, "Speed", "median_ms", "faster", "slower", fmt.milliseconds),
+        _ratio_tile(summary, "Size", lambda model: model.bytes, ("smaller", "larger"), fmt.size),
+        _ratio_tile(
+            summary,
+            "Speed",
+            lambda model: model.median_ms,
+            ("faster", "slower"),
+            fmt.milliseconds,
+            " a user",
+        ),
         _gate_tile(summary),
     ]
-    return out
 
 
-def _gap_tile(summary: Summary) -> Tile:
-    value = number(summary, "gap_closed", "value")
-    if value is None:
-        note = "the teacher does not beat training alone" if teacher_adds_nothing(summary) else "not measured"
-        return Tile("Gap closed", fmt.MISSING, note, "bad" if teacher_adds_nothing(summary) else "neutral")
-    low, high = number(summary, "gap_closed", "low"), number(summary, "gap_closed", "high")
+def _gap_tile(summary: RunResult) -> Tile:
+    closed = summary.gap_closed
+    if closed.value is None:
+        nothing = teacher_adds_nothing(summary)
+        note = "the teacher does not beat training alone" if nothing else "not measured"
+        return Tile("Gap closed", fmt.MISSING, note, "bad" if nothing else "neutral")
     note = "of the teacher's gain over training alone"
-    if low is not None and high is not None:
-        note += f"; {fmt.percent(confidence(summary))} interval {fmt.percent(low)} to {fmt.percent(high)}"
-    tone: Tone = "good" if value >= 0.5 else "mixed" if value > 0.0 else "bad"
-    if low is not None and low <= 0.0 and tone == "good":
+    if closed.low is not None and closed.high is not None:
+        level = fmt.percent(closed.confidence)
+        note += f"; {level} interval {fmt.percent(closed.low)} to {fmt.percent(closed.high)}"
+    tone: Tone = "good" if closed.value >= 0.5 else "mixed" if closed.value > 0.0 else "bad"
+    if closed.low is not None and closed.low <= 0.0 and tone == "good":
         tone = "mixed"
-    return Tile("Gap closed", fmt.percent(value), note, tone)
+    return Tile("Gap closed", fmt.percent(closed.value), note, tone)
 
 
 def _ratio_tile(
-    summary: Summary, label: str, field: str, less: str, more: str, show: Callable[[float | None], str]
+    summary: RunResult,
+    label: str,
+    size: Callable[[ModelFacts], float],
+    words: tuple[str, str],
+    show: Callable[[float | None], str],
+    unit: str = "",
 ) -> Tile:
-    factor = ratio(summary, field)
-    teacher, student = (number(summary, "models", role, field) for role in ("teacher", "student"))
-    if factor is None:
-        return Tile(label, fmt.MISSING if student is None else show(student), "no teacher to compare with")
-    note = f"{show(student)}, the teacher {show(teacher)}" + (" a user" if field == "median_ms" else "")
+    """``words`` say that the student's size is less, and more, than the teacher's."""
+    factor, (less, more) = ratio(summary, size), words
+    note = f"{show(size(summary.models.student))}, the teacher {show(size(summary.models.teacher))}{unit}"
     if abs(factor - 1.0) < SAME:
         return Tile(label, "the same", note, "mixed")
     if factor > 1.0:
@@ -315,26 +302,23 @@ def _ratio_tile(
     return Tile(label, f"{fmt.times(1.0 / factor)} {more}", note, "bad")
 
 
-def _gate_tile(summary: Summary) -> Tile:
-    promoted = dig(summary, "gate", "promoted")
-    name, version = text(summary, "model", "name"), text(summary, "model", "version")
-    which = f"{name} version {version}" if name and version else ""
-    if promoted is True:
+def _gate_tile(summary: RunResult) -> Tile:
+    gate, model = summary.gate, summary.model
+    if gate is None:
+        return Tile("Production", "Not judged", "no registration in this run")
+    which = f"{model.name} version {model.version}" if model else ""
+    if gate.promoted:
         return Tile("Production", "Promoted", which or "the student is the champion", "good")
-    if promoted is False:
-        champion = text(summary, "gate", "champion")
-        stays = f"; the champion stays version {champion}" if champion else ""
-        waits = text(summary, "gate", "verdict") == WAITING
-        said = "Waiting for approval" if waits else "Not promoted"
-        return Tile("Production", said, (which or "registered") + stays, "mixed")
-    return Tile("Production", "Not judged", "no registration in this run")
+    stays = f"; the champion stays version {gate.champion}" if gate.champion else ""
+    said = "Waiting for approval" if gate.verdict == WAITING else "Not promoted"
+    return Tile("Production", said, (which or "registered") + stays, "mixed")
 
 
-def advice(summary: Summary) -> list[str]:
+def advice(summary: RunResult) -> list[str]:
     """What to do next: the run's own advice and, where there is nothing to distil, how to get further."""
-    said = texts(summary, "advice")
+    said = summary.advice
     if not teacher_adds_nothing(summary):
-        return said
+        return list(said)
     if beats_scratch(summary):
         use = "Meanwhile the distilled student is safe to use: it is better than one trained alone beyond chance, though not thanks to a better teacher."
     else:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -15,7 +15,6 @@ from typing import Any
 import tomli_w
 
 from freqd.config import RunConfig, describe
-from freqd.report.access import Summary, dig, text
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Setting:
 @lru_cache(maxsize=1)
 def _defaults() -> tuple[tuple[str, Any, str], ...]:
     dumped = RunConfig().model_dump(mode="json")
-    return tuple((name, dig(dumped, *name.split(".")), meaning) for name, _, _, meaning in describe(RunConfig))
+    return tuple((name, setting_of(dumped, name), meaning) for name, _, _, meaning in describe(RunConfig))
 
 
-def changed_settings(config: object) -> list[Setting]:
+def changed_settings(config: Mapping[str, Any]) -> list[Setting]:
     """The settings of ``config`` (a dumped RunConfig) that are not the defaults, in the order of the models.
 
     A setting that the summary does not hold is taken as the default; one that this version does not know is left out.
@@ -42,13 +41,13 @@ def changed_settings(config: object) -> list[Setting]:
     missing = object()
     out = []
     for name, default, meaning in _defaults():
-        value = _at(config, name, missing)
+        value = setting_of(config, name, missing)
         if value is not missing and _plain(value) != _plain(default):
             out.append(Setting(name, show(value), show(default), meaning))
     return out
 
 
-def as_toml(config: object, *, always: Collection[str] = ()) -> str:
+def as_toml(config: Mapping[str, Any], *, always: Collection[str] = ()) -> str:
     """A file for ``--config``: the settings of ``config`` (a dumped RunConfig) that are not the defaults.
 
     Args:
@@ -58,7 +57,7 @@ def as_toml(config: object, *, always: Collection[str] = ()) -> str:
     changed = {setting.name for setting in changed_settings(config)} | set(always)
     tables: dict[str, Any] = {}
     for name, _, _ in _defaults():
-        value = _at(config, name, None)
+        value = setting_of(config, name)
         if name in changed and value is not None:
             *path, key = name.split(".")
             table = tables
@@ -93,34 +92,30 @@ def _in_one_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def reproduce_command(summary: Summary) -> str:
-    """The command that makes this run again; the summary's own if it has one.
-
-    Values are quoted for a POSIX shell.
-    """
-    if given := text(summary, "command"):
-        return given
+def reproduce_command(config: Mapping[str, Any], workdir: str = "") -> str:
+    """The command that makes a run with these settings (a dumped RunConfig) again; values are quoted for a POSIX shell."""
     words = ["freqd", "run"]
-    for setting in changed_settings(dig(summary, "config")):
+    for setting in changed_settings(config):
+        value = setting_of(config, setting.name)
         if setting.name == "data.source":
-            source = dig(summary, "config", "data", "source")
-            sources = [source] if isinstance(source, str) else list(source)
-            words += ["--data", *(str(one) for one in sources)]
+            words += ["--data", *([value] if isinstance(value, str) else value)]
         elif setting.name in ("data.train", "data.valid", "data.test"):
-            words += [f"--{setting.name.removeprefix('data.')}", text(summary, "config", *setting.name.split("."))]
-        elif dig(summary, "config", *setting.name.split(".")) is not None:  # what is not set cannot be asked for
+            words += [f"--{setting.name.removeprefix('data.')}", str(value)]
+        elif value is not None:  # what is not set cannot be asked for
             words += ["--set", f"{setting.name}={setting.value}"]
-    if workdir := text(summary, "workdir"):
+    if workdir:
         words += ["--workdir", workdir]
     return shlex.join(words)
 
 
-def _at(config: object, name: str, missing: object) -> object:
+def setting_of(config: Mapping[str, Any], name: str, missing: Any = None) -> Any:
+    """The value of a setting, named as in ``data.source``, in a dumped RunConfig; ``missing`` if it is not there."""
+    found: Any = config
     for key in name.split("."):
-        if not isinstance(config, dict) or key not in config:
+        if not isinstance(found, Mapping) or key not in found:
             return missing
-        config = config[key]
-    return config
+        found = found[key]
+    return found
 
 
 def _plain(value: object) -> object:

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from freqd.report.canvas import shorten, spread
+from freqd.report.facts import ChosenFilter
 from freqd.report.palette import ROLES, STUDENT, TEACHER
+from freqd.report.results import RunResult
 from freqd.report.run.figures import FIGURES, all_figures
 from freqd.report.run.figures_quality import whisker
-from freqd.report.run.spectrum_sentences import filter_label, filter_response
+from freqd.report.run.spectrum_sentences import filter_label
 
 NAMES = {
     "quality_size", "quality", "spectrum_user", "spectrum_item", "learning", "mastery", "gains_users", "gains_items", "costs_stages",
@@ -42,7 +44,7 @@ def test_all_figures_of_a_full_run(figures: dict[str, bytes]) -> None:
         check_png(data)
 
 
-def test_what_is_not_there_is_not_drawn(degenerate: dict[str, Any]) -> None:
+def test_what_is_not_there_is_not_drawn(degenerate: RunResult) -> None:
     for data in all_figures(degenerate).values():
         check_png(data)
 
@@ -50,24 +52,21 @@ def test_what_is_not_there_is_not_drawn(degenerate: dict[str, Any]) -> None:
 @pytest.mark.filterwarnings("error")
 def test_hostile_and_long_names(hostile: dict[str, Any], long_names: dict[str, Any]) -> None:
     for summary in (hostile, long_names):
-        drawn = all_figures(summary)
+        drawn = all_figures(RunResult.model_validate(summary))
         assert {"costs_stages", "gains_users"} <= set(drawn)
         for data in drawn.values():
             check_png(data)
 
 
-def test_empty_summary_has_no_figures() -> None:
-    assert all_figures({}) == {}
-
-
 def test_a_teacher_without_history_is_a_line(full: dict[str, Any], figures: dict[str, bytes]) -> None:
     full["models"]["teacher"]["valid_ndcg_at_10"] = None
-    assert FIGURES["learning"](full) != figures["learning"]
+    assert FIGURES["learning"](RunResult.model_validate(full)) != figures["learning"]
 
 
 def test_threads_draw_the_same_bytes(full: dict[str, Any], figures: dict[str, bytes]) -> None:
     results: list[bytes | None] = [figures["quality"]]
-    threads = [threading.Thread(target=lambda: results.append(FIGURES["quality"](full))) for _ in range(2)]
+    result = RunResult.model_validate(full)
+    threads = [threading.Thread(target=lambda: results.append(FIGURES["quality"](result))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -79,17 +78,19 @@ def test_importing_is_cheap_and_drawing_does_not_load_pyplot() -> None:
     code = (
         "import sys, freqd.report, freqd.report.run.html, freqd.report.run.text, freqd.report.run.figures;"
         "bad = {'matplotlib', 'jinja2', 'torch', 'prefect', 'mlflow'} & set(sys.modules); assert not bad, bad;"
-        "drawn = freqd.report.run.figures.all_figures({'metrics': {'student': {'ndcg_at_10': 0.1}}});"
+        "from freqd.report.results import RunResult; from tests.run_results import full_summary;"
+        "drawn = freqd.report.run.figures.all_figures(RunResult.model_validate(full_summary()));"
         "assert drawn and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_whisker_is_the_difference_to_the_student(full: dict[str, Any]) -> None:
-    low, high = whisker(full, TEACHER) or (0.0, 0.0)
+    result = RunResult.model_validate(full)
+    low, high = whisker(result, TEACHER) or (0.0, 0.0)
     assert low == pytest.approx(0.0501 - 0.0001)
     assert high == pytest.approx(0.0501 + 0.0027)
-    assert whisker(full, STUDENT) is None
+    assert whisker(result, STUDENT) is None
 
 
 def test_spread_keeps_order_and_distance() -> None:
@@ -109,47 +110,24 @@ def test_shorten() -> None:
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ("identity", lambda x: np.ones_like(x)),
-        ("linear α=0.25", lambda x: 1 - 0.25 * x),
-        ("quadratic α=0.3", lambda x: (1 - 0.3 * x) ** 2),
-        ("linear, h(λ) = 1 − 0.5λ", lambda x: 1 - 0.5 * x),
-        ("quadratic, h(λ) = (1 − 0.3λ)²", lambda x: (1 - 0.3 * x) ** 2),
-        ({"form": "identity", "alpha": 0.0, "coefficients": []}, lambda x: np.ones_like(x)),
-        ({"form": "linear", "alpha": 0.1}, lambda x: 1 - 0.1 * x),
-        ("linear α=-0.2", lambda x: 1 + 0.2 * x),
-        ({"form": "chebyshev", "coefficients": [0.5, -0.25]}, lambda x: 0.5 - 0.25 * (x - 1)),
+        ({}, "none (identity), h(λ) = 1"),
+        ({"form": "linear", "alpha": 0.0}, "none (identity), h(λ) = 1"),
+        ({"form": "linear", "alpha": 0.25}, "linear, h(λ) = 1 − 0.25λ"),
+        ({"form": "linear", "alpha": -0.2}, "linear, h(λ) = 1 + 0.2λ"),
+        ({"form": "quadratic", "alpha": 0.3}, "quadratic, h(λ) = (1 − 0.3λ)²"),
+        ({"form": "chebyshev", "coefficients": [0.5, -0.25]}, "its short text"),
     ],
 )
-def test_filter_response(chosen: object, expected: Any) -> None:
-    frequency = np.linspace(0, 2, 11)
-    np.testing.assert_allclose(filter_response(chosen, frequency), expected(frequency), rtol=1e-12)
+def test_filter_label(chosen: dict[str, Any], expected: str) -> None:
+    assert filter_label(ChosenFilter(**chosen, label="its short text")) == expected
 
 
-def test_filter_response_equals_the_filter_itself() -> None:
-    filters = pytest.importorskip("freqd.spectral.filters")
-    frequency = np.linspace(0, 2, 11)
-    for chosen in (
-        filters.Filter(), filters.Filter(form="linear", alpha=0.2), filters.Filter(form="quadratic", alpha=0.45),
-        filters.Filter(form="chebyshev", coefficients=(0.4, -0.3, 0.1)),
-    ):  # fmt: skip
-        np.testing.assert_allclose(filter_response(chosen.model_dump(), frequency), chosen.response(frequency))
-        if chosen.form != "chebyshev":
-            np.testing.assert_allclose(filter_response(chosen.label(), frequency), chosen.response(frequency))
-
-
-def test_unreadable_filters_are_not_drawn_but_named(full: dict[str, Any]) -> None:
-    assert filter_response("something else", np.linspace(0, 2, 3)) is None
-    assert filter_response(None, np.linspace(0, 2, 3)) is None
-    full["spectrum"]["filters"]["ranking"]["item"] = "chebyshev degree 5"
-    assert filter_label(full, "ranking", "item") == "chebyshev degree 5"
-    full["spectrum"]["item"]["response"] = {"form": "chebyshev", "alpha": 0.0, "coefficients": [0.5, -0.5]}
-    assert FIGURES["spectrum_item"](full) is not None
-
-
-def test_edges_may_differ_by_side(full: dict[str, Any], figures: dict[str, bytes]) -> None:
-    edges = full["spectrum"]["edges"]
-    full["spectrum"]["edges"] = {"user": edges, "item": edges}
-    assert FIGURES["spectrum_user"](full) == figures["spectrum_user"]
+def test_a_chebyshev_filter_is_drawn_as_the_polynomial_that_it_is(
+    full: dict[str, Any], figures: dict[str, bytes]
+) -> None:
+    chosen = {"form": "chebyshev", "coefficients": [0.5, -0.5], "label": "chebyshev degree 1"}
+    full["spectrum"]["filters"]["ranking"]["item"] = chosen
+    assert FIGURES["spectrum_item"](RunResult.model_validate(full)) == figures["spectrum_item"]  # 1 − 0.5λ
 
 
 def test_colours_can_be_told_apart_by_everybody() -> None:

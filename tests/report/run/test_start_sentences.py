@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from freqd.report.numbers import NBSP
+from freqd.report.results import RunResult
 from freqd.report.run import html, start_sentences, text
+from tests.run_results import full_summary
+
+TEACHER = {"way": "continued", "valid_ndcg_at_10": 0.07, "valid_ndcg_at_10_before": 0.071, "sweeps": 2}
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -14,7 +18,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "run": "monday",
         "version": "3",
         "why": "",
-        "teacher": {"way": "continued", "valid_ndcg_at_10": 0.07, "valid_ndcg_at_10_before": 0.071, "sweeps": 2},
+        "teacher": TEACHER,
         "student": {"way": "previous", "valid_ndcg_at_10": {"previous": 0.066, "svd": 0.064}},
         "seconds": {
             "now": {"teacher": 2.0, "distill": 8.0},
@@ -22,11 +26,11 @@ def summary(**changes: Any) -> dict[str, Any]:
             "full": {"teacher": 60.0, "distill": 20.0},
         },
     }
-    return {"run": "tuesday", "stages": [{"name": "teacher", "seconds": 2.0}], "start": start | changes}
+    return {**full_summary(), "run": "tuesday", "start": start | changes}
 
 
 def sentence(**changes: Any) -> str:
-    return start_sentences.sentence(summary(**changes)).replace(NBSP, " ")
+    return start_sentences.sentence(RunResult.model_validate(summary(**changes))).replace(NBSP, " ")
 
 
 def test_the_start_is_told_in_full() -> None:
@@ -44,8 +48,8 @@ def test_the_start_is_told_in_full() -> None:
         ({"run": None, "why": "shop has no champion yet"}, "The trainings started from nothing: shop has no champion yet."),
         ({"why": "of this very data"}, "Started from run monday, version 3 (of this very data). "),
         ({"teacher": None}, "The teacher was made as in a run from nothing. "),
-        ({"teacher": {"way": "searched", "sweeps": 2}}, "so it was searched for anew, and the winner of the search was taken"),
-        ({"teacher": {"way": "continued after a search"}}, "and the search found nothing better"),
+        ({"teacher": {**TEACHER, "way": "searched"}}, "so it was searched for anew, and the winner of the search was taken"),
+        ({"teacher": {**TEACHER, "way": "continued after a search"}}, "and the search found nothing better"),
         ({"student": {"way": "svd", "valid_ndcg_at_10": {"svd": 0.07, "previous": 0.01}}}, "(validation NDCG@10 0.0700; the earlier student 0.0100)"),
     ],
 )  # fmt: skip
@@ -59,9 +63,9 @@ def test_unknown_costs_are_left_out() -> None:
 
 
 def test_every_form_of_the_result_tells_it() -> None:
-    told = summary()
+    told = RunResult.model_validate(summary())
     for form in (html.render(told, {}), text.markdown(told), text.result_table(told)):
         assert "Started from run monday" in " ".join(form.split())
-    silent = {"run": "tuesday", "start": None}
+    silent = RunResult.model_validate({**full_summary(), "run": "tuesday"})
     for form in (html.render(silent, {}), text.markdown(silent), text.result_table(silent)):
         assert "Started from" not in form

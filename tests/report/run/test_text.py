@@ -13,6 +13,7 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment, read_toml
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
+from freqd.report.results import RunResult
 from freqd.report.run import tables
 from freqd.report.run.settings import as_toml, changed_settings, reproduce_command, show
 from freqd.report.run.text import markdown, result_table
@@ -21,7 +22,7 @@ ROLES = {"Teacher": "teacher", "Trained alone": "scratch", "SVD of teacher": "sv
 
 
 def test_table_holds_the_summarys_numbers(full: dict[str, Any]) -> None:
-    lines = result_table(full).splitlines()
+    lines = result_table(RunResult.model_validate(full)).splitlines()
     for label, role in ROLES.items():
         line = next(line for line in lines if line.startswith(f"{label} "))
         cells = re.split(r"\s{2,}", line)
@@ -39,7 +40,7 @@ def test_table_holds_the_summarys_numbers(full: dict[str, Any]) -> None:
 
 
 def test_table_is_plain_and_says_gap_and_verdict(full: dict[str, Any]) -> None:
-    table = result_table(full)
+    table = result_table(RunResult.model_validate(full))
     assert table.startswith("grocery: 2,458 users, 10,912 items, 612,407 interactions\n")
     flat = " ".join(table.split())
     assert "gap closed Of what the teacher gains over a student trained alone, the student keeps 83 %" in flat
@@ -52,10 +53,10 @@ def test_table_is_plain_and_says_gap_and_verdict(full: dict[str, Any]) -> None:
 def test_control_characters_do_not_reach_the_terminal(full: dict[str, Any]) -> None:
     full["data"]["name"] = "a\x1b[31mred\x07\u202e"
     full["advice"] = ["clear\x1b[2J"]
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", result_table(full))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", result_table(RunResult.model_validate(full)))
 
 
-def test_text_of_incomplete_summaries(degenerate: dict[str, Any]) -> None:
+def test_text_of_incomplete_summaries(degenerate: RunResult) -> None:
     for whole in (result_table(degenerate), markdown(degenerate)):
         assert whole.strip()
         assert "None" not in whole
@@ -63,7 +64,7 @@ def test_text_of_incomplete_summaries(degenerate: dict[str, Any]) -> None:
 
 
 def test_markdown_is_complete(full: dict[str, Any]) -> None:
-    said = markdown(full).replace(fmt.NBSP, " ")
+    said = markdown(RunResult.model_validate(full)).replace(fmt.NBSP, " ")
     assert said.startswith("# The student closes 83 % of the gap to its teacher\n")
     assert "| **Student** | **16** | **213,920** | **856 kB** | **0.0501** |" in said
     for heading in ("## Filter", "## Gate", "## What to do next"):
@@ -73,7 +74,7 @@ def test_markdown_is_complete(full: dict[str, Any]) -> None:
 
 
 def test_markdown_shows_hostile_text_as_text(hostile: dict[str, Any]) -> None:
-    said = markdown(hostile)
+    said = markdown(RunResult.model_validate(hostile))
     assert not re.search(r"(?<!\\)<", said)
     assert escape("[a](http://b)|`\n# c") == "\\[a\\](http://b)\\|` \\# c"
 
@@ -102,7 +103,7 @@ def test_markdown_shows_hostile_text_as_text(hostile: dict[str, Any]) -> None:
 )
 def test_the_command_gives_the_same_settings(given: dict[str, Any]) -> None:
     config = RunConfig.model_validate(given)
-    words = shlex.split(reproduce_command({"config": config.model_dump(mode="json")}))
+    words = shlex.split(reproduce_command(config.model_dump(mode="json")))
     assert words[:2] == ["freqd", "run"]
     values = [value for option, value in zip(words[2::2], words[3::2], strict=True) if option == "--set"]
     assert build([parse_assignment(value) for value in values]) == config
@@ -110,12 +111,11 @@ def test_the_command_gives_the_same_settings(given: dict[str, Any]) -> None:
 
 def test_the_command_names_the_data(full: dict[str, Any]) -> None:
     full["config"]["data"]["source"] = ["my file.csv", "b.csv"]
-    assert reproduce_command(full).startswith(
+    assert reproduce_command(full["config"]).startswith(
         "freqd run --data 'my file.csv' b.csv --set data.min_user_interactions=10"
     )
     parts = RunConfig.model_validate({"data": {"train": "a b.csv", "test": "t.csv"}}).model_dump(mode="json")
-    assert reproduce_command({"config": parts}) == "freqd run --train 'a b.csv' --test t.csv"
-    assert reproduce_command({"command": "freqd run --preset quick"}) == "freqd run --preset quick"
+    assert reproduce_command(parts) == "freqd run --train 'a b.csv' --test t.csv"
 
 
 def test_only_what_differs_is_listed(full: dict[str, Any]) -> None:
@@ -147,26 +147,28 @@ def test_a_settings_file_reads_back_as_the_same_settings(tmp_path: Path) -> None
 
 
 def test_tables_have_as_many_cells_as_headings(full: dict[str, Any]) -> None:
-    found = [
-        tables.models(full), tables.all_metrics(full), tables.intervals(full), tables.settings(full), tables.data_facts(full),
-        tables.dropped(full), tables.teacher_trials(full), tables.filter_trials(full), tables.groups(full, "activity"),
-        tables.groups(full, "popularity"), tables.stages(full), tables.lineage(full),
-    ]  # fmt: skip
-    for table in found:
+    result = RunResult.model_validate(full)
+    kinds = (
+        tables.models, tables.all_metrics, tables.intervals, tables.settings, tables.data_facts, tables.dropped, tables.teacher_trials,
+        tables.filter_trials, tables.by_activity, tables.by_popularity, tables.stages, tables.lineage,
+    )  # fmt: skip
+    for kind in kinds:
+        table = kind(result)
         assert table.rows, table.caption
         assert {len(row) for row in table.rows} == {len(table.header)}
 
 
 def test_metrics_are_ordered_and_named(full: dict[str, Any]) -> None:
-    names = [row[0] for row in tables.all_metrics(full).rows]
+    names = [row[0] for row in tables.all_metrics(RunResult.model_validate(full)).rows]
     assert names[:4] == ["NDCG@10", "NDCG@20", "Recall@10", "Recall@20"]
     assert tables.metric_label("gini_at_10") == "Gini of exposure@10 (lower is more even)"
     assert tables.metric_label("something_new_at_5") == "something new@5"
 
 
 def test_the_best_trial_is_marked_and_stages_are_summed(full: dict[str, Any]) -> None:
-    trials = tables.teacher_trials(full)
+    result = RunResult.model_validate(full)
+    trials = tables.teacher_trials(result)
     assert trials.strong == 2
-    total = tables.stages(full).rows[-1]
+    total = tables.stages(result).rows[-1]
     assert total[1].replace(fmt.NBSP, " ") == "2 min 03 s"
     assert total[2].replace(fmt.NBSP, " ") == "1.31 GB"

@@ -21,9 +21,10 @@ from freqd.config import DataConfig
 from freqd.data import ingest
 from freqd.embeddings import FeatureTable, TrainedModel
 from freqd.errors import InputError
-from freqd.storage.store import ArtifactRef
+from freqd.report.results import RunResult
 from tasks.mlops.model_source import OfRun
 from tasks.runtime.workspace import Workspace
+from tests.run_results import full_summary
 
 DIMS = {"teacher": 8, "student": 2}
 
@@ -44,7 +45,8 @@ def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.Dat
         tables = (rng.standard_normal((n, dim)).astype(np.float32) for n in (split.n_users, split.n_items))
         label = "teacher.teacher" if model == "teacher" else "distill.student"
         refs[label] = workspace.store.save(TrainedModel(FeatureTable(*tables)))
-    summary = {"run": "monday", "artifacts": {label: ref.model_dump(mode="json") for label, ref in refs.items()}}
+    artifacts = {label: ref.model_dump(mode="json") for label, ref in refs.items()}
+    summary = {**full_summary(), "run": "monday", "artifacts": artifacts}
     (workspace.runs / "monday").mkdir(parents=True)
     (workspace.runs / "monday" / "summary.json").write_text(json.dumps(summary))
     return workdir
@@ -52,8 +54,8 @@ def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.Dat
 
 @pytest.fixture
 def of_run(work: Path) -> Callable[[str], OfRun]:
-    summary = json.loads((work / "runs" / "monday" / "summary.json").read_text())
-    return lambda model: OfRun(Workspace(work), summary, model)
+    result = RunResult.load(work / "runs" / "monday" / "summary.json")
+    return lambda model: OfRun(Workspace(work), result, model)
 
 
 @pytest.mark.parametrize("model", DIMS)
@@ -73,12 +75,12 @@ def test_what_a_run_does_not_have_is_named(of_run: Callable[[str], OfRun], work:
     with pytest.raises(InputError, match=r"run monday has no whole artifact 'svd.svd'"):
         of_run("svd").open()
     shutil.copytree(work, tmp_path / "work")
-    copy, artifacts = Workspace(tmp_path / "work"), dict(of_run("teacher").summary["artifacts"])
-    kept = ArtifactRef.model_validate(artifacts["teacher.teacher"])
+    copy, result = Workspace(tmp_path / "work"), of_run("teacher").result
+    kept = result.artifacts["teacher.teacher"]
     ref = copy.store.ref(kept.kind, kept.digest)
     (ref.path / "features.safetensors").write_bytes(b"half")
-    artifacts["teacher.teacher"] = ref.model_dump(mode="json")
-    damaged = OfRun(copy, {"run": "monday", "artifacts": artifacts}, "teacher")
+    artifacts = {**result.artifacts, "teacher.teacher": ref}
+    damaged = OfRun(copy, result.model_copy(update={"artifacts": artifacts}), "teacher")
     with pytest.raises(InputError, match=r"no whole artifact 'teacher.teacher'"):
         damaged.open()
 

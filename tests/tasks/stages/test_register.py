@@ -85,7 +85,7 @@ def test_both_are_judged_on_the_users_that_the_champion_knows(
     for name in ("item coverage@10", "mean item popularity@10", "NDCG@10 of the worst user group"):
         assert "0.0 % above the champion's" in found[name].detail, name
     assert verdict.difference is not None
-    assert verdict.difference["mean"] == 0.0
+    assert verdict.difference.mean == 0.0
     assert [row["users"] for row in own.groups["activity"]] == [20, 20]
     verdict, _ = decide(workspace, monkeypatch, split, student, champion, min_group_users=19)
     (check,) = [check for check in verdict.checks if check.name.startswith("NDCG@10 of the worst")]

@@ -1,0 +1,331 @@
+"""Parts of a run's result, in types; ``freqd.report.results`` puts them together.
+
+A field with a default is one that a part may lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from freqd.spectral.filters import Filter, SideFilters
+
+ModelName = Literal["teacher", "scratch", "svd", "student"]
+Side = Literal["user", "item"]
+Use = Literal["feature", "ranking"]
+Series = tuple[FiniteFloat, ...]
+Part = TypeVar("Part")
+
+
+class Facts(BaseModel):
+    """A part of the result, which never changes; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON; optional facts that were not given are left out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class OpenFacts(BaseModel):
+    """A part that may hold more than what is named here, for who reads the file."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ByModel(Facts, Generic[Part]):
+    """One entry a model; a run without baselines has neither ``scratch`` (the student trained alone) nor ``svd``."""
+
+    teacher: Part
+    scratch: Part | None = None
+    svd: Part | None = None
+    student: Part
+
+    def of(self, name: ModelName) -> Part | None:
+        """That of one model; None if the run did not have it."""
+        found: Part | None = getattr(self, name)
+        return found
+
+    def items(self) -> Iterator[tuple[str, Part]]:
+        """Name and entry of every model that the run had."""
+        return ((name, found) for name, found in self if found is not None)
+
+
+class BySide(Facts, Generic[Part]):
+    """One entry a side."""
+
+    user: Part
+    item: Part
+
+    def of(self, side: Side) -> Part:
+        """That of one side."""
+        found: Part = getattr(self, side)
+        return found
+
+
+class Dropped(Facts):
+    """Rows that cleaning dropped, why, and what the user can do about it."""
+
+    reason: str
+    rows: int
+    remedy: str = ""
+
+
+class PartSizes(Facts):
+    """Interactions of each part."""
+
+    train: int
+    valid: int
+    test: int
+
+
+class Cuts(Facts):
+    """Where a split by time cut, ISO 8601 in UTC."""
+
+    valid_from: str
+    test_from: str
+
+
+class DataFacts(OpenFacts):
+    """The data as the run used them.
+
+    Attributes:
+        source: what they were read from.
+        digest: of the split, the key of all that was made of it.
+        parts: interactions by part.
+        columns: the user's column by role; None where there is none.
+        density: interactions over users times items.
+    """
+
+    name: str
+    source: tuple[str, ...] = ()
+    users: int
+    items: int
+    interactions: int
+    digest: str
+    split: Literal["time", "random", "given"]
+    parts: PartSizes
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+    columns: dict[str, str | None]
+    cuts: Cuts | None = None
+
+
+class Evaluated(Facts):
+    """Test users in the means, and those left out."""
+
+    users: int
+    skipped: int
+
+
+class ModelFacts(Facts):
+    """Size and speed of a model.
+
+    Attributes:
+        parameters: numbers kept for all users and items.
+        dim: numbers a user and an item.
+        valid_ndcg_at_10: None for one that was not validated.
+        median_ms, p95_ms: to rank all items for one user, one thread.
+    """
+
+    parameters: int
+    bytes: int
+    dim: int
+    valid_ndcg_at_10: float | None
+    median_ms: float
+    p95_ms: float
+
+
+class ActivityGroup(OpenFacts):
+    """Users of about the same activity; every metric a user has is in it by name."""
+
+    group: str
+    train_interactions: tuple[int, int]
+    users: int
+    ndcg_at_10: FiniteFloat
+    recall_at_10: FiniteFloat
+
+
+class PopularityGroup(OpenFacts):
+    """Items of about the same popularity; the recall is None without targets."""
+
+    group: str
+    items: int
+    targets: int
+    recall_at_10: FiniteFloat | None
+    share_of_recommendations: FiniteFloat
+
+
+class Groups(Facts):
+    """Who gains and who loses: users by activity, items by popularity."""
+
+    activity: tuple[ActivityGroup, ...]
+    popularity: tuple[PopularityGroup, ...]
+
+
+class ChosenFilter(Filter):
+    """A filter of the distillation; ``named`` (``label`` in the file) is its short text."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    named: str = Field(alias="label")
+
+    @classmethod
+    def both(cls, filters: SideFilters) -> BySide[ChosenFilter]:
+        """Those of both sides."""
+        user, item = (cls(**chosen.model_dump(), label=chosen.label()) for chosen in (filters.user, filters.item))
+        return BySide(user=user, item=item)
+
+
+class Filters(Facts):
+    """Of the feature loss and of the ranking loss."""
+
+    feature: BySide[ChosenFilter]
+    ranking: BySide[ChosenFilter]
+
+    def of(self, use: Use) -> BySide[ChosenFilter]:
+        """Those of one loss."""
+        return self.feature if use == "feature" else self.ranking
+
+
+class FilterTrial(Facts):
+    """A filter that was measured.
+
+    Attributes:
+        side: the side that was varied.
+        weights: one a band, if it was fitted to them.
+        other: label of the other side's filter.
+        ndcg: NDCG@10 of the filtered teacher on validation.
+    """
+
+    side: Side
+    form: str
+    alpha: float
+    weights: Series
+    other: str
+    ndcg: FiniteFloat
+
+
+class SideFacts(Facts):
+    """One side's bands, from low to high frequency; one value a band.
+
+    Attributes:
+        energy: share of the teacher's energy.
+        density: share of the graph's eigenvalues.
+        importance_only, importance_without: validation NDCG@10 of the teacher with only that band, and without it.
+        mastery: by student; how much of the teacher's features there can be read off the student's.
+    """
+
+    energy: Series
+    density: Series
+    importance_only: Series
+    importance_without: Series
+    mastery: dict[ModelName, Series]
+
+
+class SpectrumFacts(Facts):
+    """The teacher by graph frequency.
+
+    Attributes:
+        edges: (bands + 1,) on [0, 2], of both sides.
+        base_ndcg: validation NDCG@10 of the teacher as it is.
+        filters: of the feature loss and of the ranking loss.
+        reason: why these filters.
+    """
+
+    edges: Series
+    method: BySide[Literal["exact", "chebyshev"]]
+    base_ndcg: FiniteFloat
+    filters: Filters
+    trials: tuple[FilterTrial, ...]
+    reason: str
+    user: SideFacts
+    item: SideFacts
+
+    def of(self, side: Side) -> SideFacts:
+        """The bands of one side."""
+        return self.user if side == "user" else self.item
+
+
+class Validated(OpenFacts):
+    """One validation during a training; the student's mastery by band where it was measured."""
+
+    epoch: int
+    seconds: float
+    valid_ndcg_at_10: float
+    mastery_user: Series = ()
+    mastery_item: Series = ()
+
+    def mastery(self, side: Side) -> Series:
+        """One value a band; empty if it was not measured."""
+        return self.mastery_user if side == "user" else self.mastery_item
+
+
+class TeacherTrial(OpenFacts):
+    """One setting of a search; a kind of model without one of these settings leaves it out."""
+
+    factors: int | None = None
+    regularization: float | None = None
+    alpha: float | None = None
+    valid_ndcg_at_10: float | None
+    seconds: float
+
+
+class TrainingInfo(OpenFacts):
+    """How a model came to be: what its training tells of itself."""
+
+    trials: tuple[TeacherTrial, ...] = ()
+
+
+class Training(Facts):
+    """A model's validations, and how it came to be."""
+
+    history: tuple[Validated, ...]
+    info: TrainingInfo
+
+
+class StageCost(Facts):
+    """What a stage took when it was computed, and the digest of what it made."""
+
+    name: str
+    seconds: float
+    peak_bytes: int
+    cached: bool
+    digest: str
+
+
+class MlflowFacts(Facts):
+    """Where MLflow has the run."""
+
+    run_id: str
+    experiment_id: str
+    tracking_uri: str
+
+
+class PrefectFacts(Facts):
+    """Where Prefect has the run."""
+
+    flow_run_id: str
+
+
+class RegisteredModel(Facts):
+    """The student in the registry."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+
+
+class Environment(Facts):
+    """Python, packages and machine, as ``freqd.provenance.environment`` tells them."""
+
+    python: str
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    packages: dict[str, str]
+    lock_digest: str
+    git: str
