@@ -34,3 +34,17 @@ def test_no_pickle_is_read_or_written() -> None:
 
 def test_the_mlflow_folder_does_not_shadow_the_package() -> None:
     assert not (ROOT / "mlflow" / "__init__.py").exists()
+
+
+def test_what_the_page_of_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    tree = page.split("```text\n")[1].split("```")[0]
+    rooms = re.findall(r"^(\w+)/\n((?:  .*\n)+)", tree, re.MULTILINE)
+    named = [Path(room) / name for room, lines in rooms for name in re.findall(r"^  ([\w.]+/?)  ", lines, re.MULTILINE)]
+    named += [Path(path) for path in re.findall(r"`((?:freqd|tasks|flows)/[\w/.]*)`", page)]
+    assert len(named) > 40
+    assert [str(path) for path in named if not (ROOT / path).exists()] == []
+    folders = [
+        p for room in ("freqd", "tasks", "flows") for p in (ROOT / room).iterdir() if (p / "__init__.py").exists()
+    ]
+    assert [p.name for p in folders if p.relative_to(ROOT) not in named] == []
