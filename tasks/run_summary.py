@@ -22,7 +22,6 @@ from freqd.report.facts import (
     ByModel,
     BySide,
     ChosenFilter,
-    DataFacts,
     Environment,
     Evaluated,
     Filters,
@@ -38,6 +37,7 @@ from freqd.report.facts import (
     StageCost,
     Training,
 )
+from freqd.report.facts_data import DataFacts
 from freqd.report.facts_start import Budget, TrainingSeconds
 from freqd.report.markdown import escape
 from freqd.report.results import SCHEMA_VERSION, RunResult

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from flows.cli.methods import BASELINES, resolve, tuned, words_of
 from flows.cli.options import DONE, Config, Set, Workdir, check_file, check_name, console, read_settings, start
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.report.comparison_result import ComparisonResult
 
 
 def compare(
@@ -82,24 +85,29 @@ def compare(
         data=_different(settings, words_of(data or [])),
         name=name,
     )
-    folder = Path(result["folder"])
-    if out is not None:
-        from freqd.storage.files import storage_error, write_atomic
+    from freqd.report.comparison_result import ComparisonResult
 
+    _show(ComparisonResult.model_validate(result), out)
+    return DONE
+
+
+def _show(result: ComparisonResult, out: Path | None) -> None:
+    """The tables, and where they are; ``out`` gets a copy of all files."""
+    from freqd.report.comparison import plain
+    from freqd.storage.files import storage_error, write_atomic
+
+    folder = Path(result.folder)
+    if out is not None:
         try:
             for path in sorted(folder.iterdir()):
                 write_atomic(out / path.name, path.read_bytes())
         except OSError as error:
             raise storage_error(error, out) from error
-    from freqd.report.comparison import plain
-    from freqd.report.comparison_result import ComparisonResult
-
     console.print()
-    console.print(plain(ComparisonResult.model_validate(result)), markup=False, soft_wrap=True)
+    console.print(plain(result), markup=False, soft_wrap=True)
     console.print()
-    for label, value in (("tables", out or folder), ("MLflow run", result["mlflow"]["run_id"])):
+    for label, value in (("tables", out or folder), ("MLflow run", result.mlflow.run_id)):
         console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
-    return DONE
 
 
 def _methods(settings: Any, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from freqd.report import numbers as fmt
-from freqd.report.facts import Facts
+from freqd.report.facts import ResultPart
 from freqd.report.markdown import escape
 from freqd.report.table import Table, for_terminal
 
 
-class BackfilledRun(Facts):
+class BackfilledRun(ResultPart):
     """The run as of one date.
 
     Attributes:
@@ -35,7 +35,7 @@ class BackfilledRun(Facts):
     mlflow_run_id: str
 
 
-class BackfillResult(Facts):
+class BackfillResult(ResultPart):
     """The runs of all dates, earliest first."""
 
     name: str

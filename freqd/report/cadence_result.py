@@ -6,12 +6,12 @@ from typing import Literal
 
 from freqd.evaluate.significance import Difference
 from freqd.report.comparison_result import Books
-from freqd.report.facts import Facts
+from freqd.report.facts import ResultPart
 
 Kind = Literal["full", "re-distilled"]
 
 
-class TimelineFacts(Facts):
+class TimelineFacts(ResultPart):
     """All interactions, and their first and last day."""
 
     name: str
@@ -22,7 +22,7 @@ class TimelineFacts(Facts):
     last: str
 
 
-class WindowFacts(Facts):
+class WindowFacts(ResultPart):
     """A window from its first day to its last; models judged on it are ``as_of`` the day before."""
 
     first: str
@@ -30,7 +30,7 @@ class WindowFacts(Facts):
     as_of: str
 
 
-class AgedModel(Facts):
+class AgedModel(ResultPart):
     """A model that was made.
 
     Attributes:
@@ -50,7 +50,7 @@ class AgedModel(Facts):
     valid_ndcg_at_10: float | None
 
 
-class JudgedOnWindow(Facts):
+class JudgedOnWindow(ResultPart):
     """A model on a window; counts as ``freqd.cadence.Judged`` has them. Metrics are None where nobody could be judged."""
 
     as_of: str
@@ -72,7 +72,7 @@ class JudgedOnWindow(Facts):
     unknown_item_pairs: int
 
 
-class AgainstFresh(Facts):
+class AgainstFresh(ResultPart):
     """Fresh models against others, pooled over windows: NDCG@10 of both, and the loss with its interval."""
 
     windows: int
@@ -82,7 +82,7 @@ class AgainstFresh(Facts):
     loss: Difference
 
 
-class Age(Facts):
+class Age(ResultPart):
     """One age.
 
     Attributes:
@@ -115,7 +115,7 @@ class Age(Facts):
     seconds_a_year: dict[Kind, float | None]
 
 
-class Recommendation(Facts):
+class Recommendation(ResultPart):
     """How often to retrain and by which way; as ``freqd.cadence.Advice``, with the interval in days."""
 
     every: int | None
@@ -126,7 +126,7 @@ class Recommendation(Facts):
     why: Literal["", "worse", "costlier", "unknown"]
 
 
-class StageOfCadence(Facts):
+class StageOfCadence(ResultPart):
     """What a stage cost, and for which model it was."""
 
     stage: str

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from freqd.evaluate.result import Protocol
 from freqd.evaluate.significance import Interval
-from freqd.report.facts import BySide, Environment, Facts, MlflowFacts, PrefectFacts, Series
+from freqd.report.facts import BySide, Environment, MlflowFacts, PrefectFacts, ResultPart, Series
 from freqd.storage.store import ArtifactRef
 
 
-class Books(Facts):
+class Books(ResultPart):
     """Name, time and place of an experiment, with what made it: version, settings as JSON, and its runs in MLflow and Prefect."""
 
     freqd: str
@@ -24,7 +24,7 @@ class Books(Facts):
     environment: Environment
 
 
-class OverSeeds(Facts):
+class OverSeeds(ResultPart):
     """A metric's mean over the seeds, Student's t interval (None with one seed), and its value of each."""
 
     mean: float
@@ -33,7 +33,7 @@ class OverSeeds(Facts):
     values: Series
 
 
-class Tested(Facts):
+class Tested(ResultPart):
     """NDCG@10 minus that of another method: mean over the users, interval, p-value, and the p-value after Holm."""
 
     mean: float
@@ -43,7 +43,7 @@ class Tested(Facts):
     p_holm: float
 
 
-class Compared(Facts):
+class Compared(ResultPart):
     """One method at one size, or the teacher, which has nothing after its models.
 
     Attributes:
@@ -74,14 +74,14 @@ class Compared(Facts):
         return self.metrics["ndcg_at_10"]
 
 
-class SizeTable(Facts):
+class SizeTable(ResultPart):
     """All methods at one size."""
 
     dim: int
     rows: tuple[Compared, ...]
 
 
-class ComparedData(Facts):
+class ComparedData(ResultPart):
     """One data set: what it is, its teacher, and a table a size."""
 
     name: str
@@ -102,7 +102,7 @@ class ComparedData(Facts):
         return (row for table in self.tables for row in table.rows)
 
 
-class StageOfComparison(Facts):
+class StageOfComparison(ResultPart):
     """What a stage cost, and for which student it was."""
 
     data: str

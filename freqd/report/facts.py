@@ -19,7 +19,7 @@ Series = tuple[FiniteFloat, ...]
 Part = TypeVar("Part")
 
 
-class Facts(BaseModel):
+class ResultPart(BaseModel):
     """A part of the result, which never changes; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,13 +29,13 @@ class Facts(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class OpenFacts(BaseModel):
+class OpenResultPart(BaseModel):
     """A part that may hold more than what is named here, for who reads the file."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class ByModel(Facts, Generic[Part]):
+class ByModel(ResultPart, Generic[Part]):
     """One entry a model; a run without baselines has neither ``scratch`` (the student trained alone) nor ``svd``."""
 
     teacher: Part
@@ -53,7 +53,7 @@ class ByModel(Facts, Generic[Part]):
         return ((name, found) for name, found in self if found is not None)
 
 
-class BySide(Facts, Generic[Part]):
+class BySide(ResultPart, Generic[Part]):
     """One entry a side."""
 
     user: Part
@@ -65,62 +65,14 @@ class BySide(Facts, Generic[Part]):
         return found
 
 
-class Dropped(Facts):
-    """Rows that cleaning dropped, why, and what the user can do about it."""
-
-    reason: str
-    rows: int
-    remedy: str = ""
-
-
-class PartSizes(Facts):
-    """Interactions of each part."""
-
-    train: int
-    valid: int
-    test: int
-
-
-class Cuts(Facts):
-    """Where a split by time cut, ISO 8601 in UTC."""
-
-    valid_from: str
-    test_from: str
-
-
-class DataFacts(OpenFacts):
-    """The data as the run used them.
-
-    Attributes:
-        source: what they were read from.
-        digest: of the split, the key of all that was made of it.
-        parts: interactions by part.
-        columns: the user's column by role; None where there is none.
-        density: interactions over users times items.
-    """
-
-    name: str
-    source: tuple[str, ...] = ()
-    users: int
-    items: int
-    interactions: int
-    digest: str
-    split: Literal["time", "random", "given"]
-    parts: PartSizes
-    dropped: tuple[Dropped, ...] = ()
-    warnings: tuple[str, ...] = ()
-    columns: dict[str, str | None]
-    cuts: Cuts | None = None
-
-
-class Evaluated(Facts):
+class Evaluated(ResultPart):
     """Test users in the means, and those left out."""
 
     users: int
     skipped: int
 
 
-class ModelFacts(Facts):
+class ModelFacts(ResultPart):
     """Size and speed of a model.
 
     Attributes:
@@ -138,7 +90,7 @@ class ModelFacts(Facts):
     p95_ms: float
 
 
-class ActivityGroup(OpenFacts):
+class ActivityGroup(OpenResultPart):
     """Users of about the same activity; every metric a user has is in it by name."""
 
     group: str
@@ -148,7 +100,7 @@ class ActivityGroup(OpenFacts):
     recall_at_10: FiniteFloat
 
 
-class PopularityGroup(OpenFacts):
+class PopularityGroup(OpenResultPart):
     """Items of about the same popularity; the recall is None without targets."""
 
     group: str
@@ -158,7 +110,7 @@ class PopularityGroup(OpenFacts):
     share_of_recommendations: FiniteFloat
 
 
-class Groups(Facts):
+class Groups(ResultPart):
     """Who gains and who loses: users by activity, items by popularity."""
 
     activity: tuple[ActivityGroup, ...]
@@ -179,7 +131,7 @@ class ChosenFilter(Filter):
         return BySide(user=user, item=item)
 
 
-class Filters(Facts):
+class Filters(ResultPart):
     """Of the feature loss and of the ranking loss."""
 
     feature: BySide[ChosenFilter]
@@ -190,7 +142,7 @@ class Filters(Facts):
         return self.feature if use == "feature" else self.ranking
 
 
-class FilterTrial(Facts):
+class FilterTrial(ResultPart):
     """A filter that was measured.
 
     Attributes:
@@ -208,7 +160,7 @@ class FilterTrial(Facts):
     ndcg: FiniteFloat
 
 
-class SideFacts(Facts):
+class SideFacts(ResultPart):
     """One side's bands, from low to high frequency; one value a band.
 
     Attributes:
@@ -225,7 +177,7 @@ class SideFacts(Facts):
     mastery: dict[ModelName, Series]
 
 
-class SpectrumFacts(Facts):
+class SpectrumFacts(ResultPart):
     """The teacher by graph frequency.
 
     Attributes:
@@ -249,7 +201,7 @@ class SpectrumFacts(Facts):
         return self.user if side == "user" else self.item
 
 
-class Validated(OpenFacts):
+class Validated(OpenResultPart):
     """One validation during a training; the student's mastery by band where it was measured."""
 
     epoch: int
@@ -263,7 +215,7 @@ class Validated(OpenFacts):
         return self.mastery_user if side == "user" else self.mastery_item
 
 
-class TeacherTrial(OpenFacts):
+class TeacherTrial(OpenResultPart):
     """One setting of a search; a kind of model without one of these settings leaves it out."""
 
     factors: int | None = None
@@ -273,20 +225,20 @@ class TeacherTrial(OpenFacts):
     seconds: float
 
 
-class TrainingInfo(OpenFacts):
+class TrainingInfo(OpenResultPart):
     """How a model came to be: what its training tells of itself."""
 
     trials: tuple[TeacherTrial, ...] = ()
 
 
-class Training(Facts):
+class Training(ResultPart):
     """A model's validations, and how it came to be."""
 
     history: tuple[Validated, ...]
     info: TrainingInfo
 
 
-class StageCost(Facts):
+class StageCost(ResultPart):
     """What a stage took when it was computed, and the digest of what it made."""
 
     name: str
@@ -296,7 +248,7 @@ class StageCost(Facts):
     digest: str
 
 
-class MlflowFacts(Facts):
+class MlflowFacts(ResultPart):
     """Where MLflow has the run."""
 
     run_id: str
@@ -304,13 +256,13 @@ class MlflowFacts(Facts):
     tracking_uri: str
 
 
-class PrefectFacts(Facts):
+class PrefectFacts(ResultPart):
     """Where Prefect has the run."""
 
     flow_run_id: str
 
 
-class RegisteredModel(Facts):
+class RegisteredModel(ResultPart):
     """The student in the registry."""
 
     name: str
@@ -318,7 +270,7 @@ class RegisteredModel(Facts):
     aliases: tuple[str, ...]
 
 
-class Environment(Facts):
+class Environment(ResultPart):
     """Python, packages and machine, as ``freqd.provenance.environment`` tells them."""
 
     python: str

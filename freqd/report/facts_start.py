@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freqd.report.facts import Facts, OpenFacts
+from freqd.report.facts import OpenResultPart, ResultPart
 
 
-class Budget(Facts):
+class Budget(ResultPart):
     """The run's time budget, what its stages have taken of it, and which trainings were stopped by theirs."""
 
     minutes: float | None = None
@@ -15,7 +15,7 @@ class Budget(Facts):
     cut: tuple[str, ...] = ()
 
 
-class TeacherStart(OpenFacts):
+class TeacherStart(OpenResultPart):
     """How the earlier teacher went on; ``way`` is ``continued``, ``searched`` or ``continued after a search``."""
 
     way: str
@@ -24,14 +24,14 @@ class TeacherStart(OpenFacts):
     sweeps: int
 
 
-class StudentStart(OpenFacts):
+class StudentStart(OpenResultPart):
     """Which start the student had, ``previous`` or that of the settings; validation NDCG@10 of each that was measured."""
 
     way: str
     valid_ndcg_at_10: dict[str, float]
 
 
-class TrainingSeconds(Facts):
+class TrainingSeconds(ResultPart):
     """Seconds of the two trainings."""
 
     teacher: float
@@ -43,7 +43,7 @@ class TrainingSeconds(Facts):
         return self.teacher + self.distill
 
 
-class StartSeconds(Facts):
+class StartSeconds(ResultPart):
     """Of this run, the earlier one, and the latest one from nothing; None where that is no longer known."""
 
     now: TrainingSeconds
@@ -55,7 +55,7 @@ class StartSeconds(Facts):
         return ((name, spent) for name, spent in self if spent is not None)
 
 
-class StartRecord(Facts):
+class StartRecord(ResultPart):
     """Where the trainings started: in run ``run``, or, where that is None, from nothing, since ``why``."""
 
     asked: str

@@ -17,19 +17,19 @@ from freqd.evaluate.significance import Difference, Interval
 from freqd.gate import Verdict
 from freqd.report.facts import (
     ByModel,
-    DataFacts,
     Environment,
     Evaluated,
-    Facts,
     Groups,
     MlflowFacts,
     ModelFacts,
     PrefectFacts,
     RegisteredModel,
+    ResultPart,
     SpectrumFacts,
     StageCost,
     Training,
 )
+from freqd.report.facts_data import DataFacts
 from freqd.report.facts_start import Budget, StartRecord
 from freqd.storage.store import ArtifactRef
 
@@ -37,7 +37,7 @@ SCHEMA_VERSION: Literal[1] = 1
 """Of ``summary.json``; raised where a reader of the schema before could no longer read the file."""
 
 
-class RunResult(Facts):
+class RunResult(ResultPart):
     """The result of a run.
 
     Attributes:

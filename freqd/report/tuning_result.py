@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from freqd.report.facts import Facts
+from freqd.report.facts import ResultPart
 
 Number = int | float
 """A setting's value: a whole one stays whole, in tables and files too."""
 DONE = "done"
 
 
-class EndedTrial(Facts):
+class EndedTrial(ResultPart):
     """One trial.
 
     Attributes:
@@ -39,7 +39,7 @@ class EndedTrial(Facts):
         return self.end == DONE
 
 
-class Varied(Facts):
+class Varied(ResultPart):
     """A setting that was varied, as ``freqd.tuning.Dimension`` says; ``own`` is the value that was given."""
 
     name: str
@@ -51,14 +51,14 @@ class Varied(Facts):
     zero_below: Number
 
 
-class SearchInMlflow(Facts):
+class SearchInMlflow(ResultPart):
     """Where MLflow has the search."""
 
     run_id: str
     experiment_id: str
 
 
-class TuningResult(Facts):
+class TuningResult(ResultPart):
     """The result of a search.
 
     Attributes:

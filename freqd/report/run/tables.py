@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from freqd.report import numbers as fmt
-from freqd.report.facts import DataFacts, RegisteredModel
+from freqd.report.facts import RegisteredModel
+from freqd.report.facts_data import DataFacts
 from freqd.report.palette import ROLES, STUDENT
 from freqd.report.results import RunResult
 from freqd.report.run.settings import changed_settings
