@@ -16,8 +16,9 @@ from tasks.experiments.compare import ALONE, Contender, Subject, enter, judge, m
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
-from tasks.stages.baselines import scratch, svd
 from tasks.stages.distill import distill
+from tasks.stages.scratch import scratch
+from tasks.stages.svd import svd
 
 DEFAULTS = RunConfig()
 O = TypeVar("O", bound=StageOutcome)  # noqa: E741

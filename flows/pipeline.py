@@ -20,10 +20,11 @@ from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
 from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
-from tasks.stages.baselines import scratch, svd
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.register import Lineage, register
+from tasks.stages.scratch import scratch
+from tasks.stages.svd import svd
 from tasks.warm_start import Start, find_start
 
 DEFAULTS = RunConfig()

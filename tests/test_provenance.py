@@ -10,12 +10,12 @@ import pytest
 from freqd import provenance
 from freqd.numerics.jit import _cache_folder
 from tasks.experiments.compare import mastery
-from tasks.stages.baselines import scratch
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.graphs import graph
 from tasks.stages.ingest import ingest
 from tasks.stages.register import register
+from tasks.stages.scratch import scratch
 from tasks.stages.spectrum import spectrum
 from tasks.stages.teacher import teacher
 

@@ -234,10 +234,10 @@ def test_trials_that_diverge_or_are_not_allowed_are_trials_too(
 ) -> None:
     own, teach = config(source).distill.learning_rate, tune.teach
 
-    def diverging(context: Any, lesson: Any, settings: Any, *rest: Any) -> Any:
+    def diverging(at: Any, inputs: Any, settings: Any, *rest: Any, **watched: Any) -> Any:
         if settings.learning_rate != own:
             raise Diverged("training diverged", "lower it")
-        return teach(context, lesson, settings, *rest)
+        return teach(at, inputs, settings, *rest, **watched)
 
     def refusing(objectives: Any) -> Any:
         asked.append(objectives)

@@ -1,4 +1,4 @@
-"""What keeps the distilled student honest: a student trained alone, and the SVD of the teacher."""
+"""What keeps the distilled student honest: the student trained alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Annotated
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.distill.baseline import train_scratch
-from freqd.distill.svd import svd_student
-from freqd.embeddings import TrainedModel
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
 from tasks.stage import Only, Result, Stage, cut, stage
@@ -21,15 +19,6 @@ class Alone(StageOutcome):
     def scratch(self) -> ArtifactRef:
         """Its model."""
         return self.refs["scratch"]
-
-
-class Truncated(StageOutcome):
-    """The SVD of the teacher."""
-
-    @property
-    def svd(self) -> ArtifactRef:
-        """Its model."""
-        return self.refs["svd"]
 
 
 OfScratch = Only(
@@ -52,11 +41,3 @@ def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, OfSc
     ndcg = model.info["valid_ndcg_at_10"]
     headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
     return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))
-
-
-@stage("svd", Truncated)
-def svd(at: Stage, teacher: ArtifactRef, dim: int) -> Result:
-    """The best approximation of the teacher's scores of the student's size, without training."""
-    features = svd_student(at.open(teacher, TrainedModel).features, dim)
-    model = TrainedModel(features, info={"method": "svd"})
-    return Result({"svd": model}, f"{features.dim} numbers: the teacher's truncated SVD")
