@@ -91,7 +91,7 @@ def test_two_fields_that_begin_with_a_quote_hide_no_rows(run: Run, tmp_path: Pat
     lines[100][3] = lines[100 + apart][3] = '"unfinished'
     path = write(tmp_path / "x.csv", [*HEADER, "title"], lines, separator)
     split = run(data(path))
-    assert split.info["rows_read"] == 960
+    assert split.info.rows_read == 960
     assert "row 101 (the header not counted) has in column 'title' " in told(split)
 
 
@@ -99,7 +99,7 @@ def test_two_fields_that_begin_with_a_quote_hide_no_rows(run: Run, tmp_path: Pat
 def test_one_odd_quote_loses_no_row(run: Run, tmp_path: Path, title: str) -> None:
     lines = [[u, i, t, "plain"] for u, i, t in rows()]
     lines[100][3] = title
-    assert run(data(write(tmp_path / "x.csv", [*HEADER, "title"], lines))).info["rows_read"] == 960
+    assert run(data(write(tmp_path / "x.csv", [*HEADER, "title"], lines))).info.rows_read == 960
 
 
 @pytest.mark.parametrize("written", ["1.23457E+12", "4.00123e+15", "9007199254740993.0"])

@@ -74,9 +74,9 @@ def test_a_zero_for_a_missing_time_is_counted(run: Run, tmp_path: Path, factor: 
         timestamp=pl.when(pl.int_range(pl.len()) % 20 == 5).then(0).otherwise(pl.col("timestamp") * factor)
     )
     split = run(DataConfig(source=(save(tmp_path / "x.csv", frame),)))
-    assert split.info["dropped"][0]["rows"] == 48
-    assert "in row 6" in split.info["dropped"][0]["reason"]
-    assert (split.info["times"]["first"][:4], split.info["times"]["last"][:4]) == ("2020", "2020")
+    assert split.info.dropped[0].rows == 48
+    assert "in row 6" in split.info.dropped[0].reason
+    assert (split.info.times.first[:4], split.info.times.last[:4]) == ("2020", "2020")
 
 
 @pytest.mark.parametrize("form", ["%d.%m.%y", "%Y%m%d%H%M%S", "%d.%m.%Y %H:%M"])
@@ -92,8 +92,8 @@ def test_an_as_of_date_means_the_same_in_every_form(run: Run, tmp_path: Path, fo
         ).info
         for source in sources
     )
-    assert other["times"]["last"][:10] == plain["times"]["last"][:10] == "2020-10-01"
-    assert other["dropped"][0] == plain["dropped"][0]
+    assert other.times.last[:10] == plain.times.last[:10] == "2020-10-01"
+    assert other.dropped[0] == plain.dropped[0]
 
 
 def test_many_times_out_of_range_are_refused_and_the_range_can_be_widened(run: Run, tmp_path: Path) -> None:
