@@ -77,7 +77,7 @@ def compare(
     result = start(
         settings,
         workdir,
-        "comparison:comparison",
+        "compare:comparison",
         methods=chosen,
         against=against,
         dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else words_of(student_dims)),

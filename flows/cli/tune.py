@@ -47,7 +47,7 @@ def tune(
     result = start(
         settings,
         workdir,
-        "tuning:tuning",
+        "tune:tuning",
         method=label,
         objectives=objectives,
         trials=trials,

@@ -131,7 +131,7 @@ def _promote_often(victim: Victim, times: int) -> int:
     script = (
         "import sys; from pathlib import Path; from tasks.runtime.workspace import Workspace; from tasks.runtime.environment import embed\n"
         "w = Workspace(Path(sys.argv[1])); embed(w, flows=False)\n"
-        "from tasks import registry; import time\n"
+        "from tasks.mlops import registry; import time\n"
         "name = registry.names()[0]\n"
         "for n in range(int(sys.argv[2])):\n"
         "    registry.promote(w, name, str(1 + n % 2), who='somebody', why='again', evidence={}); time.sleep(0.1)\n"

@@ -199,7 +199,7 @@ def test_a_scheduled_jobs_settings_register_nothing_unless_it_is_asked_for(monke
     def start(settings: RunConfig, *_: Any, **options: Any) -> dict[str, Any]:
         assert settings.registry.enabled == options["registered"]
         enabled.append(settings.registry.enabled)
-        return {"name": "x", "runs": []}
+        return {"name": "x", "workdir": "work", "runs": []}
 
     monkeypatch.setattr(command, "start", start)
     words = ["backfill", "2020-11-20", "2020-12-20", "--data", "grocery", "--set", "registry.approval=ask"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ import jsonschema
 import polars as pl
 import pytest
 from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from flows.ops import deployments
 from flows.pipeline import pipeline
@@ -23,7 +26,7 @@ from freqd.errors import InputError
 from freqd.report.results import RunResult
 from tasks.mlops.audit import AuditTrail
 from tasks.runtime.workspace import Workspace
-from tasks.stages.approval import Answer, settle
+from tasks.stages.approval import DEPLOYMENT, Answer, settle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -260,7 +263,12 @@ def test_a_person_may_have_the_last_word(
 
     monkeypatch.setattr("tasks.stages.approval.run_deployment", run_deployment)
     changes = ("registry.approval=ask", "registry.model_name=asked")
-    with pytest.raises(InputError, match="freqd-approval/approve"):
+    with (
+        get_client(sync_client=True) as client,
+        suppress(ObjectNotFound),
+    ):  # another test of this session may have made it
+        client.delete_deployment(client.read_deployment_by_name(DEPLOYMENT).id)
+    with pytest.raises(InputError, match=DEPLOYMENT):
         rerun(source, tmp_path, *changes)
     deployments.deploy(Workspace(tmp_path))
     found = rerun(source, tmp_path, *changes)

@@ -1,6 +1,5 @@
 import json
 import os
-import types
 from itertools import pairwise
 from pathlib import Path
 
@@ -171,9 +170,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
             extra={"raw_users": table.users},
         )
 
-    for name in ("bpr", "lightgcn"):
-        module = types.SimpleNamespace(**{f"train_{name}": train})
-        monkeypatch.setitem(__import__("sys").modules, f"freqd.models.{name}", module)
+    monkeypatch.setattr("freqd.teachers.gradient.train_bpr", train)
     return calls
 
 

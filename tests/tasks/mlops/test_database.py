@@ -16,7 +16,7 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
-from tasks.mlops import database as mlflow_store
+from tasks.mlops.database import _opens, prepare
 from tasks.runtime.workspace import Workspace
 
 
@@ -49,10 +49,10 @@ def files(workspace: Workspace) -> list[str]:
 
 
 def test_it_is_made_once(workspace: Workspace) -> None:
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     database = workspace.mlflow_home / "mlflow.db"
     before = database.stat().st_ino, database.read_bytes()
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     assert (database.stat().st_ino, database.read_bytes()) == before
     assert files(workspace) == ["mlflow.db", "mlflow.lock"]
     assert works(workspace)
@@ -60,8 +60,8 @@ def test_it_is_made_once(workspace: Workspace) -> None:
 
 def test_a_half_made_file_is_replaced_and_kept(workspace: Workspace) -> None:
     left = half_made(workspace).read_bytes()
-    assert not mlflow_store._opens(workspace.mlflow_home / "mlflow.db")
-    mlflow_store.prepare(workspace)
+    assert not _opens(workspace.mlflow_home / "mlflow.db")
+    prepare(workspace)
     assert works(workspace)
     (kept,) = workspace.mlflow_home.glob("mlflow.db.half-made-*")
     assert len(kept.read_bytes()) == len(left)
@@ -79,7 +79,7 @@ def test_a_table_that_was_being_written_is_taken_back_first(workspace: Workspace
         left = {path: path.read_bytes() for path in (database, journal)}
     for path, content in left.items():
         path.write_bytes(content)
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     assert works(workspace)
     assert len(list(workspace.mlflow_home.glob("mlflow.db.half-made-*"))) == 1
     assert not journal.exists()
@@ -92,7 +92,7 @@ def test_what_holds_something_is_left_alone(workspace: Workspace, table: str) ->
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(f"INSERT INTO {table} ({column}) VALUES ('x')")
     before = database.read_bytes()
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     assert database.read_bytes() == before
     assert files(workspace) == ["mlflow.db"]
 
@@ -101,13 +101,13 @@ def test_a_file_that_cannot_be_read_is_left_alone(workspace: Workspace) -> None:
     database = workspace.mlflow_home / "mlflow.db"
     database.parent.mkdir(parents=True)
     database.write_bytes(b"no database at all, but perhaps somebody's" * 100)
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     assert files(workspace) == ["mlflow.db"]
 
 
 def test_killed_in_the_middle_it_leaves_no_file_by_that_name(workspace: Workspace) -> None:
-    code = "import sys, pathlib; from tasks import mlflow_store, workspace; " + (
-        "mlflow_store.prepare(workspace.Workspace(pathlib.Path(sys.argv[1])))"
+    code = "import sys, pathlib; from tasks.mlops import database; from tasks.runtime import workspace; " + (
+        "database.prepare(workspace.Workspace(pathlib.Path(sys.argv[1])))"
     )
     with subprocess.Popen([sys.executable, "-c", code, workspace.root], stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
@@ -117,6 +117,6 @@ def test_killed_in_the_middle_it_leaves_no_file_by_that_name(workspace: Workspac
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
     assert not (workspace.mlflow_home / "mlflow.db").exists()
-    mlflow_store.prepare(workspace)
+    prepare(workspace)
     assert files(workspace) == ["mlflow.db", "mlflow.lock"]
     assert works(workspace)

@@ -15,9 +15,10 @@ from mlflow import MlflowClient
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.commands import clean as command
+from flows.cli import clean as command
 from freqd.errors import InputError
-from tasks import cleaning, tracking
+from tasks.mlops import tracking
+from tasks.runtime import cleaning
 from tasks.runtime.workspace import Workspace
 
 DAY = 86_400.0
