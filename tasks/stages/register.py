@@ -43,6 +43,9 @@ KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
 EXAMPLE_USER = "somebody"
 """In the model's input example, which everybody sees on the MLflow page: no user's own id."""
+PINNED = ("mlflow", "numba", "numpy", "polars", "scipy")
+NEEDED = ("filelock", "isal", "llvmlite", "pandas", "pydantic", "safetensors", "threadpoolctl")
+"""What a registered model needs where it is loaded, in the versions that made it, and in any."""
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "user")]),
     outputs=Schema([ColSpec(kind, name) for name, kind in Recommender.columns.items()]),
@@ -241,8 +244,7 @@ def _log_version(
             code_paths=[str(package)],
             signature=SIGNATURE,
             input_example=example,
-            pip_requirements=[f"{p}=={pins[p]}" for p in ("mlflow", "numba", "numpy", "polars", "scipy")]
-            + ["pandas", "pydantic", "safetensors", "threadpoolctl"],
+            pip_requirements=[f"{p}=={pins[p]}" for p in PINNED] + list(NEEDED),
             params={"dim": recommender.features.dim, "bytes": recommender.features.n_bytes},
             tags={k: v for k, v in tags.items() if v},
         )

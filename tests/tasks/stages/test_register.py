@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +25,7 @@ from tasks.mlops import registry
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
 from tasks.stages import register
-from tasks.stages.register import _by_group, _decide, _quality, _shown
+from tasks.stages.register import NEEDED, PINNED, _by_group, _decide, _quality, _shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.005658999, 0.005659), (883_219.0, 883_219.0), (-0.0464412, -0.04644)])
@@ -127,3 +132,17 @@ def test_the_groups_are_logged_least_active_first(split: Split, student: Feature
         "ndcg_at_10_activity_2": groups[1]["ndcg_at_10"],
     }
     assert groups[0]["ndcg_at_10"] < groups[1]["ndcg_at_10"], "the more active have item 1 masked, so one more is found"
+
+
+def test_a_registered_model_names_all_packages_that_it_needs() -> None:
+    code = "import sys, freqd.serve.recommender; print(*(m for m in sys.modules if m.split('.')[0] == 'freqd'))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    wanted = set()
+    for name in loaded:
+        tree = ast.parse(Path(str(importlib.util.find_spec(name).origin)).read_text())  # type: ignore[union-attr]
+        for node in tree.body:  # what is imported within functions is asked for when it is called
+            if isinstance(node, ast.Import):
+                wanted |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                wanted.add(str(node.module).split(".")[0])
+    assert wanted - set(sys.stdlib_module_names) - {"freqd"} <= {*PINNED, *NEEDED}
