@@ -17,7 +17,7 @@ from freqd.embeddings import FloatMatrix
 from freqd.models.mf import RowReader
 from freqd.numerics.jit import njit
 from freqd.spectral.filters import Filter
-from freqd.training.adam import FloatArray, LongArray
+from freqd.training.row_kernels import FloatArray, LongArray
 
 Distance = Literal["squared", "cosine"]
 

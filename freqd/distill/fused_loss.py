@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from freqd.numerics.jit import kernel
-from freqd.training.adam import FREE_ORDER, FloatArray, LongArray, RowTable, combine_rows, spread_rows
+from freqd.training.row_adam import RowTable
+from freqd.training.row_kernels import FREE_ORDER, FloatArray, LongArray, combine_rows, spread_rows
 
 Slice = tuple[LongArray, LongArray, FloatArray]
 """Rows of a sparse matrix: (r + 1,) where each begins in the other two, their columns, their values."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from freqd.models.mf import RowReader
 from freqd.numerics.jit import njit, prefetch
 from freqd.spectral.filters import Filter
-from freqd.training.adam import AHEAD, FloatArray, LongArray
+from freqd.training.row_kernels import AHEAD, FloatArray, LongArray
 
 Gather = Callable[[Tensor], Tensor]
 """Rows of a side's features by their (distinct) numbers."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from freqd.embeddings import FeatureTable, FloatMatrix
-from freqd.training.adam import DenseAdam, Optimizer, RowAdam, RowTable
+from freqd.training.adam import DenseAdam, Optimizer
 from freqd.training.bpr_loss import add_pair_gradients, bpr_loss, l2_loss
+from freqd.training.row_adam import RowAdam, RowTable
 from freqd.training.sampling import Batch
 
 INIT_STD = 0.01

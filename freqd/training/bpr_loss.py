@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from freqd.numerics.jit import kernel, prefetch_to_write
-from freqd.training.adam import AHEAD, FREE_ORDER, LongArray, Rows, RowTable, ask_for, gradient_place, read_row
+from freqd.training.row_adam import RowTable
+from freqd.training.row_kernels import AHEAD, FREE_ORDER, LongArray, Rows, ask_for, gradient_place, read_row
 from freqd.training.sampling import Batch
 
 LOG_AT = 1e200

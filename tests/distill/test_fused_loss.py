@@ -8,7 +8,7 @@ from freqd.distill.feature_loss import SideDistillation
 from freqd.distill.fused_loss import unmatched
 from freqd.models.mf import RowReader
 from freqd.spectral.filters import Filter
-from freqd.training.adam import RowTable
+from freqd.training.row_adam import RowTable
 
 
 def gradient_of(table):

@@ -9,7 +9,7 @@ from freqd.distill.projectors import LinearProjector
 from freqd.distill.sampled_filter import RowFilter
 from freqd.models.mf import RowReader
 from freqd.spectral.filters import Filter
-from freqd.training.adam import RowTable
+from freqd.training.row_adam import RowTable
 
 FILTERS = [
     Filter(),

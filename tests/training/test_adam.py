@@ -4,8 +4,9 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from freqd.training import adam as optimizers
-from freqd.training.adam import DenseAdam, RowAdam, RowTable, SmallAdam
+from freqd.training import row_kernels as optimizers
+from freqd.training.adam import DenseAdam, SmallAdam
+from freqd.training.row_adam import RowAdam, RowTable
 
 
 def step_both(table, parameter, adam, index, target):
@@ -87,7 +88,7 @@ def test_missed_steps_are_made_up_in_the_first_steps_too(n_steps):
 
 
 def test_long_trainings_go_on_after_the_schedule_ends(monkeypatch):
-    monkeypatch.setattr(optimizers, "SCHEDULE_LENGTH", 15_000)
+    monkeypatch.setattr("freqd.training.row_adam.SCHEDULE_LENGTH", 15_000)
     start = 14_980
     parameter = nn.Parameter(torch.ones(2, 2))
     adam = torch.optim.Adam([parameter], lr=1e-3)
