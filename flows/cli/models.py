@@ -23,8 +23,10 @@ models_app = App(name="models", help="Look at registered models: list, show and 
 def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """List the versions of all registered models, or of one."""
     registry, _ = _registry(workdir)
+    from tasks.mlops import versions
+
     names = [registry.resolve(name)] if name is not None else registry.names()
-    rows = [registry.describe(version) for model in names for version in registry.versions(model)]
+    rows = [versions.describe(version) for model in names for version in registry.versions(model)]
     if as_json:
         print(json.dumps(rows, indent=1))
         return DONE
@@ -48,8 +50,10 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
 def models_show(version: Version, *, name: Name = None, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """Show all that is known of one version, and how it came to be champion."""
     registry, workspace = _registry(workdir)
+    from tasks.mlops import versions
+
     model = registry.resolve(name)
-    found = registry.describe(registry.find(model, version))
+    found = versions.describe(registry.find(model, version))
     found["audit"] = [e for e in registry.trail(workspace).entries(model) if e["version"] == found["version"]]
     if as_json:
         print(json.dumps(found, indent=1))
@@ -76,7 +80,9 @@ def models_compare(
 ) -> int:
     """Compare two versions: their numbers, and the settings in which they differ."""
     registry, _ = _registry(workdir)
-    found = registry.compare(registry.resolve(name), one, other)
+    from tasks.mlops import versions
+
+    found = versions.compare(registry.resolve(name), one, other)
     if as_json:
         print(json.dumps(found, indent=1))
         return DONE

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from freqd.errors import InputError
 from freqd.gate import Verdict
 from freqd.storage.files import folder_digest
-from tasks.mlops import pyfunc_model, registry
+from tasks.mlops import pyfunc_model, registry, versions
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
@@ -186,21 +186,21 @@ def test_a_roll_back_passes_over_what_never_was_a_champion(workspace: Workspace,
 
 
 def test_compare_shows_what_differs_and_whether_the_numbers_may_be_compared(model: str) -> None:
-    found = registry.compare(model, "1", "2")
+    found = versions.compare(model, "1", "2")
     assert found["same_data"] is True
     assert found["metrics"]["student_ndcg_at_10"] == pytest.approx([0.1, 0.2])
     assert found["params"] == {"distill.dim": ["8", "16"]}
     assert "other" not in found["metrics"]
-    assert registry.compare(model, "1", "3")["same_data"] is False
+    assert versions.compare(model, "1", "3")["same_data"] is False
     with pytest.raises(InputError, match="99"):
-        registry.compare(model, "1", "99")
+        versions.compare(model, "1", "99")
 
 
 def test_versions_are_listed_latest_first_with_their_aliases(workspace: Workspace, model: str) -> None:
     registry.promote(workspace, model, "2", **BY_HAND)
     found = registry.versions(model)
     assert [str(v.version) for v in found] == ["4", "3", "2", "1"]
-    assert [registry.describe(v)["aliases"] for v in found] == [[], [], ["champion"], []]
+    assert [versions.describe(v)["aliases"] for v in found] == [[], [], ["champion"], []]
 
 
 # -- the trail itself -----------------------------------------------------------------------------------------------
