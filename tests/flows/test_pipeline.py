@@ -161,6 +161,17 @@ def test_an_identical_run_is_all_cached_and_registers_nothing_new(
     assert again["model"] == first["model"]
 
 
+def test_the_same_file_by_another_path_is_not_read_again(
+    first: dict[str, Any], source: Path, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    (tmp_path / "linked.csv").symlink_to(source)
+    for path in (Path(source.name), tmp_path / "linked.csv"):
+        (found,) = rerun(path, workdir, until="ingest")["stages"]
+        assert found["cached"], path
+        assert found["refs"]["split"]["digest"] == first["artifacts"]["ingest.split"]["digest"]
+
+
 def test_one_setting_reruns_only_what_depends_on_it(first: dict[str, Any], source: Path, workdir: Path) -> None:
     again = rerun(source, workdir, "distill.warm_start=random")
     assert again["cached_stages"] == STAGES[:6]
