@@ -90,7 +90,7 @@ def test_its_champion_is_held_against_new_data(user: User) -> None:
 def test_its_schedule_goes_on(user: User) -> None:
     try:
         assert (done := user("up", *user.ports)).returncode == 0, done.stderr
-        shown = wait_for(lambda: user("schedule").stdout, seconds=60)
+        shown = wait_for(lambda: user("schedule", "list").stdout, seconds=60)
         assert "weekly" in shown
         assert "0 3 * * 1" in shown
     finally:
