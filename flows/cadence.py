@@ -94,7 +94,7 @@ class _Cadence:
         data = config.data.model_copy(update={"as_of": as_of})
         found = drain(foundations(context, config, data, begin), book)
         inputs = found.inputs
-        taught = distill(context, inputs, patient(config, found.start), config.spectral, found.earlier("student"))
+        taught = distill(context, inputs, patient(config, found.start), config.spectral, found.earlier_student)
         book(taught)
         return Model(
             window=number,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from freqd import provenance
 from freqd.config import DataConfig, RunConfig
@@ -48,9 +48,10 @@ class Foundations:
             spectrum=self.analysed.spectrum,
         )
 
-    def earlier(self, which: Literal["teacher", "student"]) -> EarlierModel | None:
-        """The model that a training goes on from."""
-        return None if self.start is None or self.start.before is None else self.start.before.model(which)
+    @property
+    def earlier_student(self) -> EarlierModel | None:
+        """The student that the distillation goes on from."""
+        return None if self.start is None else self.start.model("student")
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def foundations(
     split = ingested.split
     _lineage(run, split, data)
     start = begin(split)
-    earlier = start.before.model("teacher") if start and start.before and config.teacher.kind == "als" else None
+    earlier = start.model("teacher") if start and config.teacher.kind == "als" else None
     if config.graph.kind == "features":
         yield (taught := teacher(run, split, config.teacher, earlier, config.start if earlier else None))
         yield (built := graph(run, split, config.graph, taught.teacher))

@@ -94,9 +94,7 @@ class _Chain:
             yield (alone := scratch(run, inputs.split, config.distill))
             yield (truncated := svd(run, inputs.teacher, config.distill.dim))
             models |= {"scratch": alone.scratch, "svd": truncated.svd}
-        yield (
-            distilled := distill(run, inputs, patient(config, self.start), config.spectral, found.earlier("student"))
-        )
+        yield (distilled := distill(run, inputs, patient(config, self.start), config.spectral, found.earlier_student))
         models["student"] = distilled.student
         yield (
             judged := evaluate(

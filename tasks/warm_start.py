@@ -7,6 +7,7 @@ name that may mean another model tomorrow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +19,18 @@ from freqd.report.facts_start import StartRecord, StartSeconds, TrainingSeconds
 from freqd.report.results import RunResult
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.earlier import unfit
-from tasks.earlier_run import CHAMPION, NONE, PARTS, TAG, Before, before_of, check_models, check_start, run_named
+from tasks.earlier_run import (
+    CHAMPION,
+    NONE,
+    PARTS,
+    TAG,
+    Before,
+    EarlierModel,
+    before_of,
+    check_models,
+    check_start,
+    run_named,
+)
 from tasks.mlops import registry
 from tasks.mlops.family import model_name
 from tasks.run_context import RunContext
@@ -34,6 +46,10 @@ class Start(BaseModel):
     asked: str
     before: Before | None = None
     why: str = ""
+
+    def model(self, which: Literal["teacher", "student"]) -> EarlierModel | None:
+        """The model that a training goes on from."""
+        return None if self.before is None else self.before.model(which)
 
 
 def find_start(context: RunContext, config: RunConfig, split: ArtifactRef) -> Start | None:

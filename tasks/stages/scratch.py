@@ -21,14 +21,14 @@ class Alone(StageOutcome):
         return self.refs["scratch"]
 
 
-OfScratch = Only(
+SCRATCH = Only(
     *("backbone", "layers", "dim", "init_std", "batch_size", "scratch_learning_rate", "scratch_weight_decay"),
     *("scratch_epochs", "decay", "eval_every", "patience", "max_seconds"),
 )
 
 
 @stage("scratch", Alone, uses=["seed", "device"])
-def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, OfScratch]) -> Result:
+def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, SCRATCH]) -> Result:
     """Train the student's model alone, without a teacher."""
     model = train_scratch(
         at.open(split, Split),
