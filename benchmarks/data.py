@@ -12,7 +12,7 @@ import polars as pl
 
 from freqd.config import DataConfig
 from freqd.data import Interactions, Split, ingest
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.teachers.als import AlsPoint, als_sweeps
 
 
@@ -91,7 +91,7 @@ def generated(shape: Shape, *, seed: int) -> Split:
     return Split(**parts, user_ids=ids[shape.users], item_ids=ids[shape.items])
 
 
-def features(split: Split, dim: int, *, threads: int, sweeps: int = 2) -> FeatureTable:
+def features(split: Split, dim: int, *, threads: int, sweeps: int = 2) -> Embeddings:
     """Features of a few ALS sweeps: enough for scores that are spread like those of a trained model."""
     found = als_sweeps(split.train.matrix(), None, AlsPoint(dim, 10.0, 10.0), sweeps, seed=0, threads=threads)
     if found is None:

@@ -32,7 +32,7 @@ from benchmarks.training import context, model_epochs, student_epochs
 from benchmarks.whole import TINY, run_freqd
 from freqd.config import GraphConfig, ObjectiveConfig
 from freqd.distill import build_objectives
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import top_k
 from freqd.graph import build_graphs
@@ -50,7 +50,7 @@ def run(options: Options, device: str) -> Report:
     teacher_dim, dim = (32, 4) if options.tiny else (2000, 20)
     rng = np.random.default_rng(0)  # random numbers cost what trained ones do
     teacher, student = (
-        FeatureTable(*(rng.standard_normal((n, d), dtype=np.float32) for n in (split.n_users, split.n_items)))
+        Embeddings(*(rng.standard_normal((n, d), dtype=np.float32) for n in (split.n_users, split.n_items)))
         for d in (teacher_dim, dim)
     )
     train = split.train.matrix()

@@ -15,7 +15,7 @@ from benchmarks.time_to_quality import Curve
 from benchmarks.training import BATCH
 from freqd.config import EvaluateConfig
 from freqd.data import Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import evaluate
 from freqd.evaluate.validation import Validation
 from freqd.models.lightgcn import LightGCN
@@ -54,13 +54,13 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def ndcg(features: FeatureTable, split: Split, options: Options) -> float:
+def ndcg(features: Embeddings, split: Split, options: Options) -> float:
     """NDCG@20 of all test users by freqd's evaluation."""
     found = evaluate(features, split, EvaluateConfig(ks=(20,)), threads=options.threads)
     return float(found.metrics["ndcg_at_20"])
 
 
-def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, FeatureTable]:
+def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, Embeddings]:
     """freqd's loop."""
     settings = FitSettings(
         epochs=epochs,
@@ -79,7 +79,7 @@ def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, FeatureTable]:
     return Measured("freqd, LightGCN training", (wall,), (cpu,), None, note), trained.features
 
 
-def theirs(split: Split, dim: int, epochs: int, options: Options) -> tuple[Measured, FeatureTable] | None:
+def theirs(split: Split, dim: int, epochs: int, options: Options) -> tuple[Measured, Embeddings] | None:
     """RecBole's training in its own process, if it is installed; users and items that it has not seen get zeros."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -94,7 +94,7 @@ def theirs(split: Split, dim: int, epochs: int, options: Options) -> tuple[Measu
     users[arrays["user_numbers"]], items[arrays["item_numbers"]] = arrays["users"], arrays["items"]
     note = f"{found['epochs']} epochs"
     row = Measured("RecBole, LightGCN training", (found["wall"],), (found["cpu"],), None, note)
-    return row, FeatureTable(users, items)
+    return row, Embeddings(users, items)
 
 
 if __name__ == "__main__":

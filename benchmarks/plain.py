@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from freqd.distill.projectors import ProjectorKind, make_projector
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graphs
 from freqd.models.lightgcn import bipartite_norm_adj
 from freqd.spectral.filters import SideFilters
@@ -52,7 +52,7 @@ def batches(train: sparse.csr_array, batch_size: int) -> tuple[Iterator[Batch], 
 
 def published_freqd(
     train: sparse.csr_array,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     graphs: Graphs,
     filters: SideFilters,
     *,
@@ -105,7 +105,7 @@ def published_freqd(
 
 def ranking_distillation(
     train: sparse.csr_array,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     *,
     dim: int,
     top: int,

@@ -9,7 +9,7 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Options, Report, main, measure, ratio
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import beyond_accuracy, metrics, top_k
 from freqd.evaluate.ranking import blas_threads
 
@@ -58,7 +58,7 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def _product(features: FeatureTable) -> None:
+def _product(features: Embeddings) -> None:
     out = np.empty((USER_BLOCK, ITEM_BLOCK), np.float32)
     for first in range(0, len(features.users), USER_BLOCK):
         users = features.users[first : first + USER_BLOCK]

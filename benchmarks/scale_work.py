@@ -22,7 +22,7 @@ from benchmarks.training import context, student_epochs
 from freqd.config import DataConfig, GraphConfig, ObjectiveConfig
 from freqd.data import Interactions, ingest
 from freqd.distill import build_objectives
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graphs, build_graphs
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.storage.store import Store
@@ -91,7 +91,7 @@ def learn(folder: Path, scale: Scale, tiny: bool) -> dict[str, Any]:
 def freqd_pass(train: sparse.csr_array, graphs: Graphs) -> None:
     """One epoch of a student with the FreqD term, its preparation included."""
     rng = np.random.default_rng(0)
-    teacher = FeatureTable(*(rng.standard_normal((n, TEACHER_DIM), dtype=np.float32) for n in train.shape))
+    teacher = Embeddings(*(rng.standard_normal((n, TEACHER_DIM), dtype=np.float32) for n in train.shape))
     filters = SideFilters(user=Filter(form="linear", alpha=0.2), item=Filter(form="linear", alpha=0.2))
     surroundings = context(train, teacher, graphs, filters, DIM)
     terms = build_objectives([ObjectiveConfig(name="freqd", weight=0.01)], surroundings)

@@ -33,7 +33,7 @@ import psutil
 
 from flows.cli.options import find_run
 from freqd.config import IndexConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import blas_threads
 from freqd.report.results import RunResult
 from freqd.serve import TopKIndex
@@ -180,7 +180,7 @@ def _cell(loads: list[Load]) -> str:
     return f"{span(parts[0], 0)}/s, {span(parts[1], 1)} ms, {span(parts[2], 1)} ms"
 
 
-def made_up(n_items: int, dim: int, n_users: int, seed: int = 0) -> FeatureTable:
+def made_up(n_items: int, dim: int, n_users: int, seed: int = 0) -> Embeddings:
     """Items around centres, with norms as popularity makes them, and users around the same centres."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((CLUSTERS, dim), dtype=np.float32)
@@ -189,13 +189,13 @@ def made_up(n_items: int, dim: int, n_users: int, seed: int = 0) -> FeatureTable
         return centres[rng.integers(0, CLUSTERS, n)] + np.float32(SPREAD) * rng.standard_normal((n, dim), np.float32)
 
     items = around(n_items) * np.exp(NORM_SPREAD * rng.standard_normal((n_items, 1), np.float32))
-    return FeatureTable(around(n_users), items)
+    return Embeddings(around(n_users), items)
 
 
 def index(n_items: int, dim: int, questions: int, recalls: list[float]) -> dict[str, object]:
     """One question after the other: exact, and by an index for each recall that is asked for."""
     made = made_up(n_items, dim, max(2000, questions))
-    features = FeatureTable(made.users, np.asfortranarray(made.items))
+    features = Embeddings(made.users, np.asfortranarray(made.items))
     asked = TopKIndex(features)
     rows: list[dict[str, float | str]] = []
 

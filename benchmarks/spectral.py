@@ -8,7 +8,7 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, measure
 from freqd.config import GraphConfig, SpectralConfig
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.graph import Graph, Graphs, build_graphs
 from freqd.spectral import band_edges
 from freqd.spectral.bands import resolve_bands
@@ -65,7 +65,7 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def _bands(graphs: Graphs, teacher: FeatureTable, edges: np.ndarray) -> None:
+def _bands(graphs: Graphs, teacher: Embeddings, edges: np.ndarray) -> None:
     for graph, signal in ((graphs.user, teacher.users), (graphs.item, teacher.items)):
         bands = resolve_bands(graph, edges, CONFIG)
         bands.energies(signal)
@@ -73,7 +73,7 @@ def _bands(graphs: Graphs, teacher: FeatureTable, edges: np.ndarray) -> None:
     _parts(graphs, teacher, edges)
 
 
-def _parts(graphs: Graphs, teacher: FeatureTable, edges: np.ndarray) -> None:
+def _parts(graphs: Graphs, teacher: Embeddings, edges: np.ndarray) -> None:
     for graph, signal in ((graphs.user, teacher.users), (graphs.item, teacher.items)):
         for _ in resolve_bands(graph, edges, CONFIG).parts(signal):
             pass

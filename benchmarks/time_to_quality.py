@@ -14,7 +14,7 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, measure
 from benchmarks.training import BATCH
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.validation import Validation
 from freqd.models.mf import MatrixFactorization
 from freqd.training.loop import FitSettings, fit
@@ -44,7 +44,7 @@ class Curve:
         points: (wall seconds, CPU seconds, NDCG) of each validation.
     """
 
-    judge: Callable[[FeatureTable], float]
+    judge: Callable[[Embeddings], float]
     points: list[tuple[float, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Curve:
     def _resume(self) -> None:
         self._since = time.perf_counter(), time.process_time()
 
-    def __call__(self, features: FeatureTable) -> float:
+    def __call__(self, features: Embeddings) -> float:
         """One more point."""
         self._wall += time.perf_counter() - self._since[0]
         self._cpu += time.process_time() - self._since[1]
@@ -161,7 +161,7 @@ def theirs(train: sparse.csr_array, dim: int, curve: Curve, *, threads: int) -> 
     def look(iteration: int, *progress: object) -> None:
         if (iteration + 1) % EVERY:
             return
-        curve(FeatureTable(np.ascontiguousarray(model.user_factors), np.ascontiguousarray(model.item_factors)))
+        curve(Embeddings(np.ascontiguousarray(model.user_factors), np.ascontiguousarray(model.item_factors)))
         if curve.over:
             raise _Over
 

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from benchmarks.harness import Epochs
 from freqd.distill import DistillContext
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graphs
 from freqd.models.mf import MatrixFactorization
 from freqd.spectral.filters import SideFilters
@@ -86,7 +86,7 @@ def some_steps(train: sparse.csr_array, steps: int) -> tuple[sparse.csr_array, f
 
 def context(
     train: sparse.csr_array,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     graphs: Graphs,
     filters: SideFilters,
     dim: int,

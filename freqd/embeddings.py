@@ -15,7 +15,7 @@ FloatMatrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureTable:
+class Embeddings:
     """A user's score of an item is the inner product of their rows.
 
     Attributes:
@@ -60,7 +60,7 @@ class FeatureTable:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> FeatureTable:
+    def read(cls, folder: Path) -> Embeddings:
         """Read what ``write`` wrote."""
         tensors = load_file(folder / "features.safetensors")
         return cls(users=tensors["users"], items=tensors["items"])
@@ -82,7 +82,7 @@ class TrainedModel:
     kind: ClassVar[str] = "model"
     records: ClassVar[frozenset[str]] = frozenset({"training.json"})
 
-    features: FeatureTable
+    features: Embeddings
     history: list[dict[str, Any]] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, FloatMatrix] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class TrainedModel:
         extra, trajectory = folder / "extra.safetensors", folder / "trajectory.safetensors"
         training = json.loads((folder / "training.json").read_text())
         return cls(
-            features=FeatureTable.read(folder),
+            features=Embeddings.read(folder),
             history=training["history"],
             info=training["info"],
             extra=load_file(extra) if extra.is_file() else {},

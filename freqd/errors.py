@@ -24,9 +24,9 @@ class InputError(FreqdError):
         return type(self), (self.problem, self.remedy)
 
 
-class Diverged(InputError):
+class DivergedError(InputError):
     """A training's loss or features are no longer finite: its settings do not suit the data."""
 
 
-class DamagedArtifact(FreqdError):
+class DamagedArtifactError(FreqdError):
     """An artifact's bytes are not what its digest promises; it has to be made again."""

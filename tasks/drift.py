@@ -23,7 +23,7 @@ from freqd.data.catalog import CATALOG
 from freqd.data.recognise import find_files
 from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.report.results import RunResult
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import storage_error, write_atomic
@@ -224,7 +224,7 @@ def _known(store: Store, version: ModelVersion, recommender: Recommender) -> Kno
     """The champion's interactions with their times, from its run; else the pairs that it has seen, without."""
     try:
         return Known.of(registry.split_of(store, version))
-    except DamagedArtifact as error:
+    except DamagedArtifactError as error:
         get_run_logger().warning("no times and no spectrum: %s", error)
         return Known.of_seen(recommender.seen)
 

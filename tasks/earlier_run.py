@@ -14,7 +14,7 @@ from freqd.config import RunConfig
 from freqd.data.interactions import Split
 from freqd.distill import check_student
 from freqd.embeddings import TrainedModel
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.report.results import RunResult
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.earlier import Previous, als_point
@@ -110,7 +110,7 @@ def check_models(store: Store, before: Before, config: RunConfig) -> None:
     try:
         store.verify(before.split)
         teacher, student = (store.open(ref, TrainedModel) for ref in (before.teacher, before.student))
-    except DamagedArtifact as error:
+    except DamagedArtifactError as error:
         raise InputError(
             f"the models of run {before.run} cannot be started from: {error}",
             "use the working directory of that run, or set start.run=none",

@@ -16,7 +16,7 @@ from freqd.config import RunConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.data.sources import labels_of, name_of
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Difference, Interval, Report
+from freqd.evaluate import Difference, Evaluation, Interval
 from freqd.gate import Verdict
 from freqd.report.facts import (
     ByModel,
@@ -131,7 +131,7 @@ def collect(
     evaluated = store.open(refs["evaluate.facts"], Facts)
     facts, latency = evaluated.values, evaluated.measured["latency"]
     where = {name: label for name, label in WHERE.items() if f"evaluate.{name}" in refs}
-    reports = {name: store.open(refs[f"evaluate.{name}"], Report) for name in where}
+    reports = {name: store.open(refs[f"evaluate.{name}"], Evaluation) for name in where}
     models = {name: store.open(refs[label], TrainedModel) for name, label in where.items()}
     registered, verdict = _registration(store, refs)
     seconds = {name: outcomes[name].seconds for name in ("teacher", "distill")}

@@ -29,7 +29,7 @@ from prefect.states import Completed
 from pydantic import BaseModel
 
 from freqd import provenance
-from freqd.errors import DamagedArtifact
+from freqd.errors import DamagedArtifactError
 from freqd.progress import Progress
 from freqd.storage.files import storage_error, text_digest
 from freqd.storage.store import Artifact, ArtifactRef, Store
@@ -251,7 +251,7 @@ class StageFunction(Generic[P, O]):
         try:
             for ref in refs.values():
                 store.verify(ref)
-        except DamagedArtifact as error:
+        except DamagedArtifactError as error:
             get_run_logger().warning("%s; it is made again", error)
             console.print(f"{self.name:<10}{'':>8}  {error}; it is made again", markup=False, soft_wrap=True)
             return None

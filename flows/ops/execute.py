@@ -21,7 +21,7 @@ FLOWS = {
 """Module and name of the flow of each deployment."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A run that belongs to no deployment of freqd's."""
 
 
@@ -34,10 +34,10 @@ def require_own(name: str | None) -> str:
     """The name of a deployment of freqd's.
 
     Raises:
-        Refused: it is another's, or there is none.
+        RefusedError: it is another's, or there is none.
     """
     if name not in FLOWS:
-        raise Refused(f"this worker runs {' and '.join(FLOWS)}, not {name or 'a run without a deployment'}")
+        raise RefusedError(f"this worker runs {' and '.join(FLOWS)}, not {name or 'a run without a deployment'}")
     return name
 
 
@@ -45,7 +45,7 @@ def flow_of(name: str | None) -> Flow[Any, Any]:
     """The flow of a deployment.
 
     Raises:
-        Refused: it is none of freqd's.
+        RefusedError: it is none of freqd's.
     """
     from importlib import import_module
 
@@ -68,14 +68,14 @@ def main() -> None:
             run = client.read_flow_run(identity)
             try:
                 if run.deployment_id is None:
-                    raise Refused("the run belongs to no deployment")
+                    raise RefusedError("the run belongs to no deployment")
                 deployment = client.read_deployment(run.deployment_id)
                 flow = flow_of(name_of(client.read_flow(deployment.flow_id).name, deployment.name))
                 own = os.environ.get("FREQD_WORKDIR")
                 asked = (run.parameters or {}).get("workdir")
                 if own is not None and asked not in (None, own):
-                    raise Refused(f"this worker works in {own}, not in {asked}")
-            except Refused as error:
+                    raise RefusedError(f"this worker works in {own}, not in {asked}")
+            except RefusedError as error:
                 client.set_flow_run_state(identity, Failed(message=f"refused: {error}"), force=True)
                 return
         run_flow(flow, flow_run=run, error_logger=flow_run_logger(run, flow).logger)

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Failed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from flows.ops.execute import RUN_VARIABLE, Refused, name_of, require_own
+from flows.ops.execute import RUN_VARIABLE, RefusedError, name_of, require_own
 
 CHILD = (sys.executable, "-P", "-m", "flows.ops.execute")
 LOOK_SECONDS = 2.0
@@ -55,7 +55,7 @@ class OwnFlowsWorker(BaseWorker[Configuration, BaseVariables, Outcome]):
         """Start the process of a run and wait for it; a run that is not ours fails at once."""
         try:
             require_own(await self._name(flow_run))
-        except Refused as error:
+        except RefusedError as error:
             self.get_flow_run_logger(flow_run).error("refused: %s", error)
             await self.client.set_flow_run_state(flow_run.id, Failed(message=f"refused: {error}"), force=True)
             if task_status is not None:

@@ -16,8 +16,8 @@ from freqd.cadence.timeline import Timeline, Window
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.data.realign import Rows
-from freqd.embeddings import FeatureTable
-from freqd.evaluate import Report, evaluate
+from freqd.embeddings import Embeddings
+from freqd.evaluate import Evaluation, evaluate
 from freqd.progress import Progress, silent
 from freqd.serve.recommender import Recommender
 
@@ -34,7 +34,7 @@ class Judged:
             ``judged_pairs`` what the report is over, ``judged_known_users`` those of them that the model knows.
     """
 
-    report: Report | None
+    report: Evaluation | None
     counts: dict[str, int]
 
 
@@ -43,7 +43,7 @@ def judge_window(
     window: Window,
     newest: Split,
     own: Split,
-    features: FeatureTable,
+    features: Embeddings,
     config: EvaluateConfig,
     *,
     threads: int | None = None,

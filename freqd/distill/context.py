@@ -9,7 +9,7 @@ from scipy import sparse
 
 from freqd.data.interactions import IdArray
 from freqd.distill.listed_scores import spread
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graphs
 from freqd.spectral.filters import SideFilters
 
@@ -34,8 +34,8 @@ class DistillContext:
             random student, they would hold it where it is.
     """
 
-    teacher: FeatureTable
-    ranking_teacher: FeatureTable
+    teacher: Embeddings
+    ranking_teacher: Embeddings
     graphs: Graphs
     feature_filters: SideFilters
     train: sparse.csr_array

@@ -53,7 +53,7 @@ def distill(
 
     Raises:
         InputError: an unknown objective or option, or a previous student of another kind or size.
-        Diverged: the loss is no longer finite.
+        DivergedError: the loss is no longer finite.
     """
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
     train = validate.train

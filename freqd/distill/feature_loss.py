@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.distill.fused_loss import Look
+from freqd.distill.fused_loss import FeatureBatch
 from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
 from freqd.distill.sampled_filter import Gather, RowFilter
 from freqd.embeddings import FloatMatrix
@@ -80,14 +80,14 @@ class SideDistillation:
             rows = student if self.row_filter.degree == 0 else self.filter.apply(self.norm_adj, student)
             self.projector.fit(torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device), self.target)
 
-    def look(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Look | None:
+    def look(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> FeatureBatch | None:
         """What ``unmatched`` makes the same loss of; None where it cannot: arguments as of ``loss``."""
         if self.distance != "squared" or self.row_filter.degree > 1:
             return None
         if not isinstance(gather, RowReader) or not isinstance(self.projector, LinearProjector):
             return None
         part, energies = self.row_filter.slice(rows.numpy(), rng), self.energies.index_select(0, rows)
-        return Look(gather.table, part, self.target, rows, energies, shares, self.projector.weight)
+        return FeatureBatch(gather.table, part, self.target, rows, energies, shares, self.projector.weight)
 
     def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
         """Weighted sum of the rows' losses, left to autograd.

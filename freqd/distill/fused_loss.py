@@ -26,7 +26,7 @@ Slice = tuple[LongArray, LongArray, FloatArray]
 """Rows of a sparse matrix: (r + 1,) where each begins in the other two, their columns, their values."""
 
 
-class Look(NamedTuple):
+class FeatureBatch(NamedTuple):
     """What one side's loss is made of.
 
     Attributes:
@@ -48,7 +48,7 @@ class Look(NamedTuple):
     weight: Tensor
 
 
-def unmatched(*looks: Look) -> Tensor:
+def unmatched(*looks: FeatureBatch) -> Tensor:
     """Sum of the looks' ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched.
 
     Differentiable. Several looks at once are one operation of autograd, and the rows are few, so that calls count.
@@ -61,7 +61,7 @@ class _Unmatched(torch.autograd.Function):
     """Makes both gradients on the way forward, where all they need is at hand."""
 
     @staticmethod
-    def forward(ctx: Any, looks: Sequence[Look], *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, looks: Sequence[FeatureBatch], *weights: Tensor) -> Tensor:
         total, ctx.parts = 0.0, []
         for (table, slice, target, numbers, energies, shares, _), weight in zip(looks, weights, strict=True):
             r, d = numbers.shape[0], weight.shape[0]  # len() of a tensor is a call of Python

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.numerics.jit import kernel, njit
@@ -123,7 +123,7 @@ def _drop_repeated(lists: Lists) -> None:
                 last = item
 
 
-def spread(teacher: FeatureTable, train: sparse.csr_array, *, seed: int, users: int = 2000) -> float:
+def spread(teacher: Embeddings, train: sparse.csr_array, *, seed: int, users: int = 2000) -> float:
     """σ: how far the teacher's scores are apart where it matters.
 
     Mean over users of the standard deviation of their scores of their 50 best items and 100 random ones, train items

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scipy import sparse
 
 from freqd.config import AutoEpochs, DistillConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
 from freqd.training.loop import FitSettings, Recommender
@@ -29,7 +29,7 @@ class Auto:
 DISTILLED, ALONE = Auto(8_000, 20, 60), Auto(30_000, 100, 300)
 
 
-def new_student(config: DistillConfig, train: sparse.csr_array, init: FeatureTable | None, seed: int) -> Recommender:
+def new_student(config: DistillConfig, train: sparse.csr_array, init: Embeddings | None, seed: int) -> Recommender:
     """The student's model, starting at ``init`` if there is one."""
     if config.backbone == "lightgcn":
         return LightGCN(train, config.dim, config.layers, init=init, seed=seed)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 
 
-def svd_student(teacher: FeatureTable, dim: int) -> FeatureTable:
+def svd_student(teacher: Embeddings, dim: int) -> Embeddings:
     """The rank-``dim`` features whose scores are nearest to the teacher's in the Frobenius norm (Eckart-Young).
 
     The score matrix U Vᵀ is never formed: with U = Q_u R_u, V = Q_v R_v and the small SVD R_u R_vᵀ = A Σ Bᵀ,
@@ -31,4 +31,4 @@ def svd_student(teacher: FeatureTable, dim: int) -> FeatureTable:
     items = np.zeros((len(right), dim), np.float32)
     users[:, :rank] = left @ (rotation_left[:, :rank] * root)
     items[:, :rank] = right @ (rotation_right[:rank].T * root)
-    return FeatureTable(users=users, items=items)
+    return Embeddings(users=users, items=items)

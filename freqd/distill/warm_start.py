@@ -12,7 +12,7 @@ from freqd.data.realign import Rows
 from freqd.distill.context import DistillContext
 from freqd.distill.student import new_student
 from freqd.distill.svd import svd_student
-from freqd.embeddings import FeatureTable, FloatMatrix, TrainedModel
+from freqd.embeddings import Embeddings, FloatMatrix, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.earlier import Previous, carried
@@ -35,7 +35,7 @@ class Start:
     """
 
     name: str
-    tables: FeatureTable | None
+    tables: Embeddings | None
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ def choose_start(
     return Start(best.name, best.tables, carried(previous, way=best.name, valid_ndcg_at_10=values))
 
 
-def warm_start(context: DistillContext) -> FeatureTable:
+def warm_start(context: DistillContext) -> Embeddings:
     """The SVD student of the ranking teacher, scaled to a spread of scores of 1.
 
     The scale does not change the ranking. It makes the student's scores the logits of the teacher's softmax at
@@ -77,7 +77,7 @@ def warm_start(context: DistillContext) -> FeatureTable:
         idle = ~table.any(axis=0)
         table[:, idle] = rng.normal(0.0, IDLE_STD, (len(table), int(idle.sum())))
         tables.append(table)
-    return FeatureTable(users=tables[0], items=tables[1])
+    return Embeddings(users=tables[0], items=tables[1])
 
 
 def check_student(student: TrainedModel, config: DistillConfig) -> None:
@@ -99,7 +99,7 @@ def check_student(student: TrainedModel, config: DistillConfig) -> None:
         )
 
 
-def carry_over(previous: Previous, teacher: FeatureTable) -> FeatureTable:
+def carry_over(previous: Previous, teacher: Embeddings) -> Embeddings:
     """The previous student's parameters for the rows of now.
 
     Known rows are as they were. A new one is t W, where W maps the present teacher's rows of known users (or items) to
@@ -111,7 +111,7 @@ def carry_over(previous: Previous, teacher: FeatureTable) -> FeatureTable:
         teacher: the present teacher's features.
     """
     model = previous.model
-    own = FeatureTable(model.extra["raw_users"], model.extra["raw_items"]) if model.extra else model.features
+    own = Embeddings(model.extra["raw_users"], model.extra["raw_items"]) if model.extra else model.features
     moved = previous.move(own)
     _fill(moved.users, teacher.users, previous.users)
     _fill(moved.items, teacher.items, previous.items)

@@ -13,7 +13,7 @@ from freqd.data.time_units import ORDINAL_BELOW
 from freqd.drift.popularity import GROUPS, ks_distance, psi
 from freqd.drift.spectral import SIDES, Side, SpectralShift, spectral_shift
 from freqd.drift.windows import Fresh, Known, latest
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.strata import equal_groups, popularity_order
 from freqd.spectral import band_edges
 
@@ -91,7 +91,7 @@ class Drift:
 def check_drift(
     known: Known,
     fresh: Fresh,
-    features: FeatureTable,
+    features: Embeddings,
     config: DriftConfig,
     *,
     graph: GraphConfig,
@@ -141,7 +141,7 @@ def check_drift(
 def _shifts(
     known: Known,
     fresh: Fresh,
-    features: FeatureTable,
+    features: Embeddings,
     config: DriftConfig,
     graph: GraphConfig,
     spectral: SpectralConfig,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.graph import Graph, build_graphs
 from freqd.spectral import band_edges
 from freqd.spectral.bands import resolve_bands
@@ -74,7 +74,7 @@ class SpectralShift:
 def spectral_shift(
     before: Interactions,
     after: Interactions,
-    features: FeatureTable,
+    features: Embeddings,
     graph: GraphConfig,
     spectral: SpectralConfig,
     rng: np.random.Generator,

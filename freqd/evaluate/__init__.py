@@ -3,14 +3,14 @@
 from freqd.evaluate.evaluation import evaluate
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.ranking import top_k
-from freqd.evaluate.result import Report
+from freqd.evaluate.result import Evaluation
 from freqd.evaluate.significance import Difference, Interval, gap_closed, holm, paired_bootstrap
 from freqd.evaluate.target_ranks import ndcg_on_validation
 
 __all__ = [
     "Difference",
+    "Evaluation",
     "Interval",
-    "Report",
     "evaluate",
     "gap_closed",
     "holm",

@@ -8,12 +8,12 @@ from scipy import sparse
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import IdArray, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import beyond_accuracy, strata
 from freqd.evaluate import metrics as accuracy
 from freqd.evaluate.ranking import top_k
-from freqd.evaluate.result import JudgedPart, Report
+from freqd.evaluate.result import Evaluation, JudgedPart
 from freqd.progress import Progress, silent
 
 HEADLINE_K = 10
@@ -24,7 +24,7 @@ _CHUNK = 8192
 
 
 def evaluate(
-    features: FeatureTable,
+    features: Embeddings,
     split: Split,
     config: EvaluateConfig,
     *,
@@ -32,7 +32,7 @@ def evaluate(
     among: npt.NDArray[np.bool_] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
-) -> Report:
+) -> Evaluation:
     """Rank all items for the users of ``part`` and measure the lists.
 
     ``standard`` masks the train items, and at the test part the validation items too, and averages over the users with
@@ -98,7 +98,7 @@ def evaluate(
         metrics[f"mean_popularity_at_{k}"] = beyond_accuracy.mean_popularity(recommended[k], item_counts)
         metrics[f"novelty_at_{k}"] = beyond_accuracy.novelty(recommended[k], item_counts, split.n_users)
     without_target = int((n_targets == 0).sum())
-    return Report(
+    return Evaluation(
         metrics=metrics,
         per_user=per_user,
         users=users,

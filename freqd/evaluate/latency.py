@@ -6,13 +6,13 @@ from time import perf_counter
 
 import numpy as np
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import blas_threads
 
 _WARM_UP = 10
 
 
-def scoring_latency(features: FeatureTable, *, k: int = 10, repeats: int = 200) -> dict[str, float]:
+def scoring_latency(features: Embeddings, *, k: int = 10, repeats: int = 200) -> dict[str, float]:
     """Median and 95th percentile of the milliseconds to score all items for one user and sort out the best ``k``.
 
     One thread, users spread evenly over the table, after a few calls that are not counted.

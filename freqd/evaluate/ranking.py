@@ -17,7 +17,7 @@ from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.numerics.jit import kernel
 
 USER_BLOCK = 512
@@ -41,7 +41,7 @@ def blas_threads() -> Any:
 
 
 def top_k(
-    features: FeatureTable,
+    features: Embeddings,
     seen: sparse.csr_array | None,
     k: int,
     *,

@@ -18,7 +18,7 @@ JudgedPart = Literal["valid", "test"]
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class Evaluation:
     """How well a recommender ranks.
 
     Attributes:
@@ -61,7 +61,7 @@ class Report:
         pl.DataFrame({"user": self.users, **self.per_user}).write_parquet(folder / "per_user.parquet", statistics=False)
 
     @classmethod
-    def read(cls, folder: Path) -> Report:
+    def read(cls, folder: Path) -> Evaluation:
         """Read what ``write`` wrote."""
         frame = pl.read_parquet(folder / "per_user.parquet")
         per_user = {name: frame[name].to_numpy() for name in frame.columns if name != "user"}

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics
 from freqd.evaluate.ranking import SCAN, blas_threads, finite_norms, may_overflow
 from freqd.numerics.jit import kernel
@@ -39,7 +39,7 @@ SHRINK = 0.85
 
 
 def target_hits(
-    features: FeatureTable,
+    features: Embeddings,
     seen: sparse.csr_array,
     targets: sparse.csr_array,
     k: int,
@@ -119,7 +119,7 @@ class _Places:
         self,
         rows: npt.NDArray[np.float32],
         users: IdArray,
-        features: FeatureTable,
+        features: Embeddings,
         seen: sparse.csr_array,
         targets: sparse.csr_array,
         k: int,
@@ -166,7 +166,7 @@ class _Places:
 
 
 def ndcg_of_users(
-    features: FeatureTable,
+    features: Embeddings,
     train: sparse.csr_array,
     valid: sparse.csr_array,
     k: int = 10,
@@ -195,7 +195,7 @@ def ndcg_of_users(
 
 
 def ndcg_on_validation(
-    features: FeatureTable,
+    features: Embeddings,
     train: sparse.csr_array,
     valid: sparse.csr_array,
     k: int = 10,

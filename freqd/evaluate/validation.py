@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from freqd.data.interactions import IdArray, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.metrics import PerUser
 from freqd.evaluate.target_ranks import ndcg_of_users, ndcg_on_validation
 
@@ -35,7 +35,7 @@ class Validation:
             users = np.sort(np.random.default_rng(seed).choice(users, limit, replace=False))
         return cls(split.train.matrix(), valid, users)
 
-    def __call__(self, features: FeatureTable) -> float:
+    def __call__(self, features: Embeddings) -> float:
         """Mean NDCG@10.
 
         Raises:
@@ -43,7 +43,7 @@ class Validation:
         """
         return ndcg_on_validation(features, self.train, self.valid, sample=self.users)
 
-    def per_user(self, features: FeatureTable) -> PerUser:
+    def per_user(self, features: Embeddings) -> PerUser:
         """NDCG@10 of each of ``users``, in their order.
 
         Raises:

@@ -7,14 +7,14 @@ from scipy import sparse
 
 from freqd.config import GraphConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.graph.cooccurrence import cooccurrence_neighbours
 from freqd.graph.graph import Graph, GraphKind, Graphs
 from freqd.graph.neighbours import symmetrised
 from freqd.graph.similarity import cosine_neighbours
 
 
-def build_graphs(train: Interactions, config: GraphConfig, features: FeatureTable | None = None) -> Graphs:
+def build_graphs(train: Interactions, config: GraphConfig, features: Embeddings | None = None) -> Graphs:
     """The graphs of users and of items that ``config`` asks for.
 
     - ``cooccurrence``: C = R Rᵀ (users) or Rᵀ R (items) without its diagonal; the K largest positive counts of a

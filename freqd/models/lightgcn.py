@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
 from freqd.models.propagation import Propagation, whole_propagation
 from freqd.training.adam import DenseAdam, Optimizer
@@ -52,7 +52,7 @@ class LightGCN:
     """
 
     def __init__(
-        self, train: sparse.csr_array, dim: int, layers: int, *, init: FeatureTable | None = None, seed: int
+        self, train: sparse.csr_array, dim: int, layers: int, *, init: Embeddings | None = None, seed: int
     ) -> None:
         n_users, n_items = train.shape
         users, items = initial_tables(n_users, n_items, dim, init=init, seed=seed, std=INIT_STD)
@@ -100,14 +100,14 @@ class LightGCN:
         """The parameters, users first."""
         return {"parameters": self._parameters}
 
-    def features(self) -> FeatureTable:
+    def features(self) -> Embeddings:
         """Propagated parameters; the propagation is done where they are."""
         parameters = self._parameters.detach()
         if parameters.device.type == "cpu":
             final = self._propagation.features(parameters.numpy())
         else:
             final = self._propagate(parameters).cpu().numpy()
-        return FeatureTable(final[: self._n_users], final[self._n_users :])
+        return Embeddings(final[: self._n_users], final[self._n_users :])
 
     def extra(self) -> dict[str, FloatMatrix]:
         """The parameters before propagation."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.training.adam import DenseAdam, Optimizer
 from freqd.training.bpr_loss import add_pair_gradients, bpr_loss, l2_loss
 from freqd.training.row_adam import RowAdam, RowTable
@@ -19,7 +19,7 @@ INIT_STD = 0.01
 
 
 def initial_tables(
-    n_users: int, n_items: int, dim: int, *, init: FeatureTable | None, seed: int, std: float
+    n_users: int, n_items: int, dim: int, *, init: Embeddings | None, seed: int, std: float
 ) -> tuple[Tensor, Tensor]:
     """A copy of ``init``, or rows from N(0, std²).
 
@@ -52,7 +52,7 @@ class MatrixFactorization:
         n_items: int,
         dim: int,
         *,
-        init: FeatureTable | None = None,
+        init: Embeddings | None = None,
         seed: int,
         std: float = INIT_STD,
     ) -> None:
@@ -92,10 +92,10 @@ class MatrixFactorization:
             rows.catch_up()
         return {"users": self._users, "items": self._items}
 
-    def features(self) -> FeatureTable:
+    def features(self) -> Embeddings:
         """The tables; on a CPU they share memory with the model."""
         tables = {name: table.detach().cpu().numpy() for name, table in self.tables().items()}
-        return FeatureTable(**tables)
+        return Embeddings(**tables)
 
     def extra(self) -> dict[str, FloatMatrix]:
         """Nothing: the features are all there is."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.evaluate import top_k
 from freqd.serve.fold_in import ALPHA, REGULARIZATION, fold_in
 
@@ -63,7 +63,7 @@ class TopKIndex:
 
     def __init__(
         self,
-        features: FeatureTable,
+        features: Embeddings,
         seen: sparse.csr_array | None = None,
         *,
         popularity: npt.NDArray[np.int64] | None = None,
@@ -133,7 +133,7 @@ class TopKIndex:
             items, scores = top_k(self.features, self.seen if exclude_seen else None, k, users=rows)
         else:
             # in ascending order, so that among equal scores the lower id still comes first
-            part = FeatureTable(self.features.users, np.ascontiguousarray(self.features.items[candidates]))
+            part = Embeddings(self.features.users, np.ascontiguousarray(self.features.items[candidates]))
             seen = self.seen[:, candidates].tocsr() if exclude_seen and self.seen is not None else None
             positions, scores = top_k(part, seen, k, users=rows)
             items = np.where(positions >= 0, candidates[positions], -1).astype(np.int32)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.config import SpectralConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graph, Graphs
 from freqd.spectral.bands import resolve_bands
 
@@ -73,7 +73,7 @@ class Explanation:
 
 
 def explain(
-    features: FeatureTable,
+    features: Embeddings,
     graphs: Graphs,
     edges: FloatArray,
     config: SpectralConfig,

@@ -12,7 +12,7 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.errors import InputError
 from freqd.storage.files import replacing, storage_error
 
@@ -21,7 +21,7 @@ _PARQUET_FILES = ("users.parquet", "items.parquet")
 
 
 def export_features(
-    features: FeatureTable, user_ids: pl.Series, item_ids: pl.Series, target: Path, form: Format | None = None
+    features: Embeddings, user_ids: pl.Series, item_ids: pl.Series, target: Path, form: Format | None = None
 ) -> Path:
     """Write features with their ids; what was at ``target`` before is replaced at once or not at all.
 
@@ -105,7 +105,7 @@ def form_of(target: Path) -> Format:
     return forms[target.suffix]
 
 
-def _write_safetensors(path: Path, features: FeatureTable, users: pl.Series, items: pl.Series) -> None:
+def _write_safetensors(path: Path, features: Embeddings, users: pl.Series, items: pl.Series) -> None:
     tensors: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.uint8]] = {
         "users": np.ascontiguousarray(features.users),
         "items": np.ascontiguousarray(features.items),
@@ -118,7 +118,7 @@ def _write_safetensors(path: Path, features: FeatureTable, users: pl.Series, ite
         raise OSError(0, str(error)) from error
 
 
-def _write_npz(path: Path, features: FeatureTable, users: pl.Series, items: pl.Series) -> None:
+def _write_npz(path: Path, features: Embeddings, users: pl.Series, items: pl.Series) -> None:
     with path.open("wb") as file:
         np.savez(
             file,
@@ -129,7 +129,7 @@ def _write_npz(path: Path, features: FeatureTable, users: pl.Series, items: pl.S
         )
 
 
-def _write_parquet(path: Path, features: FeatureTable, users: pl.Series, items: pl.Series) -> None:
+def _write_parquet(path: Path, features: Embeddings, users: pl.Series, items: pl.Series) -> None:
     path.mkdir()
     sides: tuple[tuple[str, pl.Series, FloatMatrix], ...] = (
         ("users", users, features.users),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from freqd.config import IndexConfig
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.errors import InputError
 from freqd.evaluate import top_k
 
@@ -141,7 +141,7 @@ class Approximate:
         )
 
 
-def build(features: FeatureTable, config: IndexConfig, *, seed: int = 0) -> Approximate:
+def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Approximate:
     """Put the items into cells, and look into as many as ``config.recall`` takes, measured on users of the model.
 
     Time is that of n · 4√n distances; memory that of the items once more, and of ``BLOCK`` of them meanwhile.

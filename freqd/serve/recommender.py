@@ -15,7 +15,7 @@ from scipy import sparse
 
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.serve.exact_index import Candidates, Ranking, TopKIndex
 
@@ -70,13 +70,13 @@ class Recommender:
     }  # fmt: skip
     """Columns of ``recommend``."""
 
-    features: FeatureTable
+    features: Embeddings
     user_ids: pl.Series
     item_ids: pl.Series
     seen: sparse.csr_array
 
     @classmethod
-    def of(cls, features: FeatureTable, split: Split) -> Recommender:
+    def of(cls, features: Embeddings, split: Split) -> Recommender:
         """The recommender of a model trained on ``split``; all known interactions count as seen."""
         known = split.train.matrix() + split.valid.matrix() + split.test.matrix()
         return cls(features, split.user_ids, split.item_ids, sparse.csr_array(known))
@@ -93,9 +93,9 @@ class Recommender:
     @classmethod
     def read(cls, folder: Path) -> Recommender:
         """Read what ``write`` wrote; the item features column by column in memory, which scores fastest."""
-        features = FeatureTable.read(folder)
+        features = Embeddings.read(folder)
         return cls(
-            features=FeatureTable(features.users, np.asfortranarray(features.items)),
+            features=Embeddings(features.users, np.asfortranarray(features.items)),
             user_ids=pl.read_parquet(folder / "users.parquet")["id"],
             item_ids=pl.read_parquet(folder / "items.parquet")["id"],
             seen=sparse.load_npz(folder / "seen.npz"),
@@ -256,7 +256,7 @@ class Recommender:
             rows["source"] += [answer.source] * count
         return pl.DataFrame(rows, schema=FRAME)
 
-    def placed(self, users: pl.Series, items: pl.Series) -> FeatureTable:
+    def placed(self, users: pl.Series, items: pl.Series) -> Embeddings:
         """The model in the rows of other ids, to be judged there as it is served: (n_users, d + 2), (n_items, d + 2).
 
         One more column gives a user who is unknown, or of whom nothing was learnt, an item's popularity as its score; the
@@ -270,7 +270,7 @@ class Recommender:
         stranger = ~own.any(axis=1, keepdims=True)
         popular = np.bincount(self.seen.indices, minlength=self.seen.shape[1]).astype(np.float32)[:, None]
         unknown = np.where(item.known, 0.0, UNKNOWN_ITEM_SCORE).astype(np.float32)[:, None]
-        return FeatureTable(
+        return Embeddings(
             np.hstack([own, stranger.astype(np.float32), np.ones((len(own), 1), np.float32)]),
             np.hstack([item.move(self.features.items), item.move(popular), unknown]),
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from freqd.config import SpectralConfig
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
@@ -31,13 +31,13 @@ from freqd.spectral.selection import (
 from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
 FloatArray = npt.NDArray[np.float64]
-Validate = Callable[[FeatureTable], float | npt.NDArray[np.floating[Any]]]
+Validate = Callable[[Embeddings], float | npt.NDArray[np.floating[Any]]]
 SIDES: tuple[Side, ...] = ("user", "item")
 
 
 def analyse(
     graphs: Graphs,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     validate: Validate,
     config: SpectralConfig,
     *,
@@ -120,7 +120,7 @@ def analyse(
 
 def _band_fit(
     graphs: Graphs,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     validation: Validation,
     found: Mapping[Side, SideSpectrum],
     edges: FloatArray,
@@ -148,7 +148,7 @@ def _band_fit(
 def _side_spectrum(
     side: Side,
     graphs: Graphs,
-    teacher: FeatureTable,
+    teacher: Embeddings,
     validate: Validate,
     edges: FloatArray,
     config: SpectralConfig,
@@ -176,7 +176,7 @@ def _importance(
     side: Side,
     edges: FloatArray,
     parts: Iterator[FloatMatrix],
-    teacher: FeatureTable,
+    teacher: Embeddings,
     validate: Validate,
     steps: _Steps,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -194,11 +194,11 @@ def _importance(
     return np.array(only), np.array(without), np.array(energies)
 
 
-def _features(table: FeatureTable, side: Side) -> FloatMatrix:
+def _features(table: Embeddings, side: Side) -> FloatMatrix:
     return table.users if side == "user" else table.items
 
 
-def _with_side(table: FeatureTable, side: Side, features: FloatMatrix) -> FeatureTable:
+def _with_side(table: Embeddings, side: Side, features: FloatMatrix) -> Embeddings:
     return replace(table, users=features) if side == "user" else replace(table, items=features)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics as accuracy
 from freqd.evaluate.listed_scores import table_scores
 from freqd.evaluate.ranking import top_k
@@ -125,7 +125,7 @@ class ListedBands:
 
     @classmethod
     def of_users(
-        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
+        cls, table: Embeddings, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
     ) -> ListedBands:
         """Bands of the user side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.users, coefficients)
@@ -133,7 +133,7 @@ class ListedBands:
 
     @classmethod
     def of_items(
-        cls, table: FeatureTable, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
+        cls, table: Embeddings, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
     ) -> ListedBands:
         """Bands of the item side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.items, coefficients)
@@ -163,7 +163,7 @@ class ListedBands:
         return values
 
 
-def best_lists(table: FeatureTable, validation: Validation) -> IdArray:
+def best_lists(table: Embeddings, validation: Validation) -> IdArray:
     """(n, L) best items of each validation user, train items left out; −1 where a list has ended."""
     depth = min(DEPTH, len(table.items))
     return np.ascontiguousarray(top_k(table, validation.train, depth, users=validation.users)[0])

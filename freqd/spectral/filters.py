@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.graph import Graphs
 from freqd.spectral.chebyshev import apply_bands
 
@@ -143,9 +143,9 @@ class SideFilters(BaseModel):
     item: Filter = Filter()
 
 
-def apply_filters(features: FeatureTable, graphs: Graphs, filters: SideFilters) -> FeatureTable:
+def apply_filters(features: Embeddings, graphs: Graphs, filters: SideFilters) -> Embeddings:
     """The table with h_u(L_u) applied to its users and h_i(L_i) to its items."""
-    return FeatureTable(
+    return Embeddings(
         users=filters.user.apply(graphs.user.norm_adj, features.users),
         items=filters.item.apply(graphs.item.norm_adj, features.items),
     )

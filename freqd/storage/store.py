@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
-from freqd.errors import DamagedArtifact
+from freqd.errors import DamagedArtifactError
 from freqd.storage.files import MANIFEST, file_digest, folder_digest, storage_error, sync, temporary, write_atomic
 
 
@@ -115,7 +115,7 @@ class Store:
             try:
                 self.verify(ref)
                 return
-            except DamagedArtifact:
+            except DamagedArtifactError:
                 with temporary(ref.path.parent, ending="old") as aside, contextlib.suppress(FileNotFoundError):
                     ref.path.rename(aside)  # which another process may have done
 
@@ -123,13 +123,13 @@ class Store:
         """Read an artifact after checking its bytes against its digest.
 
         Raises:
-            DamagedArtifact: a file is missing or has changed.
+            DamagedArtifactError: a file is missing or has changed.
         """
         self.verify(ref)
         return kind.read(ref.path)
 
     def verify(self, ref: ArtifactRef) -> None:
-        """Raise ``DamagedArtifact`` unless the artifact is there, whole and unchanged."""
+        """Raise ``DamagedArtifactError`` unless the artifact is there, whole and unchanged."""
         try:
             records = self.manifest(ref)["records"]
             whole = folder_digest(ref.path, records) == ref.digest
@@ -137,7 +137,7 @@ class Store:
         except (OSError, ValueError, KeyError):
             whole = False
         if not whole:
-            raise DamagedArtifact(
+            raise DamagedArtifactError(
                 f"{ref.kind} {ref.digest[:12]} at {ref.path} is missing or was changed since it was written"
             )
 

@@ -31,12 +31,12 @@ from safetensors.numpy import save
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.progress import Progress, silent
 from freqd.storage.files import storage_error, write_atomic
 
 CG_STEPS = 3  # implicit's own default
-Validate = Callable[[FeatureTable], float]
+Validate = Callable[[Embeddings], float]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def sweep_cost(factors: int, *, n_users: int, n_items: int, n_interactions: int)
 
 def als_sweeps(
     train: sparse.csr_array,
-    tables: FeatureTable | None,
+    tables: Embeddings | None,
     point: AlsPoint,
     sweeps: int,
     *,
     seed: int,
     threads: int | None,
-) -> FeatureTable | None:
+) -> Embeddings | None:
     """Carry ALS on for some sweeps, in place where ``tables`` is given.
 
     Args:
@@ -102,18 +102,18 @@ def als_sweeps(
         except ModelFitError:
             return None
     users, items = model.user_factors, model.item_factors
-    return FeatureTable(users, items) if np.isfinite(users).all() and np.isfinite(items).all() else None
+    return Embeddings(users, items) if np.isfinite(users).all() and np.isfinite(items).all() else None
 
 
 def fold_in(
     train: sparse.csr_array,
-    tables: FeatureTable,
+    tables: Embeddings,
     point: AlsPoint,
     users: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
     *,
     threads: int | None,
-) -> FeatureTable:
+) -> Embeddings:
     """Give rows that ALS has not trained their closed form: these users from all items, then these items from all users.
 
         x_u = (Σ_i c_ui y_i y_iᵀ + reg I)⁻¹ Σ_i c_ui p_ui y_i,   and the same with users and items exchanged
@@ -132,7 +132,7 @@ def fold_in(
         New tables, the other rows unchanged.
     """
     confidence = _confidence(train, point)
-    found = FeatureTable(tables.users.copy(), tables.items.copy())
+    found = Embeddings(tables.users.copy(), tables.items.copy())
     found.items[items] = 0.0
     with threadpool_limits(limits=1, user_api="blas"):
         model = _solver(point, sweeps=1, seed=0, threads=threads)
@@ -183,8 +183,8 @@ class AlsTrial:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     failed: bool = False
-    tables: FeatureTable | None = field(default=None, repr=False)
-    best: FeatureTable | None = field(default=None, repr=False)
+    tables: Embeddings | None = field(default=None, repr=False)
+    best: Embeddings | None = field(default=None, repr=False)
 
     def best_ndcg(self, until: int | None = None) -> float:
         """The best validation NDCG@10 within ``until`` sweeps (default: all); −inf before the first validation."""
@@ -232,7 +232,7 @@ class AlsTrial:
             self.sweeps += step
             ndcg = float(validate(tables))
             if self.best is None or ndcg > self.best_ndcg():
-                self.best = FeatureTable(tables.users.copy(), tables.items.copy())
+                self.best = Embeddings(tables.users.copy(), tables.items.copy())
             self.seconds += perf_counter() - start
             self.history.append({"epoch": self.sweeps, "seconds": self.seconds, "valid_ndcg_at_10": ndcg})
             between(self)
@@ -307,9 +307,9 @@ class AlsTrial:
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
             return None
         if "users" in tensors:
-            trial.tables = FeatureTable(tensors["users"], tensors["items"])
+            trial.tables = Embeddings(tensors["users"], tensors["items"])
         if "best_users" in tensors:
-            trial.best = FeatureTable(tensors["best_users"], tensors["best_items"])
+            trial.best = Embeddings(tensors["best_users"], tensors["best_items"])
         elif trial.tables is not None:
-            trial.best = FeatureTable(trial.tables.users.copy(), trial.tables.items.copy())
+            trial.best = Embeddings(trial.tables.users.copy(), trial.tables.items.copy())
         return trial

@@ -26,7 +26,7 @@ from typing import Any
 
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.teachers.als import AlsPoint, AlsTrial, Validate, sweep_cost
@@ -53,7 +53,7 @@ class SearchResult:
         budget_hit: the budget kept the search from trying or finishing something.
     """
 
-    features: FeatureTable
+    features: Embeddings
     best: AlsTrial
     trials: list[dict[str, Any]]
     not_tried: int

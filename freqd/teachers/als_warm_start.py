@@ -6,7 +6,7 @@ from time import perf_counter
 
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.progress import Progress, silent
 from freqd.teachers.als import AlsPoint, AlsTrial, Validate, fold_in
 from freqd.teachers.earlier import Previous
@@ -42,7 +42,7 @@ def continue_als(
     started = perf_counter()
     moved = previous.move(previous.model.features)
     start = fold_in(train, moved, point, previous.users.new, previous.items.new, threads=threads)
-    trial = AlsTrial(point, seed, tables=start, best=FeatureTable(start.users.copy(), start.items.copy()))
+    trial = AlsTrial(point, seed, tables=start, best=Embeddings(start.users.copy(), start.items.copy()))
     ndcg = float(validate(start))
     trial.seconds = perf_counter() - started
     trial.history.append({"epoch": 0, "seconds": trial.seconds, "valid_ndcg_at_10": ndcg})

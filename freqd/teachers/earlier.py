@@ -8,7 +8,7 @@ from typing import Any, Self
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows, known_answers
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.teachers.als import AlsPoint
 
@@ -31,9 +31,9 @@ class Previous:
         """Match the ids of the model's split with those of the present one."""
         return cls(model, Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids))
 
-    def move(self, table: FeatureTable) -> FeatureTable:
+    def move(self, table: Embeddings) -> Embeddings:
         """Tables of the earlier rows in the order of now; zeros where a row is new."""
-        return FeatureTable(self.users.move(table.users), self.items.move(table.items))
+        return Embeddings(self.users.move(table.users), self.items.move(table.items))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Rows that are kept, new and gone, of both sides."""

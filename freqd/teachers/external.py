@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from freqd.data.encode import clean_ids
 from freqd.data.ids import rows_of
-from freqd.embeddings import FeatureTable, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.errors import InputError
 from freqd.pseudonym import shape
 from freqd.storage.files import file_digest, text_digest
@@ -50,7 +50,7 @@ class Brought:
         info: per side ``{rows, by_id, matched, missing, unused}``, and ``warnings``.
     """
 
-    features: FeatureTable
+    features: Embeddings
     info: dict[str, Any]
 
 
@@ -120,7 +120,7 @@ def load_features(path: str | Path, user_ids: pl.Series, item_ids: pl.Series) ->
     user_rows, user_info = _align(users, user_ids.cast(pl.String), warnings)
     item_rows, item_info = _align(items, item_ids.cast(pl.String), warnings)
     info = {"users": user_info, "items": item_info, "warnings": warnings}
-    return Brought(FeatureTable(user_rows, item_rows), info)
+    return Brought(Embeddings(user_rows, item_rows), info)
 
 
 def check_features(path: str | Path) -> tuple[Table, Table]:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 from scipy import sparse
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
 from freqd.progress import Progress, silent
 from freqd.storage.files import write_atomic
@@ -26,7 +26,7 @@ TRAJECTORY_TOP = 50
 """Items that are kept a user and point."""
 
 
-def ranked(features: FeatureTable, train: sparse.csr_array) -> IdArray:
+def ranked(features: Embeddings, train: sparse.csr_array) -> IdArray:
     """The best items of every user without train items, (n_users, ``TRAJECTORY_TOP``) int32; −1 where there are no more."""
     return top_k(features, train, TRAJECTORY_TOP)[0]
 
@@ -53,7 +53,7 @@ class Capture:
         self.folder, self.train, self.points, self.every = folder, train, points, every
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, epoch: int, features: FeatureTable) -> dict[str, Any]:
+    def __call__(self, epoch: int, features: Embeddings) -> dict[str, Any]:
         """Keep the ranking of this validation, or not; nothing is added to the history."""
         stride = self.every
         while epoch > 2 * self.points * stride:
@@ -65,7 +65,7 @@ class Capture:
             write_atomic(self._path(epoch), save({"items": ranked(features, self.train)}))
         return {}
 
-    def trajectory(self, best_epoch: int, features: FeatureTable) -> npt.NDArray[np.int32]:
+    def trajectory(self, best_epoch: int, features: Embeddings) -> npt.NDArray[np.int32]:
         """At most ``points`` rankings, evenly spaced among those before ``best_epoch``, and that of ``features``."""
         before = [epoch for epoch in self._epochs() if epoch < best_epoch]
         chosen = [before[step - 1] for step in spaced(len(before) + 1, self.points)[:-1]]
@@ -80,7 +80,7 @@ class Capture:
 
 def als_trajectory(
     train: sparse.csr_array,
-    features: FeatureTable,
+    features: Embeddings,
     point: AlsPoint,
     sweeps: int,
     points: int,
@@ -105,7 +105,7 @@ def als_trajectory(
     """
     wanted = spaced(sweeps, points)
     lists = []
-    tables: FeatureTable | None = None
+    tables: Embeddings | None = None
     for sweep in range(1, wanted[-2] + 1) if len(wanted) > 1 else ():
         tables = als_sweeps(train, tables, point, 1, seed=seed, threads=threads)
         assert tables is not None  # it was finite the first time

@@ -22,8 +22,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.embeddings import FeatureTable, FloatMatrix, TrainedModel
-from freqd.errors import Diverged
+from freqd.embeddings import Embeddings, FloatMatrix, TrainedModel
+from freqd.errors import DivergedError
 from freqd.progress import Progress, silent
 from freqd.storage.files import text_digest
 from freqd.training.adam import DenseAdam, Optimizer, SmallAdam
@@ -45,8 +45,8 @@ __all__ = [
     "fit",
 ]
 
-Validate = Callable[[FeatureTable], float]
-Probe = Callable[[int, FeatureTable], dict[str, Any]]
+Validate = Callable[[Embeddings], float]
+Probe = Callable[[int, Embeddings], dict[str, Any]]
 Watch = Callable[[int, float], None]
 
 
@@ -75,7 +75,7 @@ class Term(Protocol):
         """What the term trains beside the model (projectors), on the training device from the start."""
         ...
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Prepare an epoch (from 1).
 
         Args:
@@ -111,7 +111,7 @@ class Recommender(Protocol):
         """The model as it is now, for one step."""
         ...
 
-    def features(self) -> FeatureTable:
+    def features(self) -> Embeddings:
         """Present final features; shares memory with the model where it can."""
         ...
 
@@ -190,7 +190,7 @@ def fit(
         ``valid_ndcg_at_10``, ``epochs``, ``seconds``, ``stopped`` (patience, epochs or time), ``resumed_from``.
 
     Raises:
-        Diverged: the loss is no longer finite.
+        DivergedError: the loss is no longer finite.
         InputError: the checkpoint cannot be written.
         ValueError: there is no loss at all.
     """
@@ -259,7 +259,7 @@ def fit(
         "weight_decay": settings.weight_decay,
         "batch_size": settings.batch_size,
     }
-    return TrainedModel(FeatureTable(best.users, best.items), run.history, info, best.extra)
+    return TrainedModel(Embeddings(best.users, best.items), run.history, info, best.extra)
 
 
 @contextmanager
@@ -383,7 +383,7 @@ def _total(losses: Mapping[str, float], terms: Sequence[Term], settings: FitSett
 def _check_finite(losses: Mapping[str, float], epoch: int, settings: FitSettings) -> None:
     broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
     if broken:
-        raise Diverged(
+        raise DivergedError(
             f"training diverged: {' and '.join(broken)} not finite in epoch {epoch} "
             f"with learning_rate {settings.learning_rate:g}",
             f"lower the learning_rate, for example to {settings.learning_rate / 10:g}",

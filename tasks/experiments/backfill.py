@@ -8,7 +8,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from freqd.config import RunConfig
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.report import backfill as shown
 from freqd.report.backfill import BackfilledRun, BackfillResult
 from freqd.report.results import RunResult
@@ -22,7 +22,7 @@ def finished(workspace: Workspace, run_name: str, config: RunConfig) -> RunResul
         before = run_named(workspace, run_name)
         for ref in (before.split, before.teacher, before.student):
             workspace.store.verify(ref)
-    except (InputError, DamagedArtifact):
+    except (InputError, DamagedArtifactError):
         return None
     result = RunResult.load(workspace.runs / run_name / "summary.json")
     return result if result.config == config.model_dump(mode="json") else None

@@ -20,7 +20,7 @@ from freqd.config import CadenceConfig, DataConfig, EvaluateConfig, RunConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Report
+from freqd.evaluate import Evaluation
 from freqd.report import cadence as shown
 from freqd.report.cadence_result import CadenceResult
 from freqd.report.run import html
@@ -228,7 +228,7 @@ def _values(store: Store, found: Timeline, verdicts: Sequence[Verdict]) -> Value
     values = {}
     for verdict in verdicts:
         if "report" in verdict.outcome.refs:
-            report = store.open(verdict.outcome.refs["report"], Report)
+            report = store.open(verdict.outcome.refs["report"], Evaluation)
             users = rows[verdict.window][report.users]
             order = np.argsort(users)
             key = (verdict.model.window, verdict.model.kind, verdict.window)
@@ -285,7 +285,7 @@ def _described(store: Store, model: Model) -> dict[str, Any]:
 
 def _judged(store: Store, verdict: Verdict, windows: Sequence[Window]) -> dict[str, Any]:
     refs = verdict.outcome.refs
-    metrics = store.open(refs["report"], Report).metrics if "report" in refs else {}
+    metrics = store.open(refs["report"], Evaluation).metrics if "report" in refs else {}
     return {
         "as_of": str(verdict.model.as_of),
         "kind": verdict.model.kind,

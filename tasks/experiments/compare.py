@@ -16,7 +16,7 @@ from scipy import stats
 from freqd.config import EvaluateConfig, RunConfig, SpectralConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Report
+from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as rank_and_measure
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.significance import Interval, gap_closed, holm, paired_bootstrap
@@ -143,7 +143,7 @@ def enter(context: RunContext, contender: Contender) -> None:
     run_id = contender.trained.mlflow_run_id
     known = {"method": contender.method, "dim": contender.dim, "seed": contender.seed, "data": contender.data}
     labels = {name: str(value) for name, value in known.items() if value is not None}
-    report = context.workspace.store.open(contender.judged.refs["report"], Report)
+    report = context.workspace.store.open(contender.judged.refs["report"], Evaluation)
     size = "" if contender.dim is None else f" {contender.dim}"
     seed = "" if contender.seed is None else f" seed {contender.seed}"
     tracking.client().update_run(run_id, name=f"{contender.data} {contender.method}{size}{seed}")
@@ -206,7 +206,7 @@ def _subject(store: Store, subject: Subject, config: RunConfig, against: str) ->
     split = store.open(subject.split, Split)
     spectrum = store.open(subject.spectrum, Spectrum)
     learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
-    teacher = store.open(subject.teacher.judged.refs["report"], Report)
+    teacher = store.open(subject.teacher.judged.refs["report"], Evaluation)
     sizes: dict[int, list[Contender]] = {}
     for student in subject.students:
         assert student.dim is not None  # only the teacher's is its own
@@ -233,7 +233,7 @@ def _subject(store: Store, subject: Subject, config: RunConfig, against: str) ->
 def _rows(
     store: Store,
     students: Sequence[Contender],
-    teacher: Report,
+    teacher: Evaluation,
     learnt: Mapping[str, Any],
     config: RunConfig,
     against: str,
@@ -243,7 +243,7 @@ def _rows(
     for student in students:
         methods.setdefault(student.method, []).append(student)
     values: dict[str, PerUser] = {
-        method: np.stack([_aligned(store.open(run.judged.refs["report"], Report), teacher) for run in runs]).mean(
+        method: np.stack([_aligned(store.open(run.judged.refs["report"], Evaluation), teacher) for run in runs]).mean(
             axis=0, dtype=np.float64
         )
         for method, runs in methods.items()
@@ -303,7 +303,7 @@ def over_seeds(values: Sequence[float], confidence: float) -> OverSeeds:
 
 
 def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: float) -> dict[str, Any]:
-    reports = [store.open(run.judged.refs["report"], Report) for run in runs]
+    reports = [store.open(run.judged.refs["report"], Evaluation) for run in runs]
     facts = [store.open(run.judged.refs["facts"], Facts) for run in runs]
     size = facts[0].values
     return {
@@ -322,7 +322,7 @@ def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: 
     }
 
 
-def _aligned(report: Report, teacher: Report) -> PerUser:
+def _aligned(report: Evaluation, teacher: Evaluation) -> PerUser:
     if not np.array_equal(report.users, teacher.users):
         raise ValueError("two models were judged on different users, so they cannot be compared user by user")
     return report.per_user[METRIC]

@@ -35,7 +35,7 @@ from freqd.config import DistillConfig, RunConfig, SpectralConfig
 from freqd.data.sources import name_of
 from freqd.distill import check_objectives
 from freqd.embeddings import TrainedModel
-from freqd.errors import Diverged, InputError
+from freqd.errors import DivergedError, InputError
 from freqd.report import numbers as fmt
 from freqd.report import tuning as shown
 from freqd.report.run import html
@@ -62,7 +62,7 @@ PRUNED, DIVERGED, REFUSED, CUT = "pruned", "diverged", "not allowed", "out of ti
 """How a trial ends."""
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """The search's budget ends in the middle of a trial."""
 
 
@@ -198,8 +198,8 @@ def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: 
             return Result({}, error.problem, kept=False)
         try:
             return teach(at, inputs, config, spectral, watch=watcher)
-        except (optuna.TrialPruned, OutOfTime, Diverged) as error:
-            watcher.end = {optuna.TrialPruned: PRUNED, OutOfTime: CUT, Diverged: DIVERGED}[type(error)]
+        except (optuna.TrialPruned, OutOfTimeError, DivergedError) as error:
+            watcher.end = {optuna.TrialPruned: PRUNED, OutOfTimeError: CUT, DivergedError: DIVERGED}[type(error)]
             return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)
 
     outcome = distill.within(context, watched, inputs, config, spectral)
@@ -247,7 +247,7 @@ class _Watcher:
         if self._first:
             return
         if self._spent + seconds >= self._search.budget:
-            raise OutOfTime
+            raise OutOfTimeError
         if self._trial.should_prune():
             raise optuna.TrialPruned
 

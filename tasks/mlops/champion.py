@@ -86,7 +86,7 @@ class Registered:
         """One version.
 
         Raises:
-            BrokenModel: it cannot answer, and why.
+            BrokenModelError: it cannot answer, and why.
         """
         return registry.load(self.name, version)
 
@@ -103,5 +103,5 @@ class Registered:
             raise InputError(
                 f"the registry does not answer: {error.message}", "see whether the MLflow server runs"
             ) from error
-        except registry.BrokenModel as error:
+        except registry.BrokenModelError as error:
             raise InputError(str(error), f"give the alias {self.alias!r} to a version that is whole") from error

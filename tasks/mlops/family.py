@@ -8,7 +8,7 @@ from freqd.config import RunConfig
 from freqd.data.family import Kinship, kinship
 from freqd.data.interactions import Interactions, Split
 from freqd.data.sources import name_of
-from freqd.errors import DamagedArtifact, InputError
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.serve.recommender import Recommender
 from freqd.storage.store import ArtifactRef
 from tasks.mlops import registry
@@ -48,7 +48,7 @@ def _kinship(context: RunContext, champion: ModelVersion, split: ArtifactRef) ->
     now = store.open(split, Split)
     try:
         before = registry.split_of(store, champion)
-    except DamagedArtifact:  # its data are gone: what it has seen is in the model, without times
+    except DamagedArtifactError:  # its data are gone: what it has seen is in the model, without times
         before = _seen(registry.load_champion(str(champion.name), str(champion.version)))
     return kinship(before, now)
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from freqd.data.interactions import Split
-from freqd.embeddings import FeatureTable, TrainedModel
-from freqd.errors import DamagedArtifact, InputError
+from freqd.embeddings import Embeddings, TrainedModel
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.report.results import RunResult
 from freqd.serve import Recommender
 from freqd.storage.store import Artifact
@@ -29,7 +29,7 @@ def artifact(workspace: Workspace, result: RunResult, label: str, kind: type[A])
     """
     try:
         return workspace.store.open(result.artifacts[label], kind)
-    except (KeyError, DamagedArtifact) as error:
+    except (KeyError, DamagedArtifactError) as error:
         raise InputError(
             f"run {result.run} has no whole artifact {label!r}: {error}", "run it again with `freqd run`"
         ) from error
@@ -71,7 +71,7 @@ class OfRun:
         """
         split = artifact(self.workspace, self.result, "ingest.split", Split)
         features = artifact(self.workspace, self.result, WHERE[version], TrainedModel).features
-        recommender = Recommender.of(FeatureTable(features.users, np.asfortranarray(features.items)), split)
+        recommender = Recommender.of(Embeddings(features.users, np.asfortranarray(features.items)), split)
         try:
             recommender.check()
         except ValueError as error:

@@ -38,11 +38,11 @@ SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
 """Tags of a version that hold its headline numbers."""
 
 
-class BrokenModel(FreqdError):
+class BrokenModelError(FreqdError):
     """A registered version that cannot answer."""
 
 
-class ChampionMoved(FreqdError):
+class ChampionMovedError(FreqdError):
     """The champion is no longer the one that a decision was made against; decide again."""
 
 
@@ -129,7 +129,7 @@ def load(model: str, version: str) -> Recommender:
     """Fetch, open and check one version; nothing of it stays on the disk.
 
     Raises:
-        BrokenModel: it cannot answer, and why.
+        BrokenModelError: it cannot answer, and why.
     """
     with tempfile.TemporaryDirectory(prefix="freqd-model-") as folder:
         try:
@@ -139,7 +139,7 @@ def load(model: str, version: str) -> Recommender:
             recommender = Recommender.read(files)
             recommender.check()
         except Exception as error:  # whatever is wrong with a file of a version must not stop who serves the other
-            raise BrokenModel(f"version {version} of {model}: {type(error).__name__}: {error}") from error
+            raise BrokenModelError(f"version {version} of {model}: {type(error).__name__}: {error}") from error
     return recommender
 
 
@@ -162,7 +162,7 @@ def load_champion(model: str, version: str) -> Recommender:
     """
     try:
         return load(model, version)
-    except BrokenModel as error:
+    except BrokenModelError as error:
         raise InputError(
             f"the champion is broken: {error}",
             f"give the alias {CHAMPION!r} to a version that is whole: `freqd models list`, `freqd promote VERSION --why ...`",
@@ -173,7 +173,7 @@ def split_of(store: Store, version: ModelVersion) -> Split:
     """The data that a version was made of, from its run's artifacts.
 
     Raises:
-        DamagedArtifact: they are not in the store.
+        DamagedArtifactError: they are not in the store.
     """
     return store.open(store.ref(Split.kind, version.tags.get("freqd.data_digest", "")), Split)
 
@@ -206,7 +206,7 @@ def promote(
             decision that does not depend on it.
 
     Raises:
-        ChampionMoved: the champion is another one than ``against``.
+        ChampionMovedError: the champion is another one than ``against``.
         InputError: the version does not exist.
     """
     with lock(workspace, model):
@@ -216,7 +216,7 @@ def promote(
         if previous == str(entry.version):
             return Move(model, previous, previous, changed=False)
         if against not in ("any", previous):
-            raise ChampionMoved(
+            raise ChampionMovedError(
                 f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
             )
         who, why = readable(who), readable(why)
@@ -270,13 +270,13 @@ def refuse(
     """Write down that a version was not made champion, and why. The arguments are those of ``promote``.
 
     Raises:
-        ChampionMoved: the champion is another one than ``against``.
+        ChampionMovedError: the champion is another one than ``against``.
     """
     with lock(workspace, model):
         present = champion_of(model)
         previous = None if present is None else str(present.version)
         if against not in ("any", previous):
-            raise ChampionMoved(
+            raise ChampionMovedError(
                 f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
             )
         record: dict[str, Any] = {"who": readable(who), "model": model, "version": version, "previous": previous}

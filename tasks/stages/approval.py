@@ -260,7 +260,7 @@ def _carry_out(workspace: Workspace, waiting: Pending, answer: Answer) -> Verdic
             registry.promote(
                 workspace, model, version, who=answer.who, why=why, evidence=evidence, against=verdict.champion
             )
-        except registry.ChampionMoved as error:
+        except registry.ChampionMovedError as error:
             promoted, reason = False, f"{reason}, but meanwhile {error}: compare again, then `freqd promote {version}`"
             why = reason
     if not promoted:

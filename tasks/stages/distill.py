@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from freqd import distill as library
 from freqd.config import DistillConfig, SpectralConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
 from freqd.storage.store import ArtifactRef
@@ -68,7 +68,7 @@ def teach(
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
     items = Mastery(teacher.features.items, both.item, found.edges, spectral, found.item.part_energies)
 
-    def probe(epoch: int, student: FeatureTable) -> dict[str, list[float]]:
+    def probe(epoch: int, student: Embeddings) -> dict[str, list[float]]:
         return {"mastery_user": users(student.users).tolist(), "mastery_item": items(student.items).tolist()}
 
     split = at.open(inputs.split, Split)

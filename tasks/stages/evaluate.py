@@ -11,7 +11,7 @@ import numpy as np
 from freqd.config import EvaluateConfig, SpectralConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Report
+from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as judge
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.significance import gap_closed, paired_bootstrap
@@ -53,7 +53,7 @@ def evaluate(
     """Judge every model of ``models`` (teacher, student and the baselines) on the test part."""
     parts = at.open(split, Split)
     trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
-    reports: dict[str, Report] = {}
+    reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)
         reports[name] = judge(model.features, parts, config, threads=at.run.threads)
@@ -76,7 +76,7 @@ def evaluate(
     return Result({**reports, "facts": found}, f"test NDCG@10: {numbers}", metrics, shown=[table])
 
 
-def compare(reports: dict[str, Report], config: EvaluateConfig, rng: np.random.Generator) -> dict[str, Any]:
+def compare(reports: dict[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator) -> dict[str, Any]:
     """Paired differences of the student to the others, and the gap closed, each with its interval."""
     values = {name: report.per_user[METRIC] for name, report in reports.items()}
     options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence, "rng": rng}

@@ -21,9 +21,9 @@ import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows, unknown_answers
-from freqd.embeddings import FeatureTable, TrainedModel
-from freqd.errors import DamagedArtifact, InputError
-from freqd.evaluate import Report
+from freqd.embeddings import Embeddings, TrainedModel
+from freqd.errors import DamagedArtifactError, InputError
+from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
 from freqd.provenance import versions
@@ -95,7 +95,7 @@ def register(
     """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
     parts = at.open(split, Split)
     features = at.open(student, TrainedModel).features
-    own = at.open(report, Report)
+    own = at.open(report, Evaluation)
     found = at.open(facts, Facts)
     known = found.values
     at.progress(0.1, "writing the model")
@@ -192,15 +192,15 @@ def _gate(
                 registry.promote(context.workspace, model_name, version, against=against, **options)
             else:
                 registry.refuse(context.workspace, model_name, version, against=against, **options)
-        except registry.ChampionMoved:
+        except registry.ChampionMovedError:
             continue
         return verdict
-    raise registry.ChampionMoved(
+    raise registry.ChampionMovedError(
         f"the champion of {model_name} changed {DECISIONS} times while version {version} was judged"
     )
 
 
-def _numbers(own: Report, known: dict[str, Any]) -> dict[str, str]:
+def _numbers(own: Evaluation, known: dict[str, Any]) -> dict[str, str]:
     closed = known["gap_closed"]["value"]
     return {
         "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
@@ -209,7 +209,7 @@ def _numbers(own: Report, known: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _quality(report: Report) -> dict[str, Any]:
+def _quality(report: Evaluation) -> dict[str, Any]:
     """What the gate compares, of a model on the test part."""
     return {
         "ndcg": report.metrics[METRIC],
@@ -219,13 +219,13 @@ def _quality(report: Report) -> dict[str, Any]:
     }
 
 
-def _by_group(report: Report) -> dict[str, float]:
+def _by_group(report: Evaluation) -> dict[str, float]:
     """NDCG@10 of the groups of users by activity, for MLflow and `freqd models compare`; 1 is the least active."""
     return {f"{METRIC}_activity_{n}": group[METRIC] for n, group in enumerate(report.groups["activity"], start=1)}
 
 
 def _log_version(
-    context: RunContext, recommender: Recommender, own: Report, model_name: str, tags: dict[str, str]
+    context: RunContext, recommender: Recommender, own: Evaluation, model_name: str, tags: dict[str, str]
 ) -> ModelVersion:
     """Log the recommender as a model of the parent run and register it; the new version."""
     example = pd.DataFrame({"user": [EXAMPLE_USER]})
@@ -260,10 +260,10 @@ def _log_version(
 def _decide(
     context: RunContext,
     challenger: Candidate,
-    student: FeatureTable,
+    student: Embeddings,
     present: ModelVersion | None,
     parts: Split,
-    own: Report,
+    own: Evaluation,
     known: dict[str, Any],
     model_name: str,
     config: RegistryConfig,
@@ -299,6 +299,6 @@ def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
     """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
     try:
         return unknown_answers(registry.split_of(store, champion), parts)
-    except DamagedArtifact:
+    except DamagedArtifactError:
         get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
         return parts

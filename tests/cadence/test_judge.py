@@ -12,7 +12,7 @@ from freqd.cadence import Timeline, Window, judge_window
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 
 LOG2_3 = np.log2(3)
 
@@ -41,8 +41,8 @@ NEW = split(ROWS[:4], ["b", "c", "a"], ["x", "z", "y"])
 CONFIG = EvaluateConfig(ks=(10,))
 
 
-def model(users: list[list[float]], items: list[list[float]]) -> FeatureTable:
-    return FeatureTable(np.array(users, np.float32), np.array(items, np.float32))
+def model(users: list[list[float]], items: list[list[float]]) -> Embeddings:
+    return Embeddings(np.array(users, np.float32), np.array(items, np.float32))
 
 
 def test_the_newest_model_is_asked_for_all_that_it_could_know() -> None:

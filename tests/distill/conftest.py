@@ -11,7 +11,7 @@ from scipy import sparse
 from freqd.config import GraphConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.distill import DistillContext
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import build_graphs
 from freqd.spectral.filters import Filter, SideFilters
 
@@ -19,7 +19,7 @@ from freqd.spectral.filters import Filter, SideFilters
 class TableView:
     """Two plain tables as a view: what the training loop gives to a term."""
 
-    def __init__(self, table: FeatureTable) -> None:
+    def __init__(self, table: Embeddings) -> None:
         self.user_table = torch.tensor(table.users, requires_grad=True)
         self.item_table = torch.tensor(table.items, requires_grad=True)
 
@@ -32,15 +32,15 @@ class TableView:
     raw_users, raw_items = users, items
 
 
-def table(rng: np.random.Generator, n_users: int, n_items: int, dim: int) -> FeatureTable:
-    return FeatureTable(
+def table(rng: np.random.Generator, n_users: int, n_items: int, dim: int) -> Embeddings:
+    return Embeddings(
         rng.normal(size=(n_users, dim)).astype(np.float32), rng.normal(size=(n_items, dim)).astype(np.float32)
     )
 
 
 def planted_split(
     seed: int = 0, n_users: int = 150, n_items: int = 120, per_user: int = 16
-) -> tuple[Split, FeatureTable]:
+) -> tuple[Split, Embeddings]:
     """Users choose by the softmax of known features of 12 numbers; the features are a perfect teacher."""
     rng = np.random.default_rng(seed)
     truth = table(rng, n_users, n_items, 12)
@@ -64,7 +64,7 @@ def planted_split(
 
 
 def make_context(
-    split: Split, teacher: FeatureTable, dim: int, *, filters: SideFilters | None = None, seed: int = 0
+    split: Split, teacher: Embeddings, dim: int, *, filters: SideFilters | None = None, seed: int = 0
 ) -> DistillContext:
     return DistillContext(
         teacher=teacher,
@@ -79,12 +79,12 @@ def make_context(
 
 
 @pytest.fixture
-def view_of() -> Callable[[FeatureTable], TableView]:
+def view_of() -> Callable[[Embeddings], TableView]:
     return TableView
 
 
 @pytest.fixture
-def random_table() -> Callable[..., FeatureTable]:
+def random_table() -> Callable[..., Embeddings]:
     return table
 
 
@@ -94,7 +94,7 @@ def new_context() -> Callable[..., DistillContext]:
 
 
 @pytest.fixture(scope="session")
-def choices() -> tuple[Split, FeatureTable]:
+def choices() -> tuple[Split, Embeddings]:
     """Interactions with the features that made them."""
     return planted_split()
 

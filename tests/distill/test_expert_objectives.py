@@ -9,7 +9,7 @@ from freqd.distill import build_objectives
 from freqd.distill.experts import ExpertSettings, SelectedExperts
 from freqd.distill.objectives.htd import topology_loss
 from freqd.distill.objectives.pckd import list_consistency, pair_consistency
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.training.loop import Batch
 
 SMALL = Batch(
@@ -204,7 +204,7 @@ def test_pckd_by_hand(context, student, view_of, guide):
     term.begin_epoch(1, student, np.random.default_rng(0))
     of = student if guide == "student" else context.teacher
     seen = context.train.toarray() > 0
-    projected = FeatureTable(
+    projected = Embeddings(
         *(
             side.project(torch.tensor(rows), torch.arange(len(rows))).detach().numpy()
             for side, rows in ((term.user, student.users), (term.item, student.items))
@@ -270,12 +270,12 @@ def test_training_lowers_the_loss_of_expert_terms(name, context, student, view_o
 @pytest.mark.parametrize("name", NAMES)
 def test_users_without_features_or_items_cost_nothing_that_is_not_finite(name, choices, new_context, view_of):
     split, teacher = choices
-    context = new_context(split, FeatureTable(teacher.users * 0.0, teacher.items * 0.0), 4)
+    context = new_context(split, Embeddings(teacher.users * 0.0, teacher.items * 0.0), 4)
     full = context.train.tolil()
     full[0] = 1.0
     object.__setattr__(context, "train", full.tocsr())
     term = build(name, context)
-    student = FeatureTable(np.zeros((150, 4), np.float32), np.zeros((120, 4), np.float32))
+    student = Embeddings(np.zeros((150, 4), np.float32), np.zeros((120, 4), np.float32))
     term.begin_epoch(1, student, np.random.default_rng(0))
     view = view_of(student)
     loss = term.loss(view, SMALL)

@@ -8,7 +8,7 @@ from scipy import sparse
 from freqd.config import DistillConfig, ObjectiveConfig, TeacherConfig
 from freqd.distill import build_objectives, check_objectives, distill
 from freqd.distill.objectives.hetcomp import best_observed, ranking_distance
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import top_k
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
@@ -21,10 +21,10 @@ def build(context, **options):
     return build_objectives([ObjectiveConfig(name="hetcomp", options=options)], context)[0]
 
 
-def way_of(teacher: FeatureTable, train, points: int = 3) -> np.ndarray:
+def way_of(teacher: Embeddings, train, points: int = 3) -> np.ndarray:
     """Rankings of a teacher that gets its columns one after the other."""
     kept = np.linspace(1, teacher.dim, points).astype(int)
-    tables = [FeatureTable(teacher.users[:, :n].copy(), teacher.items[:, :n].copy()) for n in kept]
+    tables = [Embeddings(teacher.users[:, :n].copy(), teacher.items[:, :n].copy()) for n in kept]
     return np.stack([top_k(table, train, 20)[0] for table in tables])
 
 

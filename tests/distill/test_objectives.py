@@ -10,7 +10,7 @@ from freqd.config import ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
 from freqd.distill.feature_loss import occurring, occurring_by_torch
 from freqd.distill.objectives import Objective, objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.loop import Batch
@@ -168,7 +168,7 @@ def test_feature_terms_have_the_gradient_of_their_loss(choices, new_context, ran
     direction = np.random.default_rng(1).normal(size=student.items.shape).astype(np.float32)
     step = np.float32(1e-2)
     ahead, behind = (
-        term.loss(view_of(FeatureTable(student.users, student.items + sign * step * direction)), SMALL).item()
+        term.loss(view_of(Embeddings(student.users, student.items + sign * step * direction)), SMALL).item()
         for sign in (1, -1)
     )
     slope = float((view.item_table.grad.numpy() * direction).sum())
@@ -199,7 +199,7 @@ def test_ranking_cross_entropy_by_hand(choices, new_context, random_table, view_
 def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(choices, new_context):
     split, teacher = choices
     context = new_context(split, teacher, 4)
-    object.__setattr__(context, "ranking_teacher", FeatureTable(teacher.users, -teacher.items))
+    object.__setattr__(context, "ranking_teacher", Embeddings(teacher.users, -teacher.items))
     assert build("rce", context).teacher is context.ranking_teacher
     assert build("rce", context, filtered=False).teacher is context.teacher
 

@@ -5,7 +5,7 @@ import pytest
 
 from freqd.distill import svd_student
 from freqd.distill.warm_start import warm_start
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 
 
 def dense_truncation(scores, dim):
@@ -43,7 +43,7 @@ def test_the_warm_start_ranks_as_the_svd_student_with_a_spread_that_does_not_dep
     choices, new_context, scale
 ):
     split, teacher = choices
-    scaled = FeatureTable(teacher.users * np.float32(scale), teacher.items)
+    scaled = Embeddings(teacher.users * np.float32(scale), teacher.items)
     start = warm_start(new_context(split, scaled, 5))
     reference = warm_start(new_context(split, teacher, 5))
     np.testing.assert_allclose(start.users @ start.items.T, reference.users @ reference.items.T, rtol=2e-3, atol=2e-3)

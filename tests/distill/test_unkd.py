@@ -12,7 +12,7 @@ from scipy import sparse
 from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
 from freqd.distill.objectives.unkd import draw_rank_pairs, popularity_groups
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.training.loop import Batch
 
@@ -113,7 +113,7 @@ def test_groups_with_fewer_than_two_unseen_items_give_no_pairs(choices, new_cont
 def test_the_filtered_teacher_is_imitated_on_demand(choices, new_context):
     split, teacher = choices
     context = new_context(split, teacher, 4)
-    object.__setattr__(context, "ranking_teacher", FeatureTable(teacher.users, -teacher.items))
+    object.__setattr__(context, "ranking_teacher", Embeddings(teacher.users, -teacher.items))
     assert build(context).best[0, 0].tolist() != build(context, filtered=True).best[0, 0].tolist()
 
 

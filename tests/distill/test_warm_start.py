@@ -8,7 +8,7 @@ from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows
 from freqd.distill.warm_start import carry_over, check_student, choose_start, warm_start
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.earlier import Previous
@@ -16,7 +16,7 @@ from freqd.teachers.earlier import Previous
 INFO = {"backbone": "mf"}
 
 
-def previous_of(split: Split, student: FeatureTable, users: list[str], items: list[str], **more) -> Previous:
+def previous_of(split: Split, student: Embeddings, users: list[str], items: list[str], **more) -> Previous:
     rows = Rows.of(pl.Series(users), split.user_ids), Rows.of(pl.Series(items), split.item_ids)
     return Previous(TrainedModel(student, info=INFO, **more), *rows)
 
@@ -28,7 +28,7 @@ def partly(choices, random_table):
     rng = np.random.default_rng(0)
     users, items = rng.permutation(split.n_users)[:100], rng.permutation(split.n_items)[:80]
     maps = [rng.standard_normal((teacher.dim, 5)).astype(np.float32) for _ in range(2)]
-    student = FeatureTable(teacher.users[users] @ maps[0], teacher.items[items] @ maps[1])
+    student = Embeddings(teacher.users[users] @ maps[0], teacher.items[items] @ maps[1])
     ids = [f"u{n}" for n in users], [f"i{n}" for n in items]
     return split, teacher, maps, previous_of(split, student, *ids)
 
@@ -52,7 +52,7 @@ def test_known_rows_stay_as_they_were_and_new_ones_are_at_least_squares(partly, 
     dense = np.linalg.lstsq(teacher.users[50:].astype(float), student.users.astype(float), rcond=None)[0]
     np.testing.assert_allclose(found.users[:50], teacher.users[:50] @ dense, rtol=1e-3, atol=1e-4)
     # a teacher in other coordinates leads to the same student
-    turned = FeatureTable(
+    turned = Embeddings(
         *(t @ np.linalg.qr(rng.standard_normal((12, 12)))[0].astype(np.float32) for t in (teacher.users, teacher.items))
     )
     np.testing.assert_allclose(carry_over(previous, turned).users, found.users, rtol=1e-3, atol=1e-3)

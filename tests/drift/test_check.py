@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from freqd.config import DriftConfig, GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions, Observed, Split
 from freqd.drift import Drift, Fresh, Known, check_drift, find_fresh
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from tests.oracles import grocery_like
 
 DAY = 86_400
@@ -36,9 +36,9 @@ def rows(data: Interactions, which: np.ndarray) -> Interactions:
     )
 
 
-def features() -> FeatureTable:
+def features() -> Embeddings:
     left, singular, right = np.linalg.svd(DATA.matrix().toarray(), full_matrices=False)
-    return FeatureTable((left[:, :6] * singular[:6]).astype(np.float32), np.ascontiguousarray(right[:6].T, np.float32))
+    return Embeddings((left[:, :6] * singular[:6]).astype(np.float32), np.ascontiguousarray(right[:6].T, np.float32))
 
 
 FEATURES = features()

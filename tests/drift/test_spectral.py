@@ -11,7 +11,7 @@ from scipy import sparse
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
 from freqd.drift.spectral import spectral_shift, unit_rows
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.spectral import band_edges
 from tests.oracles import dense_band_energies, dense_cooccurrence, dense_norm_adj, grocery_like
 
@@ -19,15 +19,15 @@ K = GraphConfig(user_neighbours=5, item_neighbours=5)
 BANDS = SpectralConfig(bands=4)
 
 
-def taste(data: Interactions, dim: int = 6) -> FeatureTable:
+def taste(data: Interactions, dim: int = 6) -> Embeddings:
     """Features that know the interactions: the leading singular vectors."""
     left, singular, right = np.linalg.svd(data.matrix().toarray(), full_matrices=False)
-    return FeatureTable(
+    return Embeddings(
         (left[:, :dim] * singular[:dim]).astype(np.float32), np.ascontiguousarray(right[:dim].T, np.float32)
     )
 
 
-def halves(seed: int = 0) -> tuple[Interactions, Interactions, FeatureTable]:
+def halves(seed: int = 0) -> tuple[Interactions, Interactions, Embeddings]:
     """Two halves of the same interactions, and features made of all of them."""
     data = grocery_like(seed, 300, 120, mean=30.0)
     first = np.random.default_rng(seed).random(len(data)) < 0.5
@@ -41,7 +41,7 @@ def halves(seed: int = 0) -> tuple[Interactions, Interactions, FeatureTable]:
 BEFORE, AFTER, FEATURES = halves()
 
 
-def shift(before: Interactions, after: Interactions, features: FeatureTable = FEATURES, spectral=BANDS):
+def shift(before: Interactions, after: Interactions, features: Embeddings = FEATURES, spectral=BANDS):
     return spectral_shift(before, after, features, K, spectral, np.random.default_rng(0))
 
 
@@ -85,8 +85,8 @@ def test_other_interactions_of_the_same_taste_lose_little_and_those_of_none_near
 
 def test_features_that_know_nothing_have_nothing_to_lose():
     rng = np.random.default_rng(0)
-    blind = FeatureTable(*(rng.normal(size=(n, 6)).astype(np.float32) for n in (300, 120)))
-    constant = FeatureTable(np.ones((300, 6), np.float32), np.zeros((120, 6), np.float32))
+    blind = Embeddings(*(rng.normal(size=(n, 6)).astype(np.float32) for n in (300, 120)))
+    constant = Embeddings(np.ones((300, 6), np.float32), np.zeros((120, 6), np.float32))
     for features in (blind, constant):
         assert not any(found.telling for found in shift(BEFORE, AFTER, features).values())
     assert shift(BEFORE, AFTER, constant)["item"].before.tolist() == [0.0] * 4
@@ -97,7 +97,7 @@ def test_features_that_know_nothing_have_nothing_to_lose():
 def test_neither_the_order_of_rows_nor_the_scale_of_features_matters(seed, scale):
     order = np.random.default_rng(seed).permutation(len(AFTER))
     mixed = replace(AFTER, user=AFTER.user[order], item=AFTER.item[order])
-    scaled = FeatureTable(FEATURES.users * np.float32(scale), FEATURES.items * np.float32(scale))
+    scaled = Embeddings(FEATURES.users * np.float32(scale), FEATURES.items * np.float32(scale))
     one, other = shift(BEFORE, AFTER), shift(BEFORE, mixed, scaled)
     for side in ("user", "item"):
         assert one[side].lost == pytest.approx(other[side].lost, abs=1e-3)

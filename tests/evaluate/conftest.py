@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse.linalg import svds
 
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 
 
 def assemble(train: Interactions, valid: Interactions, test: Interactions) -> Split:
@@ -55,7 +55,7 @@ def grocery_split() -> Split:
 
 
 @pytest.fixture(scope="session")
-def grocery_features(grocery_split: Split) -> FeatureTable:
+def grocery_features(grocery_split: Split) -> Embeddings:
     """A truncated SVD of the train part: a sensible recommender, quickly."""
     u, s, vt = svds(grocery_split.train.matrix().astype(np.float64), k=16, rng=np.random.default_rng(0))
-    return FeatureTable((u * s).astype(np.float32), np.ascontiguousarray(vt.T, dtype=np.float32))
+    return Embeddings((u * s).astype(np.float32), np.ascontiguousarray(vt.T, dtype=np.float32))

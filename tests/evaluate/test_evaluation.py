@@ -5,9 +5,9 @@ import pytest
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.evaluate import Report, evaluate, evaluation, ndcg_on_validation, top_k
+from freqd.evaluate import Evaluation, evaluate, evaluation, ndcg_on_validation, top_k
 from freqd.storage.store import Store
 
 SECOND = 1 / np.log2(3)
@@ -26,7 +26,7 @@ def tiny(make_split):
         valid=interactions([(0, 3), (2, 1)]),
         test=interactions([(0, 2), (0, 0), (1, 3), (3, 4)]),
     )
-    features = FeatureTable(np.array([[1], [1], [1], [-1]], np.float32), np.arange(5, dtype=np.float32)[:, None])
+    features = Embeddings(np.array([[1], [1], [1], [-1]], np.float32), np.arange(5, dtype=np.float32)[:, None])
     return features, split
 
 
@@ -152,7 +152,7 @@ def test_validation_report_equals_the_quick_validation(grocery_split, grocery_fe
 def test_report_survives_the_store(tiny, tmp_path):
     report = evaluate(*tiny, EvaluateConfig())
     store = Store(tmp_path)
-    again = store.open(store.save(report), Report)
+    again = store.open(store.save(report), Evaluation)
     assert again.users.dtype == np.int32
     np.testing.assert_array_equal(again.users, report.users)
     assert again.per_user.keys() == report.per_user.keys()
@@ -171,4 +171,4 @@ def test_an_empty_part_is_the_users_mistake_and_a_wrong_size_ours(tiny, make_spl
     with pytest.raises(InputError, match="none of the users to judge has an interaction in the test part"):
         evaluate(features, split, EvaluateConfig(), among=np.array([False, False, True, False]))
     with pytest.raises(ValueError, match="do not fit a split of 4 users and 5 items"):
-        evaluate(FeatureTable(features.users[:3], features.items), split, EvaluateConfig())
+        evaluate(Embeddings(features.users[:3], features.items), split, EvaluateConfig())

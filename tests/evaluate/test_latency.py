@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import scoring_latency
 
 
-def table(n_users: int, n_items: int, dim: int) -> FeatureTable:
+def table(n_users: int, n_items: int, dim: int) -> Embeddings:
     rng = np.random.default_rng(0)
-    return FeatureTable(
+    return Embeddings(
         rng.standard_normal((n_users, dim)).astype(np.float32), rng.standard_normal((n_items, dim)).astype(np.float32)
     )
 

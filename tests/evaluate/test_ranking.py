@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import ndcg_on_validation, ranking, top_k
 
 
-def dense_top_k(features: FeatureTable, seen: sparse.csr_array | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+def dense_top_k(features: Embeddings, seen: sparse.csr_array | None, k: int) -> tuple[np.ndarray, np.ndarray]:
     """All scores, a stable sort, and the same padding: what ``top_k`` has to equal."""
     scores = features.users @ features.items.T
     if seen is not None:
@@ -25,9 +25,9 @@ def dense_top_k(features: FeatureTable, seen: sparse.csr_array | None, k: int) -
     return items, values
 
 
-def whole_numbers(rng: np.random.Generator, n_users: int, n_items: int, dim: int) -> FeatureTable:
+def whole_numbers(rng: np.random.Generator, n_users: int, n_items: int, dim: int) -> Embeddings:
     """Features whose inner products are exact in float32, with many ties."""
-    return FeatureTable(
+    return Embeddings(
         rng.integers(-2, 3, (n_users, dim)).astype(np.float32), rng.integers(-2, 3, (n_items, dim)).astype(np.float32)
     )
 
@@ -77,7 +77,7 @@ def test_edges_of_the_shipped_blocks(n_users, n_items):
 
 def test_real_valued_scores_and_long_lists():
     rng = np.random.default_rng(5)
-    features = FeatureTable(
+    features = Embeddings(
         rng.standard_normal((700, 24)).astype(np.float32), rng.standard_normal((1500, 24)).astype(np.float32)
     )
     items, scores = top_k(features, None, 300)
@@ -91,7 +91,7 @@ def test_real_valued_scores_and_long_lists():
 @pytest.mark.parametrize("dim", [7, 400])
 def test_a_hint_changes_nothing_however_the_scores_are_rounded(dim):
     rng = np.random.default_rng(dim)
-    features = FeatureTable(
+    features = Embeddings(
         rng.normal(size=(300, dim)).astype(np.float32), rng.normal(size=(700, dim)).astype(np.float32)
     )
     seen = random_seen(rng, 300, 700, 0.05)
@@ -103,7 +103,7 @@ def test_a_hint_changes_nothing_however_the_scores_are_rounded(dim):
 
 
 def test_equal_scores_come_in_order_of_the_ids():
-    features = FeatureTable(np.ones((2, 1), np.float32), np.ones((2000, 1), np.float32))
+    features = Embeddings(np.ones((2, 1), np.float32), np.ones((2000, 1), np.float32))
     seen = sparse.csr_array(([1.0, 1.0], ([1, 1], [0, 2])), shape=(2, 2000))
     items, _ = top_k(features, seen, 4)
     np.testing.assert_array_equal(items, [[0, 1, 2, 3], [1, 3, 4, 5]])
@@ -111,7 +111,7 @@ def test_equal_scores_come_in_order_of_the_ids():
 
 def test_is_the_same_for_any_number_of_threads():
     rng = np.random.default_rng(3)
-    features = FeatureTable(
+    features = Embeddings(
         rng.standard_normal((1300, 20)).astype(np.float32), rng.standard_normal((900, 20)).astype(np.float32)
     )
     seen = random_seen(rng, 1300, 900, 0.02)
@@ -134,7 +134,7 @@ def test_users_may_be_chosen_in_any_order():
 
 def test_seen_items_are_never_recommended_even_with_unsorted_or_zero_entries(monkeypatch):
     monkeypatch.setattr(ranking, "ITEM_TILE", 1)
-    features = FeatureTable(np.ones((1, 1), np.float32), np.array([[5], [4], [3], [2]], np.float32))
+    features = Embeddings(np.ones((1, 1), np.float32), np.array([[5], [4], [3], [2]], np.float32))
     unsorted = sparse.csr_array((np.array([0.0, 1.0]), np.array([2, 0]), np.array([0, 2])), shape=(1, 4))
     items, scores = top_k(features, unsorted, 3)
     np.testing.assert_array_equal(items, [[1, 3, -1]])
@@ -148,19 +148,19 @@ def test_refuses_features_that_are_not_finite(value, table):
     users, items = np.ones((4, 2), np.float32), np.ones((5, 2), np.float32)
     (users if table == "user" else items)[3, 1] = value
     with pytest.raises(ValueError, match=f"features of {table} 3 are not finite"):
-        top_k(FeatureTable(users, items), None, 2)
+        top_k(Embeddings(users, items), None, 2)
 
 
 def test_refuses_scores_that_overflow_but_not_large_ones_that_fit():
     big = np.full((2, 2), 1.5e19, np.float32)
     with pytest.raises(ValueError, match="scores are not finite"):
-        top_k(FeatureTable(big, big), None, 1)
-    _, scores = top_k(FeatureTable(big, np.array([[1.5e19, -1.5e19]], np.float32)), None, 1)
+        top_k(Embeddings(big, big), None, 1)
+    _, scores = top_k(Embeddings(big, np.array([[1.5e19, -1.5e19]], np.float32)), None, 1)
     np.testing.assert_array_equal(scores, 0.0)
 
 
 def test_names_what_is_wrong_with_the_arguments():
-    features = FeatureTable(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
+    features = Embeddings(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
     with pytest.raises(ValueError, match="at least 1, got 0 and None"):
         top_k(features, None, 0)
     with pytest.raises(ValueError, match="at least 1, got 1 and 0"):
@@ -173,7 +173,7 @@ def test_names_what_is_wrong_with_the_arguments():
 
 def test_ndcg_on_validation_by_hand():
     # User 0 ranks items 3 2 1 0; 3 is in train, so 2 is first and 1 second. User 1 ranks 0 1 2 3. User 2 has no target.
-    features = FeatureTable(np.array([[1], [-1], [1]], np.float32), np.arange(4, dtype=np.float32)[:, None])
+    features = Embeddings(np.array([[1], [-1], [1]], np.float32), np.arange(4, dtype=np.float32)[:, None])
     train = sparse.csr_array(([1.0], ([0], [3])), shape=(3, 4))
     valid = sparse.csr_array((np.ones(3), ([0, 1, 1], [1, 0, 3])), shape=(3, 4))
     second = 1 / np.log2(3)

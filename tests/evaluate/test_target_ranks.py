@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.data.interactions import Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics, target_ranks, top_k
 from freqd.evaluate.target_ranks import ndcg_of_users, target_hits
 
@@ -21,7 +21,7 @@ def pattern(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
 
 
 def from_lists(
-    features: FeatureTable, seen: sparse.csr_array, wanted: sparse.csr_array, k: int, users: np.ndarray
+    features: Embeddings, seen: sparse.csr_array, wanted: sparse.csr_array, k: int, users: np.ndarray
 ) -> metrics.Hits:
     return metrics.hits(top_k(features, seen, k, users=users)[0], wanted, users)
 
@@ -43,7 +43,7 @@ def test_equals_the_full_ranking_for_any_tiling(
     # whole numbers: inner products are exact, and many are equal; the last item is far longer than the others
     items = rng.integers(-2, 3, (n_items, 3)).astype(np.float32)
     items[-1] *= 5
-    features = FeatureTable(rng.integers(-2, 3, (30, 3)).astype(np.float32), items)
+    features = Embeddings(rng.integers(-2, 3, (30, 3)).astype(np.float32), items)
     seen, wanted = pattern(rng, (30, n_items), seen_share), pattern(rng, (30, n_items), target_share)
     users = rng.permutation(30)[:21].astype(np.int32)
     with pytest.MonkeyPatch.context() as patch:
@@ -54,9 +54,7 @@ def test_equals_the_full_ranking_for_any_tiling(
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_real_valued_scores_of_a_recommender(
-    grocery_split: Split, grocery_features: FeatureTable, threads: int
-) -> None:
+def test_real_valued_scores_of_a_recommender(grocery_split: Split, grocery_features: Embeddings, threads: int) -> None:
     seen, wanted = grocery_split.train.matrix(), grocery_split.valid.matrix()
     users = np.flatnonzero(np.diff(wanted.indptr)).astype(np.int32)
     found = target_hits(grocery_features, seen, wanted, 10, users, threads=threads)
@@ -67,7 +65,7 @@ def test_real_valued_scores_of_a_recommender(
 def test_equal_items_are_told_apart_by_their_id_and_not_by_rounding() -> None:
     # a collapsed model: all items are the same, so the first ten unseen ones lead, and no target beyond them is found
     rng = np.random.default_rng(3)
-    features = FeatureTable(
+    features = Embeddings(
         rng.normal(size=(50, 37)).astype(np.float32),
         np.repeat(rng.normal(size=(1, 37)).astype(np.float32), 900, axis=0),
     )
@@ -82,7 +80,7 @@ def test_equal_items_are_told_apart_by_their_id_and_not_by_rounding() -> None:
 def test_users_leave_once_their_targets_are_beaten_or_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     users, items = rng.normal(size=(200, 8)), rng.normal(size=(5000, 8)) * rng.exponential(size=(5000, 1))
-    features = FeatureTable(users.astype(np.float32), items.astype(np.float32))
+    features = Embeddings(users.astype(np.float32), items.astype(np.float32))
     wanted = pattern(rng, (200, 5000), 0.001)
     asked = np.flatnonzero(np.diff(wanted.indptr)).astype(np.int32)
     looked_at = []
@@ -104,10 +102,10 @@ def test_refuses_numbers_that_cannot_be_ranked() -> None:
     one = sparse.csr_array(np.ones((2, 3), np.float32))
     none = sparse.csr_array((2, 3), dtype=np.float32)
     asked = np.arange(2, dtype=np.int32)
-    broken = FeatureTable(np.ones((2, 2), np.float32), np.full((3, 2), np.nan, np.float32))
+    broken = Embeddings(np.ones((2, 2), np.float32), np.full((3, 2), np.nan, np.float32))
     with pytest.raises(ValueError, match="item 0 are not finite"):
         target_hits(broken, none, one, 2, asked)
-    huge = FeatureTable(np.full((2, 2), 1e25, np.float32), np.full((3, 2), 1e25, np.float32))
+    huge = Embeddings(np.full((2, 2), 1e25, np.float32), np.full((3, 2), 1e25, np.float32))
     with pytest.raises(ValueError, match="too large for float32"):
         target_hits(huge, none, one, 2, asked)
     with pytest.raises(ValueError, match="no user has a validation item"):

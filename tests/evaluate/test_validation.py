@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import ndcg_on_validation
 from freqd.evaluate.validation import Validation
 
@@ -21,9 +21,9 @@ def split() -> Split:
     return Split(part([(u, u % 12) for u in range(20)]), part(valid), part([(0, 5)]), *ids)
 
 
-def features() -> FeatureTable:
+def features() -> Embeddings:
     rng = np.random.default_rng(0)
-    return FeatureTable(rng.normal(size=(20, 4)).astype(np.float32), rng.normal(size=(12, 4)).astype(np.float32))
+    return Embeddings(rng.normal(size=(20, 4)).astype(np.float32), rng.normal(size=(12, 4)).astype(np.float32))
 
 
 def test_without_a_limit_it_is_the_mean_over_all_users_with_a_target() -> None:

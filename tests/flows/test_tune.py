@@ -22,11 +22,11 @@ from flows.tune import tuning
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment, read_toml
 from freqd.distill import check_objectives
-from freqd.errors import Diverged, InputError
+from freqd.errors import DivergedError, InputError
 from freqd.report.tuning import markdown, plain
 from freqd.report.tuning_result import TuningResult
 from tasks.experiments import tune
-from tasks.experiments.tune import OutOfTime, Search, finished, hold, open_study, spent
+from tasks.experiments.tune import OutOfTimeError, Search, finished, hold, open_study, spent
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
@@ -236,7 +236,7 @@ def test_trials_that_diverge_or_are_not_allowed_are_trials_too(
 
     def diverging(at: Any, inputs: Any, settings: Any, *rest: Any, **watched: Any) -> Any:
         if settings.learning_rate != own:
-            raise Diverged("training diverged", "lower it")
+            raise DivergedError("training diverged", "lower it")
         return teach(at, inputs, settings, *rest, **watched)
 
     def refusing(objectives: Any) -> Any:
@@ -272,8 +272,8 @@ def ended(search: Search, curve: list[float], seconds: float = 1.0) -> str:
     try:
         for step, score in enumerate(curve):
             watcher(step * search.config.eval_every, score)
-    except (optuna.TrialPruned, OutOfTime) as error:
-        end = {"TrialPruned": f"pruned at {step}", "OutOfTime": f"cut at {step}"}[type(error).__name__]
+    except (optuna.TrialPruned, OutOfTimeError) as error:
+        end = {"TrialPruned": f"pruned at {step}", "OutOfTimeError": f"cut at {step}"}[type(error).__name__]
     drawn.set_user_attr("seconds", seconds)
     state = optuna.trial.TrialState.COMPLETE if end == "done" else optuna.trial.TrialState.PRUNED
     study.tell(drawn, max(curve) if end == "done" else None, state=state)

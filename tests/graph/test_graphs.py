@@ -8,7 +8,7 @@ from scipy import sparse
 
 from freqd.config import GraphConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graph, Graphs, build_graphs
 from freqd.storage.store import Store
 from tests.oracles import dense_cooccurrence, dense_cosine, dense_norm_adj, dense_spectrum, grocery_like
@@ -46,7 +46,7 @@ def test_cooccurrence_graphs_equal_dense_reference():
 
 def test_feature_graphs_equal_dense_reference():
     rng = np.random.default_rng(0)
-    features = FeatureTable(rng.normal(size=(120, 6)).astype(np.float32), rng.normal(size=(90, 6)).astype(np.float32))
+    features = Embeddings(rng.normal(size=(120, 6)).astype(np.float32), rng.normal(size=(90, 6)).astype(np.float32))
     graphs = build_graphs(TRAIN, GraphConfig(kind="features", user_neighbours=3, item_neighbours=5), features)
     for graph, rows, k in ((graphs.user, features.users, 3), (graphs.item, features.items, 5)):
         assert_valid(graph)
@@ -58,7 +58,7 @@ def test_feature_graphs_need_features_that_fit():
     config = GraphConfig(kind="features")
     with pytest.raises(ValueError, match="needs features"):
         build_graphs(TRAIN, config)
-    small = FeatureTable(np.ones((119, 2), np.float32), np.ones((90, 2), np.float32))
+    small = Embeddings(np.ones((119, 2), np.float32), np.ones((90, 2), np.float32))
     with pytest.raises(ValueError, match="119 users"):
         build_graphs(TRAIN, config, small)
 

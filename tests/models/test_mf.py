@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.models.mf import MatrixFactorization
 from freqd.training.bpr_loss import bpr_loss, l2_loss
 from freqd.training.sampling import Batch, Sampler
@@ -66,7 +66,7 @@ def test_compiled_pairs_are_autograd_and_meet_the_other_terms(dim, base_weight, 
 
 
 def test_differences_of_any_size_have_a_finite_loss():
-    init = FeatureTable(np.float32([[300.0], [-300.0], [0.0]]), np.float32([[1.0], [0.0]]))
+    init = Embeddings(np.float32([[300.0], [-300.0], [0.0]]), np.float32([[1.0], [0.0]]))
     model = MatrixFactorization(3, 2, 1, init=init, seed=0)
     model.prepare(CPU, 0.1)
     users, zeros = torch.arange(3).repeat(1000), torch.zeros(3000, dtype=torch.int64)
@@ -87,7 +87,7 @@ def test_a_view_reads_an_index_once_and_raw_is_final():
 
 
 def test_init_is_copied_and_features_share_memory():
-    init = FeatureTable(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
+    init = Embeddings(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
     model = MatrixFactorization(3, 4, 2, init=init, seed=0)
     model.prepare(CPU, 0.1)
     features = model.features()
@@ -100,7 +100,7 @@ def test_init_is_copied_and_features_share_memory():
 
 
 def test_init_of_another_shape_is_refused():
-    init = FeatureTable(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
+    init = Embeddings(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
     with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
         MatrixFactorization(3, 5, 2, init=init, seed=0)
 

@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.serve import TopKIndex
 
 
-def table(seed: int = 0, n_users: int = 7, n_items: int = 12, dim: int = 3, grid: bool = False) -> FeatureTable:
+def table(seed: int = 0, n_users: int = 7, n_items: int = 12, dim: int = 3, grid: bool = False) -> Embeddings:
     """Random features; with ``grid`` small integers, so that equal scores are frequent and exact."""
     rng = np.random.default_rng(seed)
     draw = (lambda shape: rng.integers(-1, 2, shape)) if grid else rng.standard_normal
-    return FeatureTable(draw((n_users, dim)).astype(np.float32), draw((n_items, dim)).astype(np.float32))
+    return Embeddings(draw((n_users, dim)).astype(np.float32), draw((n_items, dim)).astype(np.float32))
 
 
 def pattern(seed: int = 1, n_users: int = 7, n_items: int = 12, share: float = 0.3) -> sparse.csr_array:
@@ -72,7 +72,7 @@ def test_who_met_an_item_twice_or_in_another_order_is_the_same() -> None:
 
 def test_fold_in_does_not_depend_on_the_scale_of_the_items() -> None:
     features = table(n_items=30)
-    scaled = FeatureTable(features.users, features.items * np.float32(100.0))
+    scaled = Embeddings(features.users, features.items * np.float32(100.0))
     first = TopKIndex(features).recommend_history([1, 2], 5)
     second = TopKIndex(scaled).recommend_history([1, 2], 5)
     assert first.items.tolist() == second.items.tolist()
@@ -84,7 +84,7 @@ def test_a_new_user_with_the_taste_of_a_group_gets_that_group() -> None:
     items = np.eye(4, dtype=np.float32)[group] + 0.05 * np.random.default_rng(0).standard_normal((40, 4)).astype(
         np.float32
     )
-    index = TopKIndex(FeatureTable(np.zeros((1, 4), np.float32), items))
+    index = TopKIndex(Embeddings(np.zeros((1, 4), np.float32), items))
     found = index.recommend_history([3, 7, 11], 7)
     assert set(group[found.items]) == {3}
     assert not {3, 7, 11} & set(found.items.tolist())
@@ -172,7 +172,7 @@ def test_shapes_must_fit() -> None:
 def test_many_items_are_ranked_as_by_a_full_sort(seed, n_items, k, values, excluded) -> None:
     rng = np.random.default_rng(seed)
     items = rng.integers(0, values, (n_items, 1)).astype(np.float32)
-    index = TopKIndex(FeatureTable(np.ones((1, 1), np.float32), items))
+    index = TopKIndex(Embeddings(np.ones((1, 1), np.float32), items))
     left_out = rng.choice(n_items, excluded, replace=False)
     found = index.recommend_vector(np.ones(1, np.float32), k, exclude=left_out)
     expected = np.lexsort((np.arange(n_items), -items[:, 0]))

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from freqd.config import SpectralConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import Graph, Graphs
 from freqd.serve.explain import explain, total
 from freqd.spectral import band_edges
@@ -20,9 +20,7 @@ def graph(kind: str, n: int, rng: np.random.Generator) -> Graph:
 
 RNG = np.random.default_rng(0)
 GRAPHS = Graphs(graph("user", 40, RNG), graph("item", 60, RNG))
-FEATURES = FeatureTable(
-    RNG.standard_normal((40, 6)).astype(np.float32), RNG.standard_normal((60, 6)).astype(np.float32)
-)
+FEATURES = Embeddings(RNG.standard_normal((40, 6)).astype(np.float32), RNG.standard_normal((60, 6)).astype(np.float32))
 SEEN = sparse.csr_array((RNG.random((40, 60)) < 0.2).astype(np.float32))
 EDGES = band_edges(8)
 EXACT = SpectralConfig(method="exact")

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.serve import export, export_features
 from freqd.serve.export import check_target
 from freqd.teachers.external import load_features
 
 RNG = np.random.default_rng(0)
-TABLE = FeatureTable(RNG.standard_normal((3, 4)).astype(np.float32), RNG.standard_normal((2, 4)).astype(np.float32))
+TABLE = Embeddings(RNG.standard_normal((3, 4)).astype(np.float32), RNG.standard_normal((2, 4)).astype(np.float32))
 USERS, ITEMS = pl.Series(["käufer 1", "2", "user-three"]), pl.Series(["10", "9"])
 TARGETS = ["features.safetensors", "features.npz", "features"]
 
@@ -39,7 +39,7 @@ def test_what_is_exported_can_be_brought_again(tmp_path: Path, name: str) -> Non
 )
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_text_is_an_id(tmp_path_factory, name: str, ids: list[str]) -> None:
-    table = FeatureTable(np.arange(len(ids), dtype=np.float32)[:, None], np.ones((2, 1), np.float32))
+    table = Embeddings(np.arange(len(ids), dtype=np.float32)[:, None], np.ones((2, 1), np.float32))
     target = export_features(table, pl.Series(ids), ITEMS, tmp_path_factory.mktemp("export") / name)
     np.testing.assert_array_equal(load_features(target, pl.Series(ids), ITEMS).features.users, table.users)
 
@@ -54,7 +54,7 @@ def test_integer_ids_are_exported_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_an_older_export_is_replaced(tmp_path: Path, name: str) -> None:
     export_features(TABLE, USERS, ITEMS, tmp_path / name)
-    doubled = FeatureTable(2 * TABLE.users, TABLE.items)
+    doubled = Embeddings(2 * TABLE.users, TABLE.items)
     export_features(doubled, USERS, ITEMS, tmp_path / name)
     np.testing.assert_array_equal(load_features(tmp_path / name, USERS, ITEMS).features.users, doubled.users)
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.config import IndexConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.serve import TopKIndex, exact_index, faiss_index
 from freqd.serve.faiss_index import Approximate, Cells, build
@@ -19,14 +19,14 @@ pytest.importorskip("faiss")
 USERS, ITEMS, DIM = 40, 3000, 6
 
 
-def table(seed: int = 0, n_items: int = ITEMS) -> FeatureTable:
+def table(seed: int = 0, n_items: int = ITEMS) -> Embeddings:
     """Items in clusters, with norms that differ as popularity does; users near the clusters."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((12, DIM))
     items = centres[rng.integers(0, 12, n_items)] + 0.3 * rng.standard_normal((n_items, DIM))
     items *= np.exp(0.6 * rng.standard_normal((n_items, 1)))
     users = centres[rng.integers(0, 12, USERS)] + 0.3 * rng.standard_normal((USERS, DIM))
-    return FeatureTable(users.astype(np.float32), items.astype(np.float32))
+    return Embeddings(users.astype(np.float32), items.astype(np.float32))
 
 
 FEATURES = table()
@@ -35,7 +35,7 @@ EXACT = TopKIndex(FEATURES, SEEN)
 CELLS = Cells(FEATURES.items)
 
 
-def with_cells(probes: int, features: FeatureTable = FEATURES, seen: sparse.csr_array | None = SEEN) -> TopKIndex:
+def with_cells(probes: int, features: Embeddings = FEATURES, seen: sparse.csr_array | None = SEEN) -> TopKIndex:
     cells = CELLS if features is FEATURES else Cells(features.items)
     cells.probes = min(probes, cells.count)
     found = TopKIndex(features, seen)
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_cells() -> None:
     ids=["one item", "all zero", "equal items", "one that dwarfs the others"],
 )
 def test_odd_items(items: np.ndarray) -> None:
-    features = FeatureTable(np.array([[1, 0, 0], [-1, 2, 0], [0, 0, 0]], np.float32), items)
+    features = Embeddings(np.array([[1, 0, 0], [-1, 2, 0], [0, 0, 0]], np.float32), items)
     found = build(features, IndexConfig(recall=1.0))
     assert 0 <= found.recall <= 1
     found.cells.probes = found.cells.count

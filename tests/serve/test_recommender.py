@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.serve import Recommender
 from freqd.serve.batch import write_recommendations
@@ -20,7 +20,7 @@ from freqd.serve.batch import write_recommendations
 
 def recommender(n_users: int = 30, n_items: int = 50, seed: int = 0) -> Recommender:
     rng = np.random.default_rng(seed)
-    features = FeatureTable(
+    features = Embeddings(
         rng.standard_normal((n_users, 4)).astype(np.float32), rng.standard_normal((n_items, 4)).astype(np.float32)
     )
     features.users[2] = 0  # a user of whom nothing is known
@@ -70,7 +70,7 @@ def test_a_known_user_without_features_is_folded_in_too() -> None:
 
 def test_a_model_is_placed_by_id_and_ranks_there_as_it_is_served() -> None:
     seen = sparse.csr_array(np.array([[1, 1], [0, 1], [0, 0]], np.float32))
-    features = FeatureTable(np.array([[1, 2], [3, 4], [0, 0]], np.float32), np.array([[5, 6], [7, 8]], np.float32))
+    features = Embeddings(np.array([[1, 2], [3, 4], [0, 0]], np.float32), np.array([[5, 6], [7, 8]], np.float32))
     model = Recommender(features, pl.Series(["a", "b", "nothing"]), pl.Series(["y", "x"]), seen)
     placed = model.placed(pl.Series(["b", "new", "a", "nothing"]), pl.Series(["x", "new", "y"]))
     np.testing.assert_array_equal(placed.users, [[3, 4, 0, 1], [0, 0, 1, 1], [1, 2, 0, 1], [0, 0, 1, 1]])
@@ -140,10 +140,10 @@ def test_a_frame_of_recommendations() -> None:
     assert RECOMMENDER.recommend([]).columns == list(Recommender.columns)
 
 
-def _holed(table: FeatureTable) -> FeatureTable:
+def _holed(table: Embeddings) -> Embeddings:
     items = table.items.copy()
     items[3, 1] = np.nan
-    return FeatureTable(table.users, items)
+    return Embeddings(table.users, items)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def _holed(table: FeatureTable) -> FeatureTable:
         (lambda b: replace(b, item_ids=pl.Series(["i"] * 50)), "item ids are not unique"),
         (lambda b: replace(b, seen=b.seen[:, :40]), "seen items of shape"),
         (lambda b: replace(b, features=_holed(b.features)), "item features are not all finite"),
-        (lambda b: replace(b, features=FeatureTable(b.features.users[:0], b.features.items)), "0 users"),
+        (lambda b: replace(b, features=Embeddings(b.features.users[:0], b.features.items)), "0 users"),
         (
-            lambda b: replace(b, features=FeatureTable(b.features.users * 1e30, b.features.items * 1e30)),
+            lambda b: replace(b, features=Embeddings(b.features.users * 1e30, b.features.items * 1e30)),
             "trial question",
         ),
     ],
@@ -219,7 +219,7 @@ def test_everything_that_a_user_has_met_counts_as_seen() -> None:
         Interactions(np.array([0, 1], np.int32), np.array(items, np.int32), 2, 6) for items in ([0, 1], [2, 3], [4, 5])
     ]
     split = Split(*parts, pl.Series(["a", "b"]), pl.Series(list("uvwxyz")))
-    features = FeatureTable(np.ones((2, 2), np.float32), np.ones((6, 2), np.float32))
+    features = Embeddings(np.ones((2, 2), np.float32), np.ones((6, 2), np.float32))
     recommender = Recommender.of(features, split)
     assert sorted(recommender.ask("a", k=6).items) == ["v", "x", "z"]
     assert sorted(recommender.ask("b", k=6).items) == ["u", "w", "y"]

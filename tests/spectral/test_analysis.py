@@ -7,7 +7,7 @@ import pytest
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import build_graphs
 from freqd.spectral import Filter, SideFilters, Spectrum, analyse
 from freqd.storage.store import Store
@@ -21,7 +21,7 @@ GRAPHS = build_graphs(TRAIN, GraphConfig(user_neighbours=8, item_neighbours=8))
 CONFIG = SpectralConfig(bands=4, degree=64)
 
 
-def ndcg(table: FeatureTable) -> float:
+def ndcg(table: Embeddings) -> float:
     """Plain NDCG@10 over users with a validation item."""
     seen, targets = TRAIN.matrix().toarray() > 0, VALID.matrix().toarray() > 0
     scores = np.where(seen, -np.inf, table.users @ table.items.T)
@@ -33,17 +33,17 @@ def ndcg(table: FeatureTable) -> float:
     return float((gained / ideal)[count > 0].mean())
 
 
-def teacher(noise: float) -> FeatureTable:
+def teacher(noise: float) -> Embeddings:
     """Truncated SVD of the train matrix, with noise of all frequencies on the items."""
     u, s, vt = np.linalg.svd(TRAIN.matrix().toarray(), full_matrices=False)
     rng = np.random.default_rng(1)
     users = (u[:, :16] * np.sqrt(s[:16])).astype(np.float32)
     items = (vt[:16].T * np.sqrt(s[:16])).astype(np.float32)
     items += noise * items.std() * rng.normal(size=items.shape).astype(np.float32)
-    return FeatureTable(users, items)
+    return Embeddings(users, items)
 
 
-def run(table: FeatureTable, config: SpectralConfig = CONFIG, validate=ndcg, graphs=GRAPHS, **kwargs) -> Spectrum:
+def run(table: Embeddings, config: SpectralConfig = CONFIG, validate=ndcg, graphs=GRAPHS, **kwargs) -> Spectrum:
     return analyse(graphs, table, validate, config, rng=np.random.default_rng(0), **kwargs)
 
 
@@ -69,8 +69,8 @@ def test_every_number_equals_its_definition(method):
         kept = vectors[:, band == b]
         part = (kept @ (kept.T @ table.items)).astype(np.float32)
         slack = 1e-6 if method == "exact" else 0.03
-        assert found.item.importance_only[b] == pytest.approx(ndcg(FeatureTable(table.users, part)), abs=slack)
-        without = ndcg(FeatureTable(table.users, table.items - part))
+        assert found.item.importance_only[b] == pytest.approx(ndcg(Embeddings(table.users, part)), abs=slack)
+        without = ndcg(Embeddings(table.users, table.items - part))
         assert found.item.importance_without[b] == pytest.approx(without, abs=slack)
 
 
@@ -135,7 +135,7 @@ def test_progress_rises_to_one():
 def test_graphs_without_edges_and_features_without_energy():
     nothing = Interactions(np.zeros(0, np.int32), np.zeros(0, np.int32), 20, 10)
     empty = build_graphs(nothing, GraphConfig())
-    zero = FeatureTable(np.zeros((20, 3), np.float32), np.zeros((10, 3), np.float32))
+    zero = Embeddings(np.zeros((20, 3), np.float32), np.zeros((10, 3), np.float32))
     for method in ("exact", "chebyshev"):
         config = SpectralConfig(bands=4, method=method)
         found = run(zero, config, validate=lambda t: 0.0, graphs=empty)
@@ -146,4 +146,4 @@ def test_graphs_without_edges_and_features_without_energy():
 
 def test_features_that_do_not_fit_the_graphs_are_refused():
     with pytest.raises(ValueError, match="5 rows of user features"):
-        run(FeatureTable(np.ones((5, 2), np.float32), np.ones((160, 2), np.float32)))
+        run(Embeddings(np.ones((5, 2), np.float32), np.ones((160, 2), np.float32)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.target_ranks import ndcg_of_users
 from freqd.evaluate.validation import Validation
 from freqd.graph import build_graphs
@@ -47,17 +47,17 @@ def spectrum(energies: list[float], worth: list[float]) -> SideSpectrum:
 EVEN = spectrum([1] * 4, [0.01] * 4)
 
 
-def teacher(noise: float = 0.0, band: int = 3) -> FeatureTable:
+def teacher(noise: float = 0.0, band: int = 3) -> Embeddings:
     """Truncated SVD of the train matrix, with noise on the items in one band of their graph."""
     u, s, vt = np.linalg.svd(TRAIN.matrix().toarray(), full_matrices=False)
     users, items = u[:, :16] * np.sqrt(s[:16]), vt[:16].T * np.sqrt(s[:16])
     values, vectors = dense_spectrum(GRAPHS.item.norm_adj)
     inside = vectors[:, (values >= EDGES[band]) & (values < EDGES[band + 1])]
     random = inside @ np.random.default_rng(1).normal(size=(inside.shape[1], 16))
-    return FeatureTable(users.astype(np.float32), (items + noise * items.std() * random).astype(np.float32))
+    return Embeddings(users.astype(np.float32), (items + noise * items.std() * random).astype(np.float32))
 
 
-def listed(table: FeatureTable, side: str = "item", validation: Validation = VALIDATION) -> ListedBands:
+def listed(table: Embeddings, side: str = "item", validation: Validation = VALIDATION) -> ListedBands:
     make = ListedBands.of_items if side == "item" else ListedBands.of_users
     lists = best_lists(table, validation)
     return make(table, getattr(GRAPHS, side), validation, hat_coefficients(EDGES, DEGREE), lists)

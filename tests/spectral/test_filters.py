@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy import sparse
 
 from freqd.config import GraphConfig
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.graph import build_graphs
 from freqd.spectral import Filter, SideFilters, apply_filters
 from tests.oracles import dense_function, dense_spectrum, grocery_like
@@ -102,7 +102,7 @@ def test_relabelling_nodes_relabels_the_result(seed, chosen):
 
 def test_apply_filters_uses_each_side_with_its_own_graph():
     rng = np.random.default_rng(1)
-    table = FeatureTable(SIGNAL, rng.normal(size=(70, 6)).astype(np.float32))
+    table = Embeddings(SIGNAL, rng.normal(size=(70, 6)).astype(np.float32))
     user, item = Filter(form="linear", alpha=0.4), Filter(form="quadratic", alpha=0.2)
     found = apply_filters(table, GRAPHS, SideFilters(user=user, item=item))
     np.testing.assert_array_equal(found.users, user.apply(GRAPHS.user.norm_adj, table.users))

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freqd.embeddings import FeatureTable, TrainedModel
-from freqd.errors import DamagedArtifact, InputError
+from freqd.embeddings import Embeddings, TrainedModel
+from freqd.errors import DamagedArtifactError, InputError
 from freqd.storage.store import ArtifactRef, Facts, Store
 
 
-def table(seed: int = 0) -> FeatureTable:
+def table(seed: int = 0) -> Embeddings:
     rng = np.random.default_rng(seed)
-    return FeatureTable(rng.random((4, 3), np.float32), rng.random((5, 3), np.float32))
+    return Embeddings(rng.random((4, 3), np.float32), rng.random((5, 3), np.float32))
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_damage_is_noticed(store: Store, damage: str) -> None:
         file.unlink()
     else:
         (ref.path / "more.txt").write_text("")
-    with pytest.raises(DamagedArtifact, match=ref.digest[:12]):
-        store.open(ref, FeatureTable)
+    with pytest.raises(DamagedArtifactError, match=ref.digest[:12]):
+        store.open(ref, Embeddings)
 
 
 def test_saving_again_mends_a_damaged_artifact(store: Store) -> None:
@@ -80,7 +80,7 @@ def test_records_are_verified_but_do_not_shape_the_address(store: Store) -> None
     assert store.open(first, Facts).measured == {"seconds": 1.5}, "the whole one that was there is kept"
     assert store.save(Facts({"a": 2}, {"seconds": 1.5})) != first
     (first.path / "measured.json").write_text("{}")
-    with pytest.raises(DamagedArtifact):
+    with pytest.raises(DamagedArtifactError):
         store.verify(first)
 
 
@@ -118,7 +118,7 @@ def test_index_recalls_what_was_recorded_and_forgets_what_is_unreadable(store: S
 
 
 def test_a_missing_artifact_is_damaged(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(DamagedArtifact):
+    with pytest.raises(DamagedArtifactError):
         store.verify(ArtifactRef(kind="features", digest="0" * 64, uri=str(tmp_path / "nowhere")))
 
 
@@ -129,9 +129,9 @@ def test_facts_round_trip(store: Store) -> None:
 
 def test_feature_table_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="float32"):
-        FeatureTable(np.zeros((2, 2)), np.zeros((2, 2), np.float32))  # type: ignore[arg-type]
+        Embeddings(np.zeros((2, 2)), np.zeros((2, 2), np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="3 columns but items have 2"):
-        FeatureTable(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32))
+        Embeddings(np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32))
 
 
 def _save(root: str, barrier: Any, results: Any) -> None:

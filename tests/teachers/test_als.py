@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate import ndcg_on_validation
 from freqd.teachers import als
 from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps, sweep_cost
@@ -40,7 +40,7 @@ def test_a_sweep_solves_the_weighted_least_squares_with_confidence_one_plus_alph
     train, _ = planted()
     point = AlsPoint(2, regularization, alpha)  # three conjugate-gradient steps solve a 2 x 2 system exactly
     rng = np.random.default_rng(3)
-    start = FeatureTable(*(rng.standard_normal((n, 2)).astype(np.float32) for n in train.shape))
+    start = Embeddings(*(rng.standard_normal((n, 2)).astype(np.float32) for n in train.shape))
     items = start.items.astype(float)
 
     found = als_sweeps(train, start, point, 1, seed=0, threads=1)
@@ -109,7 +109,7 @@ def test_it_learns_planted_groups() -> None:
     found = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 8, seed=0, threads=1)
     assert found is not None
     rng = np.random.default_rng(0)
-    chance = FeatureTable(*(rng.standard_normal((n, 4)).astype(np.float32) for n in train.shape))
+    chance = Embeddings(*(rng.standard_normal((n, 4)).astype(np.float32) for n in train.shape))
     assert ndcg_on_validation(found, train, valid) > 2 * ndcg_on_validation(chance, train, valid)
 
 
@@ -124,7 +124,7 @@ def test_numbers_that_are_not_finite_end_the_trial(monkeypatch: pytest.MonkeyPat
 
 def test_als_sweeps_reports_divergence() -> None:
     train, _ = planted()
-    start = FeatureTable(*(np.full((n, 3), np.inf, np.float32) for n in train.shape))
+    start = Embeddings(*(np.full((n, 3), np.inf, np.float32) for n in train.shape))
     with np.errstate(invalid="ignore"):
         assert als_sweeps(train, start, AlsPoint(3, 0.0, 1.0), 1, seed=0, threads=1) is None
 
@@ -149,7 +149,7 @@ def test_a_trial_keeps_the_best_and_stops_after_patience() -> None:
 def test_a_saved_trial_goes_on_bit_for_bit(tmp_path, stop: int) -> None:
     train, valid = planted()
 
-    def validate(features: FeatureTable) -> float:
+    def validate(features: Embeddings) -> float:
         return ndcg_on_validation(features, train, valid)
 
     settings = {"eval_every": 2, "patience": 9, "threads": 1}

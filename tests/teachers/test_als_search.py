@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
 from freqd.teachers import als, als_search
@@ -27,7 +27,7 @@ def data() -> tuple[sparse.csr_array, sparse.csr_array]:
     return sparse.csr_array((seen & ~valid).astype(np.float32)), sparse.csr_array(valid.astype(np.float32))
 
 
-def run(data, folder: Path, validate: Callable[[FeatureTable], float] | None = None, **changes: Any) -> SearchResult:
+def run(data, folder: Path, validate: Callable[[Embeddings], float] | None = None, **changes: Any) -> SearchResult:
     train, valid = data
     settings: dict[str, Any] = GRID | {
         "iterations": 8, "patience": 5, "budget_seconds": 1000.0, "seed": 0, "threads": 1, "folder": folder,
@@ -93,7 +93,7 @@ def test_a_killed_search_goes_on_and_decides_the_same(data, tmp_path, killed_at:
     train, valid = data
     calls = count(1)
 
-    def validate(features: FeatureTable) -> float:
+    def validate(features: Embeddings) -> float:
         if next(calls) == killed_at:
             raise KeyboardInterrupt
         return ndcg_on_validation(features, train, valid)
@@ -115,7 +115,7 @@ def test_a_killed_search_goes_on_and_decides_the_same(data, tmp_path, killed_at:
 def test_a_finished_search_is_only_read_again(data, tmp_path) -> None:
     first = run(data, tmp_path)
 
-    def refuse(features: FeatureTable) -> float:
+    def refuse(features: Embeddings) -> float:
         raise AssertionError("nothing is left to validate")
 
     again = run(data, tmp_path, refuse)

@@ -6,7 +6,7 @@ import pytest
 
 from freqd.config import StartConfig, TeacherConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
 from freqd.teachers import teacher as module
@@ -61,7 +61,7 @@ def test_new_rows_are_the_solutions_of_the_normal_equations_and_old_ones_stay(st
     train = states[1].train.matrix()
     dense = train.toarray().astype(float)
     rng = np.random.default_rng(1)
-    tables = FeatureTable(*(rng.standard_normal((n, 6)).astype(np.float32) for n in train.shape))
+    tables = Embeddings(*(rng.standard_normal((n, 6)).astype(np.float32) for n in train.shape))
     users, items = np.array([3, 11, 40]), np.array([0, 17])
     given = tables.users.copy(), tables.items.copy()
 
@@ -108,7 +108,7 @@ def test_the_order_of_rows_does_not_matter(states: tuple[Split, Split], earlier:
     users, items = before.user_ids.to_numpy()[order_u], before.item_ids.to_numpy()[order_i]
     shuffled = Split(before.train, before.valid, before.test, pl.Series(users), pl.Series(items))
     model = TrainedModel(
-        FeatureTable(earlier.features.users[order_u], earlier.features.items[order_i]), info=earlier.info
+        Embeddings(earlier.features.users[order_u], earlier.features.items[order_i]), info=earlier.info
     )
     one, other = Previous.of(earlier, before, now), Previous.of(model, shuffled, now)
     assert np.array_equal(one.move(earlier.features).users, other.move(model.features).users)
@@ -157,7 +157,7 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
 ) -> None:
     before, now = states
     rng = np.random.default_rng(0)
-    noise = FeatureTable(
+    noise = Embeddings(
         *(rng.standard_normal(t.shape).astype(np.float32) for t in (earlier.features.users, earlier.features.items))
     )
     spoilt = TrainedModel(noise, info=earlier.info | {"valid_ndcg_at_10": 0.99})
@@ -193,7 +193,7 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
     ],
 )
 def test_a_teacher_that_is_not_asked_for_is_refused(info: dict[str, object], problem: str) -> None:
-    model = TrainedModel(FeatureTable(np.zeros((2, 6), np.float32), np.zeros((2, 6), np.float32)), info=info)
+    model = TrainedModel(Embeddings(np.zeros((2, 6), np.float32), np.zeros((2, 6), np.float32)), info=info)
     with pytest.raises(InputError, match=problem):
         als_point(model, GRID)
 

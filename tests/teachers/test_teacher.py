@@ -11,7 +11,7 @@ from scipy import sparse
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation, top_k
 from freqd.teachers import teacher
@@ -161,9 +161,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
         seconds = factors if max_seconds is None else min(factors, max_seconds)
         stopped = "patience" if seconds == factors else "time"
         progress(1.0, "done")
-        table = FeatureTable(
-            np.ones((split.n_users, factors), np.float32), np.ones((split.n_items, factors), np.float32)
-        )
+        table = Embeddings(np.ones((split.n_users, factors), np.float32), np.ones((split.n_items, factors), np.float32))
         return TrainedModel(
             table,
             info={"valid_ndcg_at_10": 1 / factors, "seconds": float(seconds), "stopped": stopped},
@@ -228,7 +226,7 @@ def test_als_beats_popularity_on_real_purchases(grocery: Split, tmp_path: Path) 
     train, valid = grocery.train.matrix(), grocery.valid.matrix()
     config = TeacherConfig(factors=(16,), regularization=(10.0, 50.0), alpha=(1.0,), iterations=6)
     model = train_teacher(grocery, config, checkpoint=tmp_path, **RUN)
-    popular = FeatureTable(
+    popular = Embeddings(
         np.ones((grocery.n_users, 1), np.float32), np.asarray(train.sum(axis=0), np.float32).reshape(-1, 1)
     )
     assert model.info["valid_ndcg_at_10"] > 1.1 * ndcg_on_validation(popular, train, valid)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate import top_k
 from freqd.teachers.als import AlsPoint, als_sweeps
 from freqd.teachers.teacher import train_teacher
@@ -58,7 +58,7 @@ def test_a_teacher_keeps_its_way_if_it_is_asked_to(split, tmp_path: Path):
 
 
 def test_a_model_without_a_way_has_none_when_it_is_read(tmp_path: Path):
-    table = FeatureTable(np.ones((2, 1), np.float32), np.ones((3, 1), np.float32))
+    table = Embeddings(np.ones((2, 1), np.float32), np.ones((3, 1), np.float32))
     TrainedModel(table).write(tmp_path)
     assert TrainedModel.read(tmp_path).trajectory is None
 
@@ -80,7 +80,7 @@ def test_a_long_training_keeps_few_rankings_also_when_it_is_resumed(split, tmp_p
 
     def table(epoch):
         rng = np.random.default_rng(epoch)
-        return FeatureTable(rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(70, 3)).astype(np.float32))
+        return Embeddings(rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(70, 3)).astype(np.float32))
 
     capture = kept_after(tmp_path / "whole", table, train, range(0, 51, 5))
     kept = sorted(int(path.stem) for path in (tmp_path / "whole").iterdir())

@@ -9,8 +9,8 @@ from torch import nn
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
-from freqd.errors import Diverged, FreqdError
+from freqd.embeddings import Embeddings
+from freqd.errors import DivergedError, FreqdError
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
 from freqd.teachers.gradient import train_bpr
@@ -206,7 +206,7 @@ def test_stops_early_and_returns_the_best(planted):
 
 def test_a_warm_start_that_training_spoils_is_kept(planted):
     train, _ = planted
-    init = FeatureTable(np.ones((N_USERS, 6), np.float32), np.ones((N_ITEMS, 6), np.float32))
+    init = Embeddings(np.ones((N_USERS, 6), np.float32), np.ones((N_ITEMS, 6), np.float32))
     scores = iter([0.5, 0.4, 0.3])
     settings = FitSettings(**(vars(QUICK) | {"epochs": 4}))
     trained = fit(mf(init=init), [], train, validate=lambda _: next(scores), settings=settings, seed=0)
@@ -288,7 +288,7 @@ def test_divergence_is_an_error_with_a_remedy(planted):
 def test_a_step_size_beyond_all_reason_is_an_error_too(planted):
     train, _ = planted
     settings = FitSettings(**(vars(QUICK) | {"learning_rate": 1.0e30}))
-    with pytest.raises(Diverged, match=r"not finite in epoch .*learning_rate 1e\+30"):
+    with pytest.raises(DivergedError, match=r"not finite in epoch .*learning_rate 1e\+30"):
         fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0)
 
 

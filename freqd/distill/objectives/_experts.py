@@ -11,7 +11,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.experts import ExpertSettings, SideExperts
 from freqd.distill.feature_loss import occurring
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.training.loop import Batch, View
 
 
@@ -33,7 +33,7 @@ class ExpertObjective(SampledObjective):
         """Those of the experts and selections of both sides."""
         return (*self.user.parameters(), *self.item.parameters())
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Cool the selections down and give them their noise."""
         super().begin_epoch(epoch, student, rng)
         self.user.begin_epoch(epoch, rng)

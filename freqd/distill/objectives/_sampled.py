@@ -13,7 +13,7 @@ from torch import Tensor
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives.base import Objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.training.loop import Batch, View
 
 
@@ -35,7 +35,7 @@ class SampledObjective(Objective):
         super().__init__(options, weight, context)
         self._nothing = torch.zeros((), device=context.device)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Look at the first batch of the epoch."""
         self.steps = 0
 

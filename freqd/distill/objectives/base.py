@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from freqd.config import ObjectiveConfig, Settings, TeacherConfig
 from freqd.distill.context import DistillContext
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.training.loop import Batch, View
 
@@ -43,7 +43,7 @@ class Objective(ABC):
         """What is trained with the student and thrown away afterwards."""
         return ()
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:  # noqa: B027
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:  # noqa: B027
         """Refresh what lasts for an epoch; what is to last longer must be a parameter.
 
         Args:

@@ -19,7 +19,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores, sample_listed
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import table_scores
 from freqd.training.loop import Batch, View
 
@@ -46,7 +46,7 @@ class CollaborativeDistillation(RankedObjective):
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
         self.labels = torch.empty(0)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Draw the items of this epoch and gather their soft labels."""
         ranks = np.arange(1, self.best.shape[1] + 1)
         slope = self.options.sharpness * self.best.shape[1]

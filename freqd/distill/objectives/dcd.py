@@ -23,7 +23,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import sample_listed
 from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
 from freqd.numerics.jit import njit
 
@@ -60,7 +60,7 @@ class DualCorrection(RelaxedRankingObjective):
     def __init__(self, options: DcdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.candidates, drawn=options.drawn)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Compare the two rankings and draw the items to correct."""
         own, _ = top_k(student, self.context.train, self.best.shape[1])
         under = self._draw(self.best, own, rng)

@@ -22,7 +22,7 @@ from freqd.distill.fused_loss import unmatched
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.distill.objectives.base import objective
 from freqd.distill.projectors import ProjectorKind
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.loop import Batch, View
 
@@ -93,7 +93,7 @@ class FeatureObjective(SampledObjective):
         """Those of both projectors."""
         return (*self.user.parameters(), *self.item.parameters())
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Start the linear projectors of a warm student at least squares; give the draws of neighbours and edges their randomness."""
         super().begin_epoch(epoch, student, rng)
         if epoch == 1 and self.context.warm:

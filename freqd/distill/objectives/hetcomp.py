@@ -41,7 +41,7 @@ from freqd.distill.listed_scores import drop_listed, listed_scores, random_items
 from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective, objective, trajectory_needed
 from freqd.distill.objectives.dcd import rank_among
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.training.loop import Batch, View
@@ -77,7 +77,7 @@ def ranking_distance(own: IdLists, target: IdLists) -> FloatArray:
     return 1.0 - similar
 
 
-def best_observed(teacher: FeatureTable, train: sparse.csr_array, count: int) -> IdLists:
+def best_observed(teacher: Embeddings, train: sparse.csr_array, count: int) -> IdLists:
     """The ``count`` train items of every user that the teacher scores highest, best first: (n_users, count) int32."""
     users = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
     scores = np.empty(len(users), np.float32)
@@ -115,7 +115,7 @@ class EasyToHard(Objective):
         """Where every user is on the way."""
         return (self.level, self.distance)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """See who goes on, and draw the items that stand below."""
         if (epoch - 1) % self.options.period == 0:
             self._advance((epoch - 1) // self.options.period, student)
@@ -127,7 +127,7 @@ class EasyToHard(Objective):
         self.lists = torch.from_numpy(lists).to(self.context.device)
         self.last = torch.from_numpy(level == len(self.rankings) - 1).to(self.context.device)
 
-    def _advance(self, look: int, student: FeatureTable) -> None:
+    def _advance(self, look: int, student: Embeddings) -> None:
         """Take users that are near enough to the next ranking on to it; the first look only measures."""
         level, before = self.level.numpy(), self.distance.numpy()
         own, _ = top_k(student, self.context.train, self.rankings.shape[2])

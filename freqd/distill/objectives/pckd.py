@@ -33,7 +33,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores, sample_listed
 from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
 from freqd.training.loop import Batch, View
 
@@ -103,7 +103,7 @@ class PreferenceConsistency(ExpertObjective):
             self.best, _ = top_k(context.teacher, context.train, self.width)
         self.lists = torch.empty(0)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Cool the selections down, look at the guide's best items, and draw."""
         super().begin_epoch(epoch, student, rng)
         if self.options.guide == "student":

@@ -25,7 +25,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import drop_repeated, listed_scores, random_items
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.training.loop import Batch, View
@@ -62,7 +62,7 @@ class RankingCrossEntropy(RankedObjective):
         """The student's best items, if they outlast an epoch."""
         return (self.student_top,) if self.options.refresh > 1 else ()
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Draw the lists of this epoch and gather the teacher's scores of their items."""
         options, context = self.options, self.context
         width = self.student_top.shape[1]

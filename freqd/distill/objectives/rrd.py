@@ -18,7 +18,7 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import drop_listed, random_items, sample_listed
 from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 
 
 class RrdOptions(Settings):
@@ -40,7 +40,7 @@ class RelaxedRankingDistillation(RelaxedRankingObjective):
     def __init__(self, options: RrdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.candidates, drawn=options.interesting)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Draw the items of this epoch."""
         ranks = np.arange(1, self.best.shape[1] + 1)
         interesting = sample_listed(self.best, -ranks / self.options.sharpness, self.width, rng)

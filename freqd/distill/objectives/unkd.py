@@ -27,7 +27,7 @@ from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives.base import Objective, objective
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.strata import equal_groups
@@ -103,16 +103,14 @@ class UnbiasedDistillation(Objective):
         ranked = []
         for items in popularity_groups(context.train, options.groups):
             seen = sparse.csr_array(by_item[:, items])
-            best, _ = top_k(
-                FeatureTable(teacher.users, teacher.items[items]), seen, min(options.candidates, len(items))
-            )
+            best, _ = top_k(Embeddings(teacher.users, teacher.items[items]), seen, min(options.candidates, len(items)))
             lists = np.full((context.n_users, options.candidates), NO_ITEM, np.int32)
             lists[:, : best.shape[1]] = np.where(best < 0, NO_ITEM, items[best])
             ranked.append(lists)
         self.best = np.stack(ranked, axis=1)  # (n_users, groups, candidates)
         self.lists = torch.empty(0)
 
-    def begin_epoch(self, epoch: int, student: FeatureTable, rng: np.random.Generator) -> None:
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Draw the pairs of this epoch; groups in which a user has fewer than two items give none."""
         n_users, groups, _ = self.best.shape
         sizes = np.broadcast_to((self.best >= 0).sum(2)[..., None], (n_users, groups, self.options.pairs))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.serve import Recommender
 
 USERS, ITEMS = 40, 60
@@ -19,7 +19,7 @@ USERS, ITEMS = 40, 60
 def make_recommender(seed: int = 0) -> Recommender:
     rng = np.random.default_rng(seed)
     return Recommender(
-        FeatureTable(
+        Embeddings(
             rng.standard_normal((USERS, 4)).astype(np.float32), rng.standard_normal((ITEMS, 4)).astype(np.float32)
         ),
         pl.Series([f"u{i}" for i in range(USERS)]),

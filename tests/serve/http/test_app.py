@@ -16,7 +16,7 @@ import pytest
 from litestar.testing import TestClient
 from scipy import sparse
 
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.serve import Recommender
 from freqd.serve.http import app
 from freqd.serve.http.app import create_app
@@ -101,7 +101,7 @@ def test_ids_with_slashes_and_other_signs() -> None:
     ids = pl.Series(ODD)
     shape = (len(ODD), len(ODD))
     content = Recommender(
-        FeatureTable(RECOMMENDER.features.users[: len(ODD)], RECOMMENDER.features.items[: len(ODD)]), ids, ids,
+        Embeddings(RECOMMENDER.features.users[: len(ODD)], RECOMMENDER.features.items[: len(ODD)]), ids, ids,
         sparse.csr_array(shape, dtype=np.float32),
     )  # fmt: skip
     with TestClient(create_app(Service(Fixed(), Model("1", content)))) as web:

@@ -49,7 +49,7 @@ def test_a_version_that_answers_nonsense_is_broken(shop: tuple[Registered, str],
     content = make_recommender(3)
     content.features.items[4, 0] = np.nan
     version = register(registered.name, content)
-    with pytest.raises(registry.BrokenModel, match=rf"version {version} .* not all finite"):
+    with pytest.raises(registry.BrokenModelError, match=rf"version {version} .* not all finite"):
         registered.load(version)
     with pytest.raises(InputError, match="not all finite"):
         registered.open()

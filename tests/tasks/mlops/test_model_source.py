@@ -19,7 +19,7 @@ import pytest
 from flows.cli.serve import serve
 from freqd.config import DataConfig
 from freqd.data import ingest
-from freqd.embeddings import FeatureTable, TrainedModel
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.report.results import RunResult
 from tasks.mlops.model_source import OfRun
@@ -44,7 +44,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.Dat
         rng = np.random.default_rng(dim)
         tables = (rng.standard_normal((n, dim)).astype(np.float32) for n in (split.n_users, split.n_items))
         label = "teacher.teacher" if model == "teacher" else "distill.student"
-        refs[label] = workspace.store.save(TrainedModel(FeatureTable(*tables)))
+        refs[label] = workspace.store.save(TrainedModel(Embeddings(*tables)))
     artifacts = {label: ref.model_dump(mode="json") for label, ref in refs.items()}
     summary = {**full_summary(), "run": "monday", "artifacts": artifacts}
     (workspace.runs / "monday").mkdir(parents=True)

@@ -56,9 +56,9 @@ def test_promoting_the_champion_again_changes_nothing(workspace: Workspace, mode
 
 def test_a_decision_against_another_champion_is_refused(workspace: Workspace, model: str) -> None:
     registry.promote(workspace, model, "1", **BY_HAND, against=None)
-    with pytest.raises(registry.ChampionMoved, match="version 1"):
+    with pytest.raises(registry.ChampionMovedError, match="version 1"):
         registry.promote(workspace, model, "2", **BY_HAND, against=None)
-    with pytest.raises(registry.ChampionMoved):
+    with pytest.raises(registry.ChampionMovedError):
         registry.promote(workspace, model, "2", **BY_HAND, against="3")
     assert champion(model) == "1"
     assert registry.promote(workspace, model, "2", **BY_HAND, against="1").changed
@@ -305,6 +305,6 @@ def test_a_version_whose_files_were_changed_is_not_served(tmp_path: Path) -> Non
     assert registry.load(name, version).ask("u5", k=1).items
     (stored,) = (tmp_path / "a").rglob("users.parquet")
     pl.read_parquet(stored).reverse().write_parquet(stored)
-    with pytest.raises(registry.BrokenModel, match="digest"):
+    with pytest.raises(registry.BrokenModelError, match="digest"):
         registry.load(name, version)
     MlflowClient().delete_registered_model(name)

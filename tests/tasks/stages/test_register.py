@@ -16,9 +16,9 @@ import pytest
 
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Interactions, Split
-from freqd.embeddings import FeatureTable
+from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.evaluate import Report, evaluate
+from freqd.evaluate import Evaluation, evaluate
 from freqd.gate import Candidate, Check, Verdict
 from freqd.serve.recommender import Recommender
 from tasks.mlops import registry
@@ -56,14 +56,14 @@ def split() -> Split:
 
 
 @pytest.fixture
-def student(split: Split) -> FeatureTable:
+def student(split: Split) -> Embeddings:
     """Ranks the items 2 3 4 ... for everybody."""
-    return FeatureTable(np.ones((40, 1), np.float32), np.linspace(1, 0, 30, dtype=np.float32)[:, None])
+    return Embeddings(np.ones((40, 1), np.float32), np.linspace(1, 0, 30, dtype=np.float32)[:, None])
 
 
 def decide(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable, champion: Recommender, **policy: Any
-) -> tuple[Verdict, Report]:  # fmt: skip
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: Embeddings, champion: Recommender, **policy: Any
+) -> tuple[Verdict, Evaluation]:  # fmt: skip
     evaluation = EvaluateConfig(bootstrap_samples=100)
     own = evaluate(student, split, evaluation)
     monkeypatch.setattr(registry, "load_champion", lambda *_: champion)
@@ -79,9 +79,9 @@ def decide(
 
 
 def test_both_are_judged_on_the_users_that_the_champion_knows(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: Embeddings
 ) -> None:
-    known = FeatureTable(student.users[:38], student.items)
+    known = Embeddings(student.users[:38], student.items)
     whole = Recommender.of(student, split)
     champion = Recommender(known, split.user_ids[:38], split.item_ids, whole.seen[:38])
     verdict, own = decide(workspace, monkeypatch, split, student, champion)
@@ -99,11 +99,11 @@ def test_both_are_judged_on_the_users_that_the_champion_knows(
 
 
 def test_popularity_and_groups_are_measured_on_both(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: Embeddings
 ) -> None:
     # The champion ranks the other way round: items 29 to 20, of which 20 and 21 are the test items of two users a group.
     items = np.linspace(0, 1, 30, dtype=np.float32)[:, None]
-    champion = Recommender.of(FeatureTable(student.users, items), split)
+    champion = Recommender.of(Embeddings(student.users, items), split)
     verdict, own = decide(workspace, monkeypatch, split, student, champion)
     found = {check.name: check for check in verdict.checks}
     # The less active users are shown item 1 too, which 20 have bought: 20 · 20 / 400 on average; the champion shows none.
@@ -116,7 +116,7 @@ def test_popularity_and_groups_are_measured_on_both(
 
 
 def test_a_champion_of_other_users_is_no_comparison(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: FeatureTable
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, split: Split, student: Embeddings
 ) -> None:
     whole = Recommender.of(student, split)
     champion = Recommender(student, pl.Series([f"x{n}" for n in range(40)]), split.item_ids, whole.seen)
@@ -124,7 +124,7 @@ def test_a_champion_of_other_users_is_no_comparison(
         decide(workspace, monkeypatch, split, student, champion)
 
 
-def test_the_groups_are_logged_least_active_first(split: Split, student: FeatureTable) -> None:
+def test_the_groups_are_logged_least_active_first(split: Split, student: Embeddings) -> None:
     own = evaluate(student, split, EvaluateConfig())
     groups = own.groups["activity"]
     assert _by_group(own) == {
