@@ -91,9 +91,9 @@ def generated(shape: Shape, *, seed: int) -> Split:
     return Split(**parts, user_ids=ids[shape.users], item_ids=ids[shape.items])
 
 
-def features(split: Split, dim: int, *, threads: int, sweeps: int = 2) -> Embeddings:
+def features(split: Split, dim: int, *, sweeps: int = 2) -> Embeddings:
     """Features of a few ALS sweeps: enough for scores that are spread like those of a trained model."""
-    found = als_sweeps(split.train.matrix(), None, AlsPoint(dim, 10.0, 10.0), sweeps, seed=0, threads=threads)
+    found = als_sweeps(split.train.matrix(), None, AlsPoint(dim, 10.0, 10.0), sweeps, seed=0)
     if found is None:
         raise RuntimeError("ALS did not stay finite")
     return found

@@ -22,7 +22,7 @@ def run(options: Options, limits: Limits) -> Report:
     dataset = data.load("citeulike", tiny=options.tiny)
     split = dataset.split
     teacher_dim, dim = (12, 4) if options.tiny else (400, 20)
-    teacher = data.features(split, teacher_dim, threads=options.threads)
+    teacher = data.features(split, teacher_dim)
     graphs = build_graphs(split.train, GraphConfig())
     filters = SideFilters(user=Filter(form="linear", alpha=0.2), item=Filter(form="linear", alpha=0.2))
     surroundings = context(split.train.matrix(), teacher, graphs, filters, dim)

@@ -76,7 +76,7 @@ def run(options: Options, device: str) -> Report:
         epoch.close()
     for table in (student, teacher):
         name = f"full ranking, top {K}, d = {table.dim}, on the CPU"
-        rows |= measure({name: partial(top_k, table, train, K, threads=options.threads)}, options)
+        rows |= measure({name: partial(top_k, table, train, K)}, options)
     settings = [
         f"threads={options.threads}",
         f"device={device}",

@@ -19,7 +19,9 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate import evaluate
 from freqd.evaluate.validation import Validation
 from freqd.models.lightgcn import LightGCN
-from freqd.training.loop import FitSettings, fit
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
 
 STEP_SIZE = 5e-3
 EPOCHS, EVERY, PATIENCE = 100, 5, 3
@@ -56,24 +58,23 @@ def run(options: Options, limits: Limits) -> Report:
 
 def ndcg(features: Embeddings, split: Split, options: Options) -> float:
     """NDCG@20 of all test users by freqd's evaluation."""
-    found = evaluate(features, split, EvaluateConfig(ks=(20,)), threads=options.threads)
+    found = evaluate(features, split, EvaluateConfig(ks=(20,)))
     return float(found.metrics["ndcg_at_20"])
 
 
 def ours(split: Split, dim: int, epochs: int) -> tuple[Measured, Embeddings]:
     """freqd's loop."""
-    settings = FitSettings(
+    optim = OptimConfig(
         epochs=epochs,
         batch_size=BATCH,
         learning_rate=STEP_SIZE,
         weight_decay=0.0,
         eval_every=EVERY,
         patience=PATIENCE,
-        device="cpu",
     )
-    train = split.train.matrix()
     curve = Curve(Validation.of(split, limit=None, seed=0))
-    trained = fit(LightGCN(train, dim, LAYERS, seed=0), [], train, validate=curve, settings=settings, seed=0)
+    model = LightGCN(curve.train, dim, LAYERS, seed=0)
+    trained = fit(model, [], curve, optim, TrainingEnvironment(seed=0, device="cpu"))
     wall, cpu, _ = curve.points[-1]
     note = f"{trained.info['epochs']} epochs"
     return Measured("freqd, LightGCN training", (wall,), (cpu,), None, note), trained.features

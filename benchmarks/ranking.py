@@ -11,7 +11,7 @@ from benchmarks.harness import Figure, Limits, Options, Report, main, measure, r
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.evaluate import beyond_accuracy, metrics, top_k
-from freqd.evaluate.ranking import blas_threads
+from freqd.numerics.threads import one_blas_thread
 
 K = 20
 CUTS = (10, 20)
@@ -23,19 +23,19 @@ def run(options: Options, limits: Limits) -> Report:
     """Measure."""
     dataset = data.load("gowalla", tiny=options.tiny)
     split, dim = dataset.split, 8 if options.tiny else 64
-    features = data.features(split, dim, threads=options.threads)
+    features = data.features(split, dim)
     seen, targets = split.train.matrix(), split.test.matrix()
     query = sparse.csr_matrix(seen)
-    ranked, _ = top_k(features, seen, K, threads=options.threads)
+    ranked, _ = top_k(features, seen, K)
 
     def peer() -> object:
-        with blas_threads().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             return topk(features.items, features.users, K, filter_query_items=query, num_threads=options.threads)
 
     theirs, _ = peer()  # type: ignore[misc]
     found = measure(
         {
-            "freqd top_k": lambda: top_k(features, seen, K, threads=options.threads),
+            "freqd top_k": lambda: top_k(features, seen, K),
             "implicit topk": peer,
             "the matrix product alone": lambda: _product(features),
             "all metrics of the lists": lambda: _metrics(ranked, targets, split.n_items),

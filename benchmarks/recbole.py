@@ -86,7 +86,7 @@ def _some(pairs: Interactions, chosen: npt.NDArray[np.bool_]) -> Interactions:
 
 def _ours(split: Split, folder: Path, dim: int, options: Options) -> dict[str, Measured]:
     train = split.train.matrix()
-    table = data.features(split, dim, threads=options.threads, sweeps=1)
+    table = data.features(split, dim, sweeps=1)
     pairs, factor = some_steps(train, STEPS)
     parts = {part: str(folder / f"{part}.parquet") for part in ("train", "valid", "test")}
     bpr = student_epochs(train, [], dim=dim, weight_decay=1e-3)
@@ -94,7 +94,7 @@ def _ours(split: Split, folder: Path, dim: int, options: Options) -> dict[str, M
     works: dict[str, Work] = {
         "bpr": bpr,
         "lightgcn": lightgcn,
-        "evaluation": lambda: evaluate(table, split, EvaluateConfig(), threads=options.threads),
+        "evaluation": lambda: evaluate(table, split, EvaluateConfig()),
         "preparation": lambda: ingest(DataConfig(**parts), seed=0, data_dir=None, cache_dir=folder).train.matrix(),
     }
     found = measure(works, options)

@@ -34,7 +34,7 @@ import psutil
 from flows.cli.options import find_run
 from freqd.config import IndexConfig
 from freqd.embeddings import Embeddings
-from freqd.evaluate.ranking import blas_threads
+from freqd.numerics.threads import one_blas_thread
 from freqd.report.results import RunResult
 from freqd.serve import TopKIndex
 from freqd.serve.faiss_index import build
@@ -200,7 +200,7 @@ def index(n_items: int, dim: int, questions: int, recalls: list[float]) -> dict[
     rows: list[dict[str, float | str]] = []
 
     def measure(name: str, **more: float) -> None:
-        with blas_threads().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             taken = []
             for row in range(questions):
                 began = time.perf_counter()

@@ -22,7 +22,7 @@ def run(options: Options, limits: Limits) -> Report:
     """Measure."""
     dataset = data.load("gowalla", tiny=options.tiny)
     dim = 32 if options.tiny else 256
-    teacher = data.features(dataset.split, dim, threads=options.threads, sweeps=1)
+    teacher = data.features(dataset.split, dim, sweeps=1)
     graphs = build_graphs(dataset.split.train, GraphConfig())
     sides = ((graphs.user, teacher.users), (graphs.item, teacher.items))
     edges = band_edges(CONFIG.bands)
@@ -102,7 +102,7 @@ def _ratio_to_flops(text: str, parts: Measured, sides: tuple[tuple[Graph, FloatM
 def _error(options: Options) -> tuple[str, float]:
     """Largest |energy − exact energy| of any band as a share of ‖T‖², on CiteULike's users."""
     dataset = data.load("citeulike", tiny=options.tiny)
-    teacher = data.features(dataset.split, 16 if options.tiny else 64, threads=options.threads, sweeps=1).users
+    teacher = data.features(dataset.split, 16 if options.tiny else 64, sweeps=1).users
     graph = build_graphs(dataset.split.train, GraphConfig()).user
     edges = band_edges(CONFIG.bands)
     exact, approximate = (

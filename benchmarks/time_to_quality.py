@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,7 +16,9 @@ from benchmarks.training import BATCH
 from freqd.embeddings import Embeddings
 from freqd.evaluate.validation import Validation
 from freqd.models.mf import MatrixFactorization
-from freqd.training.loop import FitSettings, fit
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
 
 SHARE = 0.99
 EPOCHS, EVERY, PATIENCE = 100, 4, 6
@@ -44,8 +45,12 @@ class Curve:
         points: (wall seconds, CPU seconds, NDCG) of each validation.
     """
 
-    judge: Callable[[Embeddings], float]
+    judge: Validation
     points: list[tuple[float, float, float]] = field(default_factory=list)
+
+    @property
+    def train(self) -> sparse.csr_array:
+        return self.judge.train
 
     def __post_init__(self) -> None:
         self._wall, self._cpu = 0.0, 0.0
@@ -86,7 +91,7 @@ def run(options: Options, limits: Limits) -> Report:
     judge = Validation.of(dataset.split, limit=USERS, seed=0)
     train = judge.train
     # What is compiled or allocated once is no part of a training.
-    measure({"freqd": lambda: ours(train, dim, Curve(lambda features: 0.0), epochs=1)}, Options(runs=1))
+    measure({"freqd": lambda: ours(train, dim, Curve(judge), epochs=1)}, Options(runs=1))
     curves: dict[str, list[Curve]] = {"freqd, Adam": [], "implicit, SGD": []}
     trainings = min(options.runs, TRAININGS)
     for turn in range(trainings):
@@ -139,15 +144,9 @@ def run(options: Options, limits: Limits) -> Report:
 
 def ours(train: sparse.csr_array, dim: int, curve: Curve, *, epochs: int) -> None:
     """freqd's loop."""
-    settings = FitSettings(epochs=epochs, batch_size=BATCH, eval_every=EVERY, patience=PATIENCE, device="cpu", **OURS)
-    fit(
-        MatrixFactorization(train.shape[0], train.shape[1], dim, seed=0),
-        [],
-        train,
-        validate=curve,
-        settings=settings,
-        seed=0,
-    )
+    optim = OptimConfig(epochs=epochs, batch_size=BATCH, eval_every=EVERY, patience=PATIENCE, **OURS)
+    model = MatrixFactorization((*train.shape, dim), seed=0)
+    fit(model, [], curve, optim, TrainingEnvironment(seed=0, device="cpu"))
 
 
 class _Over(Exception):

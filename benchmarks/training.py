@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -13,10 +14,23 @@ from freqd.embeddings import Embeddings
 from freqd.graph import Graphs
 from freqd.models.mf import MatrixFactorization
 from freqd.spectral.filters import SideFilters
-from freqd.training.loop import FitSettings, Recommender, Term, fit
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.interfaces import Term, Trainable
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
 
 BATCH = 2048
 FOREVER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Interactions to train on; every state of the model is as good as another."""
+
+    train: sparse.csr_array
+
+    def __call__(self, features: Embeddings) -> float:
+        return 0.0
 
 
 def student_epochs(
@@ -30,7 +44,7 @@ def student_epochs(
 ) -> Epochs:
     """Epochs of an MF student with the terms; it is never validated in between."""
     return model_epochs(
-        lambda: MatrixFactorization(train.shape[0], train.shape[1], dim, seed=0),
+        lambda: MatrixFactorization((train.shape[0], train.shape[1], dim), seed=0),
         train,
         terms,
         learning_rate=learning_rate,
@@ -40,7 +54,7 @@ def student_epochs(
 
 
 def model_epochs(
-    model: Callable[[], Recommender],
+    model: Callable[[], Trainable],
     pairs: sparse.csr_array,
     terms: Sequence[Term],
     *,
@@ -49,25 +63,17 @@ def model_epochs(
     device: str = "cpu",
 ) -> Epochs:
     """Epochs over ``pairs``, which may be fewer than the model's graph has, of a model that is made by the first one."""
-    settings = FitSettings(
+    optim = OptimConfig(
         epochs=FOREVER,
         batch_size=BATCH,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         eval_every=FOREVER,
-        device=device,
     )
 
     def training(lap: Callable[[], None]) -> object:
-        return fit(
-            model(),
-            terms,
-            pairs,
-            validate=lambda features: 0.0,
-            settings=settings,
-            seed=0,
-            progress=lambda fraction, text: lap(),
-        )
+        environment = TrainingEnvironment(seed=0, device=device, progress=lambda fraction, text: lap())
+        return fit(model(), terms, Unjudged(pairs), optim, environment)
 
     return Epochs(training)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,79 @@ class Embeddings:
         return cls(users=tensors["users"], items=tensors["items"])
 
 
+class HistoryEntry(TypedDict, total=False):
+    """One validation: epoch or sweep, seconds so far, NDCG@10, losses by term, mastery of the bands."""
+
+    epoch: int
+    seconds: float
+    valid_ndcg_at_10: float
+    loss: float
+    losses: dict[str, float]
+    mastery_user: list[float]
+    mastery_item: list[float]
+
+
+class Trial(TypedDict, total=False):
+    """One setting that a search has tried, as far as it concerns the kind of model."""
+
+    factors: int
+    regularization: float
+    alpha: float
+    learning_rate: float
+    weight_decay: float
+    valid_ndcg_at_10: float | None
+    seconds: float
+    sweeps: int
+    best_sweep: int
+    best_epoch: int
+    stopped: str
+    finished: bool
+    failed: bool
+
+
+class StartInfo(TypedDict, total=False):
+    """How a training went on from an earlier model; ``rows`` are those kept, new and gone, of both sides."""
+
+    way: str
+    valid_ndcg_at_10: float | dict[str, float]
+    valid_ndcg_at_10_before: float
+    sweeps: int
+    rows: dict[str, dict[str, int]]
+
+
+class ModelInfo(TypedDict, total=False):
+    """What a model tells of its training; each kind of model has its own of these."""
+
+    kind: str
+    method: str
+    backbone: str
+    dim: int
+    factors: int
+    regularization: float
+    alpha: float
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    device: str
+    epochs: int
+    best_epoch: int
+    valid_ndcg_at_10: float
+    search_users: int
+    seconds: float
+    stopped: str
+    resumed_from: int | None
+    trials: list[Trial]
+    not_tried: int
+    budget_hit: bool
+    warnings: list[str]
+    start: StartInfo
+    warm_start: str
+    objectives: list[dict[str, object]]
+    feature_filters: dict[str, str]
+    ranking_filters: dict[str, str]
+    brought: dict[str, dict[str, int]]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A trained recommender: its features and how it came to be.
@@ -83,8 +156,8 @@ class TrainedModel:
     records: ClassVar[frozenset[str]] = frozenset({"training.json"})
 
     features: Embeddings
-    history: list[dict[str, Any]] = field(default_factory=list)
-    info: dict[str, Any] = field(default_factory=dict)
+    history: list[HistoryEntry] = field(default_factory=list)
+    info: ModelInfo = field(default_factory=ModelInfo)
     extra: dict[str, FloatMatrix] = field(default_factory=dict)
     trajectory: npt.NDArray[np.int32] | None = None
 

@@ -24,6 +24,7 @@ from freqd.data.recognise import find_files
 from freqd.data.sources import labels_of
 from freqd.drift import Known, check_drift, find_fresh
 from freqd.errors import DamagedArtifactError, InputError
+from freqd.numerics.threads import limited
 from freqd.report.results import RunResult
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import storage_error, write_atomic
@@ -31,7 +32,6 @@ from freqd.storage.store import Store
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
 from tasks.runtime import embedded
-from tasks.runtime.resources import limit_threads
 from tasks.runtime.workspace import Workspace
 
 FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
@@ -88,12 +88,14 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
     version = _champion(model)
     recommender = registry.load_champion(model, str(version.version))
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
-    limit_threads(config.threads or provenance.cores())
     observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
     known = _known(workspace.store, version, recommender)
     after = _start(config, observed, known, new)
     fresh = find_fresh(observed, recommender.user_ids, recommender.item_ids, recommender.seen, after=after)
-    drift = check_drift(known, fresh, recommender.features, config.drift, graph=config.graph, spectral=config.spectral)
+    with limited(config.threads or provenance.cores()):
+        drift = check_drift(
+            known, fresh, recommender.features, config.drift, graph=config.graph, spectral=config.spectral
+        )
     record = {
         "model": model,
         "version": str(version.version),

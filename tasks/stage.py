@@ -30,15 +30,17 @@ from pydantic import BaseModel
 
 from freqd import provenance
 from freqd.errors import DamagedArtifactError
+from freqd.numerics.threads import limited
 from freqd.progress import Progress
 from freqd.storage.files import storage_error, text_digest
 from freqd.storage.store import Artifact, ArtifactRef, Store
+from freqd.training.environment import Observe, TrainingEnvironment
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
-from tasks.runtime.resources import PeakMemory, limit_threads, return_memory
+from tasks.runtime.resources import PeakMemory, return_memory
 
 P = ParamSpec("P")
 O = TypeVar("O", bound=StageOutcome)  # noqa: E741 - the outcome
@@ -93,6 +95,10 @@ class Stage:
     def open(self, ref: ArtifactRef, kind: type[A]) -> A:
         """Read an artifact."""
         return self.store.open(ref, kind)
+
+    def environment(self, observe: Observe | None = None) -> TrainingEnvironment:
+        """Where a training of this stage runs."""
+        return TrainingEnvironment(self.run.seed, self.run.device, self.scratch, self.progress, observe)
 
 
 class Without:
@@ -261,10 +267,9 @@ class StageFunction(Generic[P, O]):
         self, run: RunContext, key: str, shape: Mapping[str, Any], compute: Callable[[Stage], Result]
     ) -> dict[str, Any]:
         store = run.workspace.store
-        limit_threads(run.threads)
         return_memory()
         started = time.perf_counter()
-        with StageProgress(self.name) as progress, PeakMemory() as peak:
+        with limited(run.threads), StageProgress(self.name) as progress, PeakMemory() as peak:
             result = compute(Stage(run, store.scratch(self.name, key), progress, key))
         manifest = {**shape, "key": key, "packages": provenance.versions(), "run": run.run_name}
         refs = {label: store.save(artifact, manifest).model_dump() for label, artifact in result.artifacts.items()}

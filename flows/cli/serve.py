@@ -80,10 +80,12 @@ def serve(
     try:
         index_config = _index(index, index_from, index_recall)
         source = _source(from_, model, name, alias, workdir)
+        from freqd.numerics.threads import one_blas_thread
         from freqd.serve.http.app import create_app
 
-        service = _open(source, index_config, poll, f"http://{host}:{listening.getsockname()[1]}")
-        _answer(create_app(service, access), listening)
+        with one_blas_thread():  # a request is too short for a second core
+            service = _open(source, index_config, poll, f"http://{host}:{listening.getsockname()[1]}")
+            _answer(create_app(service, access), listening)
     finally:
         listening.close()
     return DONE
@@ -91,11 +93,9 @@ def serve(
 
 def _open(source: Registered | OfRun, index: IndexConfig, poll: float, address: str) -> Service:
     """The service of a model that is ready to answer; says what it is and where to ask."""
-    from freqd.evaluate.ranking import blas_threads
     from freqd.serve.http.service import Model, Service, warm_up
 
     version, recommender = source.open()
-    blas_threads().limit(limits=1, user_api="blas")  # a request is too short for a second core
     answers = warm_up(recommender, index)
     named = (
         f"{version} of run {source.name}"

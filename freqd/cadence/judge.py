@@ -46,7 +46,6 @@ def judge_window(
     features: Embeddings,
     config: EvaluateConfig,
     *,
-    threads: int | None = None,
     progress: Progress = silent,
 ) -> Judged:
     """Rank for the users of the window as a model made earlier would, with what they had by then masked.
@@ -61,7 +60,6 @@ def judge_window(
         own: the split that the judged model was made of.
         features: the judged model.
         config: cut-offs.
-        threads: as in ``evaluate``.
         progress: as in ``evaluate``.
     """
     begin, end = window.seconds
@@ -98,4 +96,4 @@ def judge_window(
     split = Split(part(could_be_known & (time < begin)), part(nothing), part(asked), newest.user_ids, newest.item_ids)
     placed = Recommender.of(features, own).placed(newest.user_ids, newest.item_ids)
     standard = config.model_copy(update={"protocol": "standard"})
-    return Judged(evaluate(placed, split, standard, threads=threads, progress=progress), counts)
+    return Judged(evaluate(placed, split, standard, progress=progress), counts)

@@ -2,7 +2,7 @@
 
 from freqd.distill.baseline import train_scratch
 from freqd.distill.context import DistillContext
-from freqd.distill.distillation import distill
+from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, build_objectives, check_objectives
 from freqd.distill.svd import svd_student
 from freqd.distill.warm_start import check_student
@@ -10,6 +10,7 @@ from freqd.distill.warm_start import check_student
 __all__ = [
     "REGISTRY",
     "DistillContext",
+    "DistillSources",
     "build_objectives",
     "check_objectives",
     "check_student",

@@ -7,16 +7,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.distill.fused_loss import FeatureBatch
-from freqd.distill.projectors import LinearProjector, ProjectorKind, make_projector
-from freqd.distill.sampled_filter import Gather, RowFilter
+from freqd.distill.fused_loss import FeatureBatch, unmatched
+from freqd.distill.projectors import LinearProjector
+from freqd.distill.sampled_filter import RowFilter
 from freqd.embeddings import FloatMatrix
-from freqd.models.mf import RowReader
 from freqd.numerics.jit import njit
-from freqd.spectral.filters import Filter
+from freqd.training.interfaces import Gather
 from freqd.training.row_kernels import FloatArray, LongArray
 
 Distance = Literal["squared", "cosine"]
@@ -31,44 +29,20 @@ class SideDistillation:
 
     Args:
         teacher: T, (n, D).
-        norm_adj: Â of this side, (n, n).
-        filter: h.
-        dim: d of the student.
+        row_filter: h(L) of this side's graph, for the student's rows.
+        projector: P.
         distance: squared or cosine.
-        projector: linear, mlp or mixture.
-        experts: of the mixture.
-        keep_prob: edge dropout on the student's slice.
-        neighbours: bound on the neighbours that a row of the slice reads; None for no bound.
-        seed: of the projector's first weights.
-        device: torch device.
     """
 
     def __init__(
-        self,
-        teacher: FloatMatrix,
-        norm_adj: sparse.csr_array,
-        filter: Filter,
-        dim: int,
-        *,
-        distance: Distance,
-        projector: ProjectorKind,
-        experts: int = 5,
-        keep_prob: float = 1.0,
-        neighbours: int | None = None,
-        seed: int,
-        device: str,
+        self, teacher: FloatMatrix, row_filter: RowFilter, projector: nn.Module, distance: Distance = "squared"
     ) -> None:
-        self.filter = filter
-        self.norm_adj = norm_adj
+        self.row_filter = row_filter
         self.distance = distance
-        self.device = torch.device(device)
-        self.row_filter = RowFilter(norm_adj, filter, keep_prob=keep_prob, neighbours=neighbours, device=device)
-        filtered = teacher if self.row_filter.degree == 0 else filter.apply(norm_adj, teacher)
-        self.target = torch.from_numpy(np.ascontiguousarray(filtered, np.float32)).to(self.device)
+        self.device = row_filter.device
+        self.target = torch.from_numpy(np.ascontiguousarray(row_filter.whole(teacher), np.float32)).to(self.device)
         self.energies = self.target.square().sum(1)
-        generator = torch.Generator().manual_seed(seed)
-        self.projector = make_projector(projector, dim, teacher.shape[1], generator=generator, experts=experts)
-        self.projector.to(self.device)
+        self.projector = projector.to(self.device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Those of the projector."""
@@ -77,20 +51,11 @@ class SideDistillation:
     def fit_projector(self, student: FloatMatrix) -> None:
         """Start a linear projector at its optimum for the student's present features, (n, d)."""
         if isinstance(self.projector, LinearProjector):
-            rows = student if self.row_filter.degree == 0 else self.filter.apply(self.norm_adj, student)
-            self.projector.fit(torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device), self.target)
-
-    def look(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> FeatureBatch | None:
-        """What ``unmatched`` makes the same loss of; None where it cannot: arguments as of ``loss``."""
-        if self.distance != "squared" or self.row_filter.degree > 1:
-            return None
-        if not isinstance(gather, RowReader) or not isinstance(self.projector, LinearProjector):
-            return None
-        part, energies = self.row_filter.slice(rows.numpy(), rng), self.energies.index_select(0, rows)
-        return FeatureBatch(gather.table, part, self.target, rows, energies, shares, self.projector.weight)
+            rows = np.ascontiguousarray(self.row_filter.whole(student), np.float32)
+            self.projector.fit(torch.from_numpy(rows).to(self.device), self.target)
 
     def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
-        """Weighted sum of the rows' losses, left to autograd.
+        """Weighted sum of the rows' losses.
 
         Args:
             gather: the student's rows by their numbers.
@@ -98,17 +63,35 @@ class SideDistillation:
             shares: (r,) weight of each row.
             rng: of the neighbours drawn and of the edge dropout.
         """
-        target, energies = self.target.index_select(0, rows), self.energies.index_select(0, rows)
         filtered = self.row_filter.rows(gather, rows, rng)
+        energies = self.energies.index_select(0, rows)
+        if self.distance == "squared" and isinstance(self.projector, LinearProjector) and self.device.type == "cpu":
+            return unmatched(FeatureBatch(filtered, self.projector.weight, self.target, rows, energies, shares))
+        target, projected = self.target.index_select(0, rows), self.projector(filtered)
         if self.distance == "squared":
-            distances = (target - self.projector(filtered)).square().sum(1)
-            share: Tensor = (shares * distances).sum() / (shares * energies).sum().clamp_min(1e-30)
-            return share
-        projected = self.projector(filtered)
-        lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
-        unlike = 1.0 - (target * projected).sum(1) / lengths
-        total: Tensor = (shares * unlike * (energies > 0)).sum()
-        return total
+            return unmatched_energy(projected, target, energies, shares)
+        return unlikeness(projected, target, energies, shares)
+
+
+def unmatched_energy(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
+    """Σ shares ‖t − p‖² / Σ shares ‖t‖²: the share of the teacher's energy that is not matched.
+
+    Args:
+        projected: p, (r, D).
+        target: t, (r, D).
+        energies: ‖t‖², (r,).
+        shares: (r,).
+    """
+    part: Tensor = (shares * (target - projected).square().sum(1)).sum() / (shares * energies).sum().clamp_min(1e-30)
+    return part
+
+
+def unlikeness(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
+    """Σ shares (1 − cos(t, p)) of the rows in which the teacher is not zero; arguments as of ``unmatched_energy``."""
+    lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
+    unlike = 1.0 - (target * projected).sum(1) / lengths
+    total: Tensor = (shares * unlike * (energies > 0)).sum()
+    return total
 
 
 def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:

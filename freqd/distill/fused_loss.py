@@ -1,17 +1,16 @@
-"""The squared feature loss of a linear projector on rows of a ``RowTable``, with its gradient written out.
+"""The squared feature loss of a linear projector, with its gradient written out: a function of tensors on the CPU.
 
-For rows s = (M S)_r of a sparse matrix M (the filter's slice) and the teacher's filtered rows t, with weights a of the rows:
+For filtered rows s of the student and t of the teacher, with weights a of the rows:
 
     ℓ = Σ_r a ‖t − sW‖² = Σ_r a (‖t‖² − 2⟨s, tWᵀ⟩ + ⟨s, s WWᵀ⟩)
-    ∂s = 2a (s WWᵀ − tWᵀ),   ∂W = 2 (sᵀ a s) W − 2 (a s)ᵀ t,   ∂S = Mᵀ ∂s
+    ∂s = 2a (s WWᵀ − tWᵀ),   ∂W = 2 (sᵀ a s) W − 2 (a s)ᵀ t
 
-No (r, D) difference is formed, and S is read and its gradient added in place. Autograd gives the same from
-``(target - projector(filtered)).square()``, in three times the time: the rows are few, so that calls count.
+No (r, D) difference is formed. Autograd gives the same from ``(target - projector(filtered)).square()``, in more time:
+the rows are few, so that calls count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,70 +18,59 @@ import torch
 from torch import Tensor
 
 from freqd.numerics.jit import kernel
-from freqd.training.row_adam import RowTable
-from freqd.training.row_kernels import FREE_ORDER, FloatArray, LongArray, combine_rows, spread_rows
-
-Slice = tuple[LongArray, LongArray, FloatArray]
-"""Rows of a sparse matrix: (r + 1,) where each begins in the other two, their columns, their values."""
+from freqd.training.row_kernels import FREE_ORDER, FloatArray
 
 
 class FeatureBatch(NamedTuple):
     """What one side's loss is made of.
 
     Attributes:
-        table: S.
-        slice: M.
+        rows: s, (r, d).
+        weight: W, (d, D).
         target: h(L)T of the whole side, (n, D).
-        rows: which of its rows are t, (r,).
+        numbers: which of its rows are t, (r,).
         energies: ‖t‖², (r,).
         shares: (r,).
-        weight: W, (d, D).
     """
 
-    table: RowTable
-    slice: Slice
-    target: Tensor
     rows: Tensor
+    weight: Tensor
+    target: Tensor
+    numbers: Tensor
     energies: Tensor
     shares: Tensor
-    weight: Tensor
 
 
-def unmatched(*looks: FeatureBatch) -> Tensor:
-    """Sum of the looks' ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched.
+def unmatched(batch: FeatureBatch) -> Tensor:
+    """ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched.
 
-    Differentiable. Several looks at once are one operation of autograd, and the rows are few, so that calls count.
+    Differentiable in rows and weight.
     """
-    result: Tensor = _Unmatched.apply(looks, *(look.weight for look in looks))  # type: ignore[no-untyped-call]
+    result: Tensor = _Unmatched.apply(*batch)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Unmatched(torch.autograd.Function):
-    """Makes both gradients on the way forward, where all they need is at hand."""
+    """Makes both gradients on the way forward, where all they need is there."""
 
     @staticmethod
-    def forward(ctx: Any, looks: Sequence[FeatureBatch], *weights: Tensor) -> Tensor:
-        total, ctx.parts = 0.0, []
-        for (table, slice, target, numbers, energies, shares, _), weight in zip(looks, weights, strict=True):
-            r, d = numbers.shape[0], weight.shape[0]  # len() of a tensor is a call of Python
-            rows, both, left = torch.zeros(r, d), torch.empty(r + d, target.shape[1]), torch.empty(d, r + d)
-            starts, columns, values = slice
-            combine_rows(starts, columns, values, rows.numpy(), table.rows, table.step_count, table.schedule)
-            torch.index_select(target, 0, numbers, out=both[:r])
-            both[r:] = weight
-            products = torch.mm(weight, both.T)  # W tᵀ and WWᵀ
-            own = torch.mm(rows, products[:, r:])
-            total += _weigh(rows.numpy(), products.numpy(), own.numpy(), energies.numpy(), shares.numpy(), left.numpy())
-            torch.mm(left[:, :r], rows, out=left[:, r:]).neg_()
-            ctx.parts.append((table, slice, own, torch.mm(left, both)))
-        return torch.tensor(total, dtype=torch.float32)
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, target: Tensor, *more: Tensor) -> Tensor:
+        numbers, energies, shares = more
+        r, d = rows.shape
+        both, left = torch.empty(r + d, target.shape[1]), torch.empty(d, r + d)
+        torch.index_select(target, 0, numbers, out=both[:r])
+        both[r:] = weight
+        products = torch.mm(weight, both.T)  # W tᵀ and WWᵀ
+        own = torch.mm(rows, products[:, r:])
+        loss = _weigh(rows.numpy(), products.numpy(), own.numpy(), energies.numpy(), shares.numpy(), left.numpy())
+        torch.mm(left[:, :r], rows, out=left[:, r:]).neg_()
+        ctx.slopes = own, torch.mm(left, both)
+        return torch.tensor(loss, dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scale = gradients[0].item()
-        for table, (starts, columns, values), slope, _ in ctx.parts:
-            spread_rows(starts, columns, values, slope.numpy(), scale, table.rows)
-        return None, *(weight_slope.mul_(scale) for *_, weight_slope in ctx.parts)
+        return *(slope.mul_(scale) for slope in ctx.slopes), None, None, None, None
 
 
 @kernel(error_model="numpy", fastmath=FREE_ORDER)

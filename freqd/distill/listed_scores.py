@@ -7,7 +7,8 @@ The lists of a batch hold tens of thousands of items but few distinct ones. So t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,7 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.numerics.jit import kernel, njit
-from freqd.numerics.threads import blocks_of, for_blocks
-from freqd.training.loop import View
+from freqd.numerics.threads import blocks_of, run
 
 SPREAD_TOP, SPREAD_RANDOM = 50, 100
 
@@ -84,7 +84,21 @@ class _ListedProducts(torch.autograd.Function):
         return grad_users, grad_items, None
 
 
-def listed_scores(view: View, users: Tensor, lists: Tensor) -> Tensor:
+class Scoring(Protocol):
+    """Rows whose inner products score; a ``View`` is one."""
+
+    @property
+    def users(self) -> Callable[[Tensor], Tensor]:
+        """User rows by their numbers."""
+        ...
+
+    @property
+    def items(self) -> Callable[[Tensor], Tensor]:
+        """Item rows by their numbers."""
+        ...
+
+
+def listed_scores(view: Scoring, users: Tensor, lists: Tensor) -> Tensor:
     """The student's scores of each user's list of items, differentiable.
 
     Cost O(b · L · d) time; O(distinct items · d) memory on a CPU.
@@ -107,7 +121,7 @@ def listed_scores(view: View, users: Tensor, lists: Tensor) -> Tensor:
 
 def drop_repeated(lists: Lists) -> None:
     """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
-    for_blocks(blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: _drop_repeated(lists[rows]))
+    run(lambda rows: _drop_repeated(lists[rows]), blocks_of(len(lists), ROWS_A_BLOCK))
 
 
 @njit(cache=True, nogil=True)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from freqd.numerics.linalg import ridge
+
 ProjectorKind = Literal["linear", "mlp", "mixture"]
 
 
@@ -23,15 +25,13 @@ class LinearProjector(nn.Module):
 
     @torch.no_grad()
     def fit(self, rows: Tensor, target: Tensor) -> None:
-        """Start at the least-squares solution min_W ‖target − rows·W‖², with a ridge of 1e-6 of the mean energy.
+        """Start at the least-squares solution min_W ‖target − rows·W‖²; see ``ridge``.
 
         Args:
             rows: (n, d). target: (n, D).
         """
-        gram = rows.double().T @ rows.double()
-        ridge = 1e-6 * gram.trace() / len(gram) + 1e-12
-        gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        self.weight.copy_(torch.linalg.solve(gram, (rows.T @ target).double()))
+        gram, right = rows.double().T @ rows.double(), (rows.T @ target).double()
+        self.weight.copy_(torch.from_numpy(ridge(gram.cpu().numpy(), right.cpu().numpy())))
 
 
 class MlpProjector(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from freqd.models.mf import RowReader
+from freqd.embeddings import FloatMatrix
+from freqd.models.readers import combined
 from freqd.numerics.jit import njit, prefetch
 from freqd.spectral.filters import Filter
-from freqd.training.row_kernels import AHEAD, FloatArray, LongArray
-
-Gather = Callable[[Tensor], Tensor]
-"""Rows of a side's features by their (distinct) numbers."""
+from freqd.training.interfaces import Gather, SparseRows
+from freqd.training.row_kernels import AHEAD
 
 SLICED_FORMS = ("linear", "quadratic")
 """Powers of one linear filter; of a series the rows of all nodes are filtered."""
@@ -156,6 +154,10 @@ class RowFilter:
             arrays = matrix.indptr, matrix.indices, matrix.data.astype(np.float32, copy=False)
             self.matrix = (*arrays, *_sums_and_diagonal(*arrays))
 
+    def whole(self, signal: FloatMatrix) -> FloatMatrix:
+        """h(L) of all rows of ``signal``, (n, d); itself where there is no filter."""
+        return signal if self.degree == 0 else self.filter.apply(self.norm_adj, signal)
+
     def rows(self, gather: Gather, rows: Tensor, rng: np.random.Generator) -> Tensor:
         """Rows ``rows`` of h(L) S: (r, d), differentiable.
 
@@ -169,38 +171,22 @@ class RowFilter:
         if not self.sliced:
             everything = gather(torch.arange(self.n, device=self.device))
             return _WholeProduct.apply(everything, self.filter, self.norm_adj)[rows]  # type: ignore[no-any-return,no-untyped-call]
-        return self._product(gather, rows.cpu().numpy(), self.degree, rng)
+        return self._product(gather, rows, self.degree, rng)
 
-    def slice(self, rows: LongArray, rng: np.random.Generator) -> tuple[LongArray, LongArray, FloatArray]:
-        """Rows of the linear filter's matrix (of the identity for no filter), or what was drawn of them.
-
-        Returns:
-            (r + 1,) where each row begins in the other two, columns, values.
-        """
-        if self.degree == 0:
-            return np.arange(len(rows) + 1), rows, np.ones(len(rows), np.float32)
-        starts, columns, values = _entries(*self.matrix, rows, self.neighbours, rng.random(len(rows)))
+    def slice(self, rows: Tensor, rng: np.random.Generator) -> SparseRows:
+        """Rows of the linear filter's matrix, or what was drawn of them."""
+        numbers = rows.cpu().numpy()
+        starts, columns, values = _entries(*self.matrix, numbers, self.neighbours, rng.random(len(numbers)))
         if self.keep_prob < 1.0:
             kept = rng.random(len(values), np.float32) < self.keep_prob
             scale = np.where(kept, np.float32(1.0 / self.keep_prob), np.float32(0.0))
-            on_diagonal = columns == np.repeat(rows, np.diff(starts))
+            on_diagonal = columns == np.repeat(numbers, np.diff(starts))
             values = values * np.where(on_diagonal, np.float32(1.0), scale)
-        return starts, columns, values
+        return SparseRows(*(torch.from_numpy(array).to(self.device) for array in (starts, columns, values)))
 
-    def _product(self, gather: Gather, rows: LongArray, times: int, rng: np.random.Generator) -> Tensor:
+    def _product(self, gather: Gather, rows: Tensor, times: int, rng: np.random.Generator) -> Tensor:
         """Rows of the linear filter's matrix to the power of ``times``, multiplied with S."""
-        starts, columns, values = self.slice(rows, rng)
-        if times == 1 and isinstance(gather, RowReader):
-            return gather.table.combine(starts, columns, values)
-        distinct, local = np.unique(columns, return_inverse=True)
-        near = (
-            gather(torch.from_numpy(distinct).to(self.device))
-            if times == 1
-            else self._product(gather, distinct, times - 1, rng)
-        )
-        index = torch.from_numpy(np.stack([np.repeat(np.arange(len(rows)), np.diff(starts)), local]))
-        piece = torch.sparse_coo_tensor(
-            index, torch.from_numpy(values), (len(rows), len(distinct)), device=self.device, check_invariants=False
-        )
-        result: Tensor = torch.sparse.mm(piece, near)
-        return result
+        own = self.slice(rows, rng)
+        if times == 1:
+            return gather.combine(own)
+        return combined(lambda near: self._product(gather, near, times - 1, rng), own)

@@ -11,7 +11,7 @@ from freqd.config import AutoEpochs, DistillConfig
 from freqd.embeddings import Embeddings
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.training.loop import FitSettings, Recommender
+from freqd.training.interfaces import Trainable
 
 VALIDATION_USERS = 10_000
 """Early stopping looks at no more users than this; they are the same in every validation of a run."""
@@ -29,12 +29,11 @@ class Auto:
 DISTILLED, ALONE = Auto(8_000, 20, 60), Auto(30_000, 100, 300)
 
 
-def new_student(config: DistillConfig, train: sparse.csr_array, init: Embeddings | None, seed: int) -> Recommender:
+def new_student(config: DistillConfig, train: sparse.csr_array, init: Embeddings | None, seed: int) -> Trainable:
     """The student's model, starting at ``init`` if there is one."""
     if config.backbone == "lightgcn":
         return LightGCN(train, config.dim, config.layers, init=init, seed=seed)
-    n_users, n_items = train.shape
-    return MatrixFactorization(n_users, n_items, config.dim, init=init, seed=seed, std=config.init_std)
+    return MatrixFactorization((*train.shape, config.dim), init=init, seed=seed, std=config.init_std)
 
 
 def epochs_of(epochs: AutoEpochs, auto: Auto, *, batch_size: int, n_interactions: int) -> int:
@@ -47,27 +46,3 @@ def epochs_of(epochs: AutoEpochs, auto: Auto, *, batch_size: int, n_interactions
         return epochs
     steps = max(math.ceil(n_interactions / batch_size), 1)
     return min(max(auto.steps // steps, auto.low), auto.high)
-
-
-def fit_settings(
-    config: DistillConfig,
-    epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    device: str,
-    *,
-    base_weight: float | None = None,
-) -> FitSettings:
-    """How one training of the student goes."""
-    return FitSettings(
-        epochs=epochs,
-        batch_size=config.batch_size,
-        learning_rate=learning_rate,
-        decay=config.decay,
-        weight_decay=weight_decay,
-        eval_every=config.eval_every,
-        patience=config.patience,
-        max_seconds=config.max_seconds,
-        base_weight=config.base_weight if base_weight is None else base_weight,
-        device=device,
-    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,16 +11,14 @@ from freqd.data.realign import Rows
 from freqd.distill.context import DistillContext
 from freqd.distill.student import new_student
 from freqd.distill.svd import svd_student
-from freqd.embeddings import Embeddings, FloatMatrix, TrainedModel
+from freqd.embeddings import Embeddings, FloatMatrix, StartInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
+from freqd.numerics.linalg import ridge
 from freqd.teachers.earlier import Previous, carried
 
 IDLE_STD = 0.01
 """Columns beyond the rank of the teacher's scores start as small noise: zeros on both sides would never move."""
-
-RIDGE = 1e-6
-"""Of the mean energy of the teacher's numbers, in the map from teacher to student."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +33,7 @@ class Start:
 
     name: str
     tables: Embeddings | None
-    info: dict[str, Any] = field(default_factory=dict)
+    info: StartInfo | None = None
 
 
 def choose_start(
@@ -60,7 +57,7 @@ def choose_start(
         if start.tables is not None
     }
     best = max((earlier, own), key=lambda start: values.get(start.name, 0.0))
-    return Start(best.name, best.tables, carried(previous, way=best.name, valid_ndcg_at_10=values))
+    return Start(best.name, best.tables, carried(previous, {"way": best.name, "valid_ndcg_at_10": values}))
 
 
 def warm_start(context: DistillContext) -> Embeddings:
@@ -121,6 +118,4 @@ def carry_over(previous: Previous, teacher: Embeddings) -> Embeddings:
 def _fill(student: FloatMatrix, teacher: FloatMatrix, rows: Rows) -> None:
     """Fill the new rows of ``student`` (n, d) in place."""
     known = teacher[rows.known].astype(np.float64)
-    gram = known.T @ known
-    gram += (RIDGE * np.trace(gram) / len(gram) + 1e-12) * np.eye(len(gram))
-    student[rows.new] = teacher[rows.new] @ np.linalg.solve(gram, known.T @ student[rows.known])
+    student[rows.new] = teacher[rows.new] @ ridge(known.T @ known, known.T @ student[rows.known])

@@ -30,7 +30,6 @@ def evaluate(
     *,
     part: JudgedPart = "test",
     among: npt.NDArray[np.bool_] | None = None,
-    threads: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Rank all items for the users of ``part`` and measure the lists.
@@ -45,7 +44,6 @@ def evaluate(
         config: protocol and cut-offs.
         part: whose interactions are the targets.
         among: (n_users,) the users to judge, of those that the protocol judges; None for all.
-        threads: as in ``top_k``.
         progress: told after every few thousand users.
 
     Raises:
@@ -79,7 +77,7 @@ def evaluate(
     found = np.zeros(split.n_items, np.int64)
     for start in range(0, len(users), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        ranked, _ = top_k(features, seen, ks[-1], users=users[rows], threads=threads)
+        ranked, _ = top_k(features, seen, ks[-1], users=users[rows])
         hits = accuracy.hits(ranked, targets, users[rows])
         for k in ks:
             for name, metric in accuracy.METRICS.items():

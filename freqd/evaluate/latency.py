@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from freqd.embeddings import Embeddings
-from freqd.evaluate.ranking import blas_threads
+from freqd.numerics.threads import one_blas_thread
 
 _WARM_UP = 10
 
@@ -32,7 +32,7 @@ def scoring_latency(features: Embeddings, *, k: int = 10, repeats: int = 200) ->
         raise ValueError(f"nothing to score: {n_users} users and {n_items} items")
     asked = np.linspace(0, n_users - 1, num=_WARM_UP + repeats).astype(np.int64)
     seconds = np.empty(len(asked))
-    with blas_threads().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         for request, user in enumerate(asked):
             start = perf_counter()
             scores = features.items @ features.users[user]

@@ -9,7 +9,7 @@ import numpy as np
 from freqd.data.interactions import IdArray
 from freqd.embeddings import FloatMatrix
 from freqd.numerics.jit import kernel
-from freqd.numerics.threads import blocks_of, for_blocks
+from freqd.numerics.threads import blocks_of, run
 
 NO_ITEM = -1
 """Fills a list that is shorter than the others."""
@@ -44,7 +44,7 @@ def table_scores(users: FloatMatrix, items: FloatMatrix, lists: IdArray) -> Floa
     """
     scores = np.empty(lists.shape, np.float32)
     users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
-    for_blocks(
-        blocks_of(len(lists), ROWS_A_BLOCK), lambda rows: listed_products(users[rows], items, lists[rows], scores[rows])
+    run(
+        lambda rows: listed_products(users[rows], items, lists[rows], scores[rows]), blocks_of(len(lists), ROWS_A_BLOCK)
     )
     return scores

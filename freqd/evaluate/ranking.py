@@ -6,18 +6,15 @@ then compares the tile with each user's k-th best score so far and touches memor
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from threadpoolctl import ThreadpoolController
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.numerics import threads
 from freqd.numerics.jit import kernel
 
 USER_BLOCK = 512
@@ -34,12 +31,6 @@ IntVector = npt.NDArray[np.integer]
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-@lru_cache(maxsize=1)
-def blas_threads() -> Any:
-    """The controller of the BLAS threads; finding the libraries takes longer than a small ranking."""
-    return ThreadpoolController()
-
-
 def top_k(
     features: Embeddings,
     seen: sparse.csr_array | None,
@@ -47,7 +38,6 @@ def top_k(
     *,
     users: IdArray | None = None,
     hint: IdArray | None = None,
-    threads: int | None = None,
 ) -> tuple[IdArray, FloatMatrix]:
     """The ``k`` best items of each user, best first; among equal scores the lower item id comes first.
 
@@ -61,18 +51,17 @@ def top_k(
         users: (n,) the users to rank for, in any order; all by default.
         hint: (n, k) lists that an earlier call gave for the same users, ``seen`` and k under other features. It
             changes nothing but the time: the lowest present score of a full list is a floor that the k best reach.
-        threads: worker threads, at least 1; default: all cores that this process may use (or NUMBA_NUM_THREADS).
 
     Returns:
         items (n, k) int32 and scores (n, k) float32; −1 and −inf where a user has fewer than k candidates.
 
     Raises:
-        ValueError: k or threads < 1, shapes that differ, a user out of range, a hint that no
+        ValueError: k < 1, shapes that differ, a user out of range, a hint that no
             earlier call gave, or a feature or score that is not finite.
     """
     n_users, n_items = len(features.users), len(features.items)
-    if k < 1 or (threads is not None and threads < 1):
-        raise ValueError(f"k and threads must be at least 1, got {k} and {threads}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
     if seen is not None and seen.shape != (n_users, n_items):
         raise ValueError(f"seen has shape {seen.shape}, the features have {n_users} users and {n_items} items")
     chosen = np.arange(n_users, dtype=np.int32) if users is None else np.asarray(users, dtype=np.int32)
@@ -89,9 +78,8 @@ def top_k(
     items = np.full((len(chosen), k), -1, np.int32)
     scores = np.full((len(chosen), k), -np.inf, np.float32)
 
-    def rank_block(start: int) -> None:
-        block = slice(start, min(start + USER_BLOCK, len(chosen)))
-        size = block.stop - start
+    def rank_block(block: slice) -> None:
+        size = block.stop - block.start
         heap_items = np.full((size, width), -1, np.int32)
         heap_scores = np.full((size, width), -np.inf, np.float32)
         if hint is not None and k <= n_items:
@@ -113,16 +101,8 @@ def top_k(
         items[block, :width] = heap_items
         scores[block, :width] = heap_scores
 
-    starts = range(0, len(chosen), USER_BLOCK)
-    available: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    workers = min(threads or available, max(len(starts), 1))
-    with blas_threads().limit(limits=1, user_api="blas"):
-        if workers == 1:
-            for start in starts:
-                rank_block(start)
-        else:
-            with ThreadPoolExecutor(workers, thread_name_prefix="rank") as pool:
-                list(pool.map(rank_block, starts))
+    with threads.one_blas_thread():
+        threads.run(rank_block, threads.blocks_of(len(chosen), USER_BLOCK))
     return items, scores
 
 

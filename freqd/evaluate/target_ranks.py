@@ -11,10 +11,8 @@ The result is that of the full ranking. On Gowalla (ALS, D = 256) it takes 2 to 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -22,7 +20,8 @@ from scipy import sparse
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics
-from freqd.evaluate.ranking import SCAN, blas_threads, finite_norms, may_overflow
+from freqd.evaluate.ranking import SCAN, finite_norms, may_overflow
+from freqd.numerics import threads
 from freqd.numerics.jit import kernel
 
 USER_BLOCK = 1024
@@ -44,8 +43,6 @@ def target_hits(
     targets: sparse.csr_array,
     k: int,
     users: IdArray,
-    *,
-    threads: int | None = None,
 ) -> metrics.Hits:
     """Which of the first ``k`` places of each user's ranking hold a target: ``hits`` of the lists of ``top_k``.
 
@@ -58,7 +55,6 @@ def target_hits(
         targets: (n_users, n_items) CSR.
         k: places, at least 1.
         users: (n,) the users to look at, in any order.
-        threads: as in ``top_k``.
 
     Returns:
         (n, k) bool.
@@ -76,8 +72,7 @@ def target_hits(
     rounding = 1.2e-7 * (features.dim + 1)
     hits = np.zeros((len(users), k), np.bool_)
 
-    def judge(start: int) -> None:
-        block = slice(start, start + size)
+    def judge(block: slice) -> None:
         rows, ids = user_features[block], users[block]
         places = _Places(rows, ids, features, seen, targets, k)
         slack = rounding * user_norms[block]
@@ -100,11 +95,9 @@ def target_hits(
                 alive, rows = alive[going], rows[going]
         hits[block] = places.hits()
 
-    available: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    size = max(1, min(USER_BLOCK, -(-len(users) // (threads or available))))
-    starts = range(0, len(users), size)
-    with blas_threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads or available) as pool:
-        list(pool.map(judge, starts))
+    size = max(1, min(USER_BLOCK, -(-len(users) // threads.count())))
+    with threads.one_blas_thread():
+        threads.run(judge, threads.blocks_of(len(users), size))
     return hits
 
 
@@ -171,8 +164,6 @@ def ndcg_of_users(
     valid: sparse.csr_array,
     k: int = 10,
     sample: IdArray | None = None,
-    *,
-    threads: int | None = None,
 ) -> metrics.PerUser:
     """NDCG@k of each user with a validation item, train items masked: (n,), users as in ``sample`` or ascending.
 
@@ -181,7 +172,6 @@ def ndcg_of_users(
         train, valid: (n_users, n_items) CSR.
         k: cut-off.
         sample: users to look at (those without a validation item are left out); all by default.
-        threads: as in ``top_k``.
 
     Raises:
         ValueError: no user that was asked for has a validation item.
@@ -191,7 +181,7 @@ def ndcg_of_users(
     users = asked[counts[asked] > 0]
     if len(users) == 0:
         raise ValueError("no user has a validation item")
-    return metrics.ndcg(target_hits(features, train, valid, k, users, threads=threads), counts[users], k)
+    return metrics.ndcg(target_hits(features, train, valid, k, users), counts[users], k)
 
 
 def ndcg_on_validation(
@@ -200,11 +190,9 @@ def ndcg_on_validation(
     valid: sparse.csr_array,
     k: int = 10,
     sample: IdArray | None = None,
-    *,
-    threads: int | None = None,
 ) -> float:
     """Mean of ``ndcg_of_users``."""
-    return float(ndcg_of_users(features, train, valid, k, sample, threads=threads).mean(dtype=np.float64))
+    return float(ndcg_of_users(features, train, valid, k, sample).mean(dtype=np.float64))
 
 
 @kernel()

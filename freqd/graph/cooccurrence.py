@@ -9,17 +9,16 @@ short as the counts allow, arrays are numpy's, which come in large pages, and th
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from freqd.graph.neighbours import Neighbours
 from freqd.graph.select import candidate_key, replace_smallest, write_row
+from freqd.numerics import threads
 from freqd.numerics.jit import kernel, prefetch, prefetch_to_write
 
 CHUNKS_PER_THREAD = 8
@@ -54,20 +53,18 @@ def cooccurrence_neighbours(incidence: sparse.csr_array, k: int) -> Neighbours:
         buffers = np.zeros(n_rows, counter), np.empty(n_rows + 1, np.int32), np.zeros(k, np.int64)
         _rows_kernel(*arrays, *chunk, *buffers, neighbours.indices, neighbours.scores, neighbours.found)
 
-    threads = numba.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, _chunks(incidence, columns, threads)))
+    threads.run(work, _chunks(incidence, columns, threads.count()))
     return neighbours
 
 
-def _chunks(rows: sparse.csr_array, columns: sparse.csr_array, threads: int) -> list[tuple[int, int]]:
+def _chunks(rows: sparse.csr_array, columns: sparse.csr_array, workers: int) -> list[tuple[int, int]]:
     """Row ranges of about the same number of counter increments."""
     n_rows = rows.shape[0]
-    if threads == 1:
+    if workers == 1:
         return [(0, n_rows)]
     steps = np.diff(columns.indptr)[rows.indices].astype(np.int64)
     done = np.concatenate([[0], np.cumsum(steps)])[rows.indptr]
-    targets = np.linspace(0, done[-1], threads * CHUNKS_PER_THREAD + 1)
+    targets = np.linspace(0, done[-1], workers * CHUNKS_PER_THREAD + 1)
     cuts = np.searchsorted(done, targets)
     cuts[0], cuts[-1] = 0, n_rows
     return [(int(a), int(b)) for a, b in pairwise(cuts) if b > a]

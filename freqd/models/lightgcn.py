@@ -14,8 +14,9 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from freqd.embeddings import Embeddings, FloatMatrix
-from freqd.models.mf import Reader, StepView, dense_rows, initial_tables
+from freqd.models.mf import initial_tables
 from freqd.models.propagation import Propagation, whole_propagation
+from freqd.models.readers import Reader, StepView, dense_rows
 from freqd.training.adam import DenseAdam, Optimizer
 
 INIT_STD = 0.1
@@ -55,7 +56,7 @@ class LightGCN:
         self, train: sparse.csr_array, dim: int, layers: int, *, init: Embeddings | None = None, seed: int
     ) -> None:
         n_users, n_items = train.shape
-        users, items = initial_tables(n_users, n_items, dim, init=init, seed=seed, std=INIT_STD)
+        users, items = initial_tables((n_users, n_items, dim), init, seed=seed, std=INIT_STD)
         self._n_users = int(n_users)
         self._layers = layers
         self._norm_adj = bipartite_norm_adj(train)

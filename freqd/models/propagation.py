@@ -20,7 +20,7 @@ from torch import Tensor
 
 from freqd.embeddings import FloatMatrix
 from freqd.numerics.jit import LINE, kernel, njit, prefetch, prefetch_to_write
-from freqd.numerics.threads import blocks_of, even_blocks, for_blocks
+from freqd.numerics.threads import blocks_of, even_blocks, run
 
 BLOCKS = 16
 """Pieces of a sparse product, of as many entries each, that threads share."""
@@ -89,7 +89,7 @@ class Propagation:
 
     def product(self, base: FloatMatrix, rows: FloatMatrix, out: FloatMatrix) -> FloatMatrix:
         """``out`` = ``base`` + Â ``rows``."""
-        for_blocks(self._blocks, lambda block: _add_product(block.start, block.stop, *self.matrix, base, rows, out))
+        run(lambda block: _add_product(block.start, block.stop, *self.matrix, base, rows, out), self._blocks)
         return out
 
     def horner(self, base: FloatMatrix, rows: FloatMatrix, products: int) -> FloatMatrix:
@@ -136,7 +136,7 @@ class PropagationStep:
         parent = self._parent
         missing = _unmarked(index, parent.marks[0])
         arrays = *parent.matrix, self._parameters, self._before_last, parent.final, parent.share
-        for_blocks(blocks_of(len(missing), ROWS_A_BLOCK), lambda block: _some_rows(missing[block], *arrays))
+        run(lambda block: _some_rows(missing[block], *arrays), blocks_of(len(missing), ROWS_A_BLOCK))
         return parent.final[index]
 
     def add_gradient(self, index: LongArray, rows: FloatMatrix, raw: bool) -> None:

@@ -1,14 +1,64 @@
-"""Compiled work on blocks of rows, on as many threads as numba may use."""
+"""On how many threads compiled work runs, and how it is shared among them: pieces in order, BLAS kept to itself."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+def count() -> int:
+    """Threads that compiled work may use: those of numba, all cores unless ``limited``."""
+    return int(numba.get_num_threads())
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let numba, BLAS and torch use this many threads for a while, numba at most as many as it was started with."""
+    import torch  # late: it takes a second, and few who count threads need it
+
+    before = count(), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        with _blas().limit(limits=threads, user_api="blas"):
+            yield
+    finally:
+        numba.set_num_threads(before[0])
+        torch.set_num_threads(before[1])
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to the thread that calls it for a while: pieces that run beside each other would fight over the cores."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """The controller of the BLAS threads; to find the libraries takes longer than a small product."""
+    return ThreadpoolController()
+
+
+def run(work: Callable[[P], R], pieces: Sequence[P]) -> list[R]:
+    """Do ``work``, which frees the interpreter, on all pieces; results in order, and the first error is raised."""
+    workers = min(count(), len(pieces))
+    if workers <= 1:
+        return [work(piece) for piece in pieces]
+    with ThreadPoolExecutor(workers, thread_name_prefix="pieces") as pool:
+        return list(pool.map(work, pieces))
 
 
 def blocks_of(n_rows: int, size: int) -> list[slice]:
@@ -21,14 +71,3 @@ def even_blocks(indptr: npt.NDArray[np.integer], count: int) -> list[slice]:
     bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], count + 1)[1:-1])
     edges = [0, *(int(bound) for bound in bounds), len(indptr) - 1]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges) if stop > start]
-
-
-def for_blocks(blocks: Sequence[slice], work: Callable[[slice], None]) -> None:
-    """Do ``work``, which frees the interpreter, on all blocks; the first error is raised."""
-    workers = min(numba.get_num_threads(), len(blocks))
-    if workers > 1:
-        with ThreadPoolExecutor(workers, thread_name_prefix="blocks") as pool:
-            list(pool.map(work, blocks))
-    else:
-        for block in blocks:
-            work(block)

@@ -16,17 +16,14 @@ error is far above it); everything that is summed over nodes is float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from threadpoolctl import ThreadpoolController
 
 from freqd.embeddings import FloatMatrix
+from freqd.numerics import threads
 from freqd.numerics.jit import njit
 
 FloatArray = npt.NDArray[np.float64]
@@ -168,19 +165,10 @@ def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: 
     ``columns_held`` is how many columns of length n the work keeps for each column of the block.
     """
     n, n_columns = signal.shape
-    threads = numba.get_num_threads()
-    fitting = BLOCK_BYTES // max(1, 4 * n * columns_held * threads)
+    fitting = BLOCK_BYTES // max(1, 4 * n * columns_held * threads.count())
     width = int(np.clip(fitting - fitting % 8, 4, MAX_BLOCK))  # whole vectors
-    blocks = [slice(first, min(first + width, n_columns)) for first in range(0, n_columns, width)]
-    # The blocks are the parallelism: BLAS threads inside each of them would fight over the same cores.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, blocks))
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    """The controller of the BLAS threads; to find the libraries takes longer than a small recurrence."""
-    return ThreadpoolController()
+    with threads.one_blas_thread():
+        return threads.run(work, threads.blocks_of(n_columns, width))
 
 
 def _parts(norm_adj: sparse.csr_array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -29,14 +28,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
-from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix, HistoryEntry, Trial
+from freqd.numerics import threads
 from freqd.progress import Progress, silent
 from freqd.storage.files import storage_error, write_atomic
+from freqd.training.interfaces import TrainingData
 
 CG_STEPS = 3  # implicit's own default
-Validate = Callable[[Embeddings], float]
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,7 @@ def sweep_cost(factors: int, *, n_users: int, n_items: int, n_interactions: int)
 
 
 def als_sweeps(
-    train: sparse.csr_array,
-    tables: Embeddings | None,
-    point: AlsPoint,
-    sweeps: int,
-    *,
-    seed: int,
-    threads: int | None,
+    train: sparse.csr_array, tables: Embeddings | None, point: AlsPoint, sweeps: int, *, seed: int
 ) -> Embeddings | None:
     """Carry ALS on for some sweeps, in place where ``tables`` is given.
 
@@ -85,7 +78,6 @@ def als_sweeps(
         tables: the state so far, changed in place; None starts from small random numbers of ``seed``.
         point: the setting; ``point.factors`` must be the width of ``tables``.
         sweeps: how many sweeps, >= 1.
-        threads: CPU threads; None means all cores.
 
     Returns:
         The new state, or None if the numbers stopped being finite (regularization too small for this data).
@@ -93,8 +85,8 @@ def als_sweeps(
     from implicit.recommender_base import ModelFitError
 
     confidence = _confidence(train, point)
-    with threadpool_limits(limits=1, user_api="blas"):
-        model = _solver(point, sweeps=sweeps, seed=seed, threads=threads)
+    with threads.one_blas_thread():
+        model = _solver(point, sweeps=sweeps, seed=seed)
         if tables is not None:
             model.user_factors, model.item_factors = tables.users, tables.items
         try:
@@ -111,8 +103,6 @@ def fold_in(
     point: AlsPoint,
     users: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
-    *,
-    threads: int | None,
 ) -> Embeddings:
     """Give rows that ALS has not trained their closed form: these users from all items, then these items from all users.
 
@@ -126,7 +116,6 @@ def fold_in(
             nothing about those users.
         point: the setting of the training.
         users, items: rows to fill.
-        threads: CPU threads; None means all cores.
 
     Returns:
         New tables, the other rows unchanged.
@@ -134,8 +123,8 @@ def fold_in(
     confidence = _confidence(train, point)
     found = Embeddings(tables.users.copy(), tables.items.copy())
     found.items[items] = 0.0
-    with threadpool_limits(limits=1, user_api="blas"):
-        model = _solver(point, sweeps=1, seed=0, threads=threads)
+    with threads.one_blas_thread():
+        model = _solver(point, sweeps=1, seed=0)
         model.user_factors, model.item_factors = found.users, found.items
         if len(users):
             found.users[users] = model.recalculate_user(users, confidence[users])
@@ -149,7 +138,7 @@ def _confidence(train: sparse.csr_array, point: AlsPoint) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, train.indices, train.indptr), shape=train.shape)
 
 
-def _solver(point: AlsPoint, *, sweeps: int, seed: int, threads: int | None) -> Any:
+def _solver(point: AlsPoint, *, sweeps: int, seed: int) -> Any:
     """implicit's model; to be used with one thread of BLAS: more of them make it several times slower (and it warns)."""
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -159,7 +148,7 @@ def _solver(point: AlsPoint, *, sweeps: int, seed: int, threads: int | None) -> 
         alpha=1.0,
         dtype=np.float32,
         iterations=sweeps,
-        num_threads=threads or 0,
+        num_threads=threads.count(),
         random_state=seed,
     )
 
@@ -181,7 +170,7 @@ class AlsTrial:
     seed: int
     sweeps: int = 0
     seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     failed: bool = False
     tables: Embeddings | None = field(default=None, repr=False)
     best: Embeddings | None = field(default=None, repr=False)
@@ -204,44 +193,35 @@ class AlsTrial:
         return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
 
     def advance(
-        self,
-        train: sparse.csr_array,
-        validate: Validate,
-        until: int,
-        *,
-        eval_every: int,
-        patience: int,
-        threads: int | None,
-        between: Callable[[AlsTrial], None] = lambda trial: None,
-        progress: Progress = silent,
+        self, data: TrainingData, until: int, *, eval_every: int, patience: int, progress: Progress = silent
     ) -> None:
         """Train on to ``until`` sweeps in all, validating every ``eval_every`` sweeps and at the end; keep the best.
 
-        Stops before ``until`` once ``patience`` validations in a row brought nothing better. ``between`` is called
-        after each validation: the place to save the trial.
+        Stops before ``until`` once ``patience`` validations in a row brought nothing better.
         """
         while self.sweeps < until and not self.exhausted(patience):
             start = perf_counter()
             step = min(eval_every - self.sweeps % eval_every, until - self.sweeps)
-            tables = als_sweeps(train, self.tables, self.point, step, seed=self.seed, threads=threads)
+            tables = als_sweeps(data.train, self.tables, self.point, step, seed=self.seed)
             if tables is None:
                 self.failed = True
                 self.seconds += perf_counter() - start
                 return
             self.tables = tables
             self.sweeps += step
-            ndcg = float(validate(tables))
+            ndcg = float(data(tables))
             if self.best is None or ndcg > self.best_ndcg():
                 self.best = Embeddings(tables.users.copy(), tables.items.copy())
             self.seconds += perf_counter() - start
             self.history.append({"epoch": self.sweeps, "seconds": self.seconds, "valid_ndcg_at_10": ndcg})
-            between(self)
             progress(self.sweeps / until, f"{self.point.label()}: sweep {self.sweeps}, validation NDCG@10 {ndcg:.4f}")
 
-    def row(self, *, finished: bool) -> dict[str, Any]:
+    def row(self, *, finished: bool) -> Trial:
         """The trial in a table of trials."""
         return {
-            **asdict(self.point),
+            "factors": self.point.factors,
+            "regularization": self.point.regularization,
+            "alpha": self.point.alpha,
             "valid_ndcg_at_10": self.best_ndcg() if self.history else None,
             "seconds": round(self.seconds, 3),
             "sweeps": self.sweeps,
@@ -254,29 +234,6 @@ class AlsTrial:
         """Forget the tables, keep the numbers."""
         self.tables = self.best = None
 
-    def record(self) -> dict[str, Any]:
-        """Everything but the tables, as JSON."""
-        return {
-            **asdict(self.point),
-            "seed": self.seed,
-            "sweeps": self.sweeps,
-            "seconds": self.seconds,
-            "history": self.history,
-            "failed": self.failed,
-        }
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """A trial without tables, from what ``record`` gave."""
-        return cls(
-            point=AlsPoint(record["factors"], record["regularization"], record["alpha"]),
-            seed=record["seed"],
-            sweeps=record["sweeps"],
-            seconds=record["seconds"],
-            history=record["history"],
-            failed=record["failed"],
-        )
-
     def save(self, path: Path) -> None:
         """Write tables, best tables and record as one safetensors file, atomically.
 
@@ -288,7 +245,7 @@ class AlsTrial:
             tensors |= {"users": self.tables.users, "items": self.tables.items}
         if self.best is not None and self.best_sweep() != self.sweeps:
             tensors |= {"best_users": self.best.users, "best_items": self.best.items}
-        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"trial": json.dumps(self.record())})
+        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"trial": json.dumps(self._record())})
         try:
             write_atomic(path, content)
         except OSError as error:
@@ -301,7 +258,8 @@ class AlsTrial:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                trial = cls.from_record(json.loads(file.metadata()["trial"]))
+                record = json.loads(file.metadata()["trial"])
+                trial = cls(AlsPoint(**record.pop("point")), **record)
                 # copies: training goes on in them, and they must not be views of the file
                 tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
@@ -313,3 +271,8 @@ class AlsTrial:
         elif trial.tables is not None:
             trial.best = Embeddings(trial.tables.users.copy(), trial.tables.items.copy())
         return trial
+
+    def _record(self) -> dict[str, object]:
+        """Everything but the tables, as JSON."""
+        names = ("seed", "sweeps", "seconds", "history", "failed")
+        return {"point": asdict(self.point), **{name: getattr(self, name) for name in names}}

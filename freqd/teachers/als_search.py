@@ -10,7 +10,7 @@ Coarse to fine, so that the time goes where it pays:
 
 The budget is looked at before anything is started: a setting is tried only if its cost, as measured on this data, still
 fits together with finishing the best one. One setting is always completed. Every trial is a file of its own below
-``folder``, so that a killed search goes on in the middle of the trial that it was at, and takes the same decisions.
+the folder, so that a killed search goes on with the trial that it was at, and takes the same decisions.
 """
 
 from __future__ import annotations
@@ -22,19 +22,16 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
-from scipy import sparse
-
-from freqd.embeddings import Embeddings
+from freqd.embeddings import Embeddings, Trial
 from freqd.errors import InputError
-from freqd.progress import Progress, silent
-from freqd.teachers.als import AlsPoint, AlsTrial, Validate, sweep_cost
+from freqd.teachers.als import AlsPoint, AlsTrial, sweep_cost
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.interfaces import TrainingData
 
 SCREENING_SWEEPS = 4
 EVAL_EVERY = 2
 FINALISTS = 2
-SAVE_SECONDS = 15.0
 
 Pair = tuple[float, float]
 
@@ -55,47 +52,48 @@ class SearchResult:
 
     features: Embeddings
     best: AlsTrial
-    trials: list[dict[str, Any]]
+    trials: list[Trial]
     not_tried: int
     seconds: float
     budget_hit: bool
 
 
-def search_als(
-    train: sparse.csr_array,
-    validate: Validate,
-    *,
-    factors: Sequence[int],
-    regularization: Sequence[float],
-    alpha: Sequence[float],
-    iterations: int,
-    patience: int,
-    budget_seconds: float | None,
-    seed: int,
-    threads: int | None,
-    folder: Path,
-    progress: Progress = silent,
-) -> SearchResult:
-    """The best ALS of a grid by validation NDCG@10; see the module for how.
+@dataclass(frozen=True)
+class AlsGrid:
+    """What to search.
 
-    Args:
-        train: (n_users, n_items) CSR; only the pattern counts.
-        validate: NDCG@10 of a feature table on the validation part.
-        factors, regularization, alpha: the values of the grid; the first pair is tried first.
+    Attributes:
+        factors, regularization, alpha: the values; the first pair of the last two is tried first.
         iterations: sweeps at the most.
         patience: validations without a better value before a trial stops.
         budget_seconds: time for all trials together; None: as long as they take.
-        folder: where the trials are kept, to be found again after a kill; made if missing.
+    """
+
+    factors: Sequence[int]
+    regularization: Sequence[float]
+    alpha: Sequence[float]
+    iterations: int = 12
+    patience: int = 5
+    budget_seconds: float | None = None
+
+
+def search_als(data: TrainingData, grid: AlsGrid, environment: TrainingEnvironment) -> SearchResult:
+    """The best ALS of a grid by validation NDCG@10; see the module for how.
+
+    Args:
+        data: what to learn from and to be judged by.
+        grid: the values, and how long to try.
+        environment: its ``checkpoint`` is the folder where the trials are kept, to be found again after a kill; made if missing.
 
     Raises:
-        InputError: no setting gave finite numbers, or ``folder`` cannot be written.
+        InputError: no setting gave finite numbers, or the folder cannot be written.
     """
-    search = _Search(train, validate, iterations, patience, budget_seconds, seed, threads, folder, progress)
-    pairs = list(product(dict.fromkeys(regularization), dict.fromkeys(alpha)))
-    sizes = sorted(set(factors))
+    search = _Search(data, grid, environment)
+    pairs = list(product(dict.fromkeys(grid.regularization), dict.fromkeys(grid.alpha)))
+    sizes = sorted(set(grid.factors))
     if len(pairs) * len(sizes) == 1:
-        search.work = iterations * search.cost(sizes[0])
-        search.run(search.open(AlsPoint(sizes[0], *pairs[0])), iterations)
+        search.work = grid.iterations * search.cost(sizes[0])
+        search.run(search.open(AlsPoint(sizes[0], *pairs[0])), grid.iterations)
     else:
         search.screen(sizes, pairs)
         search.finish()
@@ -105,31 +103,19 @@ def search_als(
 class _Search:
     """The state of one search: its trials and what they cost."""
 
-    def __init__(
-        self,
-        train: sparse.csr_array,
-        validate: Validate,
-        iterations: int,
-        patience: int,
-        budget_seconds: float | None,
-        seed: int,
-        threads: int | None,
-        folder: Path,
-        progress: Progress,
-    ) -> None:
-        self.train, self.validate = train, validate
-        self.iterations, self.patience = iterations, patience
-        self.budget_seconds = math.inf if budget_seconds is None else budget_seconds
-        self.seed, self.threads = seed, threads
-        self.folder, self.progress = folder, progress
+    def __init__(self, data: TrainingData, grid: AlsGrid, environment: TrainingEnvironment) -> None:
+        if environment.checkpoint is None:
+            raise ValueError("the search keeps its trials in environment.checkpoint, and there is none")
+        self.data, self.environment, self.folder = data, environment, environment.checkpoint
+        self.iterations, self.patience = grid.iterations, grid.patience
+        self.budget_seconds = math.inf if grid.budget_seconds is None else grid.budget_seconds
         self.trials: list[AlsTrial] = []
-        self.screening = min(SCREENING_SWEEPS, iterations)
+        self.screening = min(SCREENING_SWEEPS, grid.iterations)
         self.planned = 1
-        self.work = iterations * self.cost(1)
+        self.work = grid.iterations * self.cost(1)
         self.budget_hit = False
         self.not_tried = 0
         self._with_tables: set[AlsPoint] = set()
-        self._saved_at = perf_counter()
 
     # -- trials -----------------------------------------------------------------------------------
 
@@ -138,29 +124,24 @@ class _Search:
 
     def open(self, point: AlsPoint) -> AlsTrial:
         """The trial of a setting, taken up where an earlier run left it."""
+        seed = self.environment.seed
         found = AlsTrial.load(self.path(point))
-        trial = found if found is not None and found.point == point and found.seed == self.seed else None
-        trial = trial or AlsTrial(point, self.seed)
+        trial = found if found is not None and found.point == point and found.seed == seed else None
+        trial = trial or AlsTrial(point, seed)
         if trial.tables is not None:
             self._with_tables.add(point)
         self.trials.append(trial)
         return trial
 
     def run(self, trial: AlsTrial, until: int) -> None:
-        """Carry a trial on, save it, and drop the tables of those that can no longer become finalists."""
+        """Train a trial further, save it, and drop the tables of those that can no longer become finalists."""
         if trial.sweeps < until and not trial.exhausted(self.patience):
             self._load_tables(trial)
-            trial.advance(
-                self.train,
-                self.validate,
-                until,
-                eval_every=EVAL_EVERY,
-                patience=self.patience,
-                threads=self.threads,
-                between=self._save_now_and_then,
-                progress=self._show,
-            )
-            self._save(trial)
+            trial.advance(self.data, until, eval_every=EVAL_EVERY, patience=self.patience, progress=self._show)
+            start = perf_counter()
+            trial.save(self.path(trial.point))
+            trial.seconds += perf_counter() - start  # big tables take their time, and it is the user's time too
+            self._with_tables.add(trial.point)
         trial.release()
         for other in self.ranked(self.screening)[FINALISTS:]:
             if other.point in self._with_tables:
@@ -177,22 +158,11 @@ class _Search:
         else:
             trial.sweeps, trial.history = 0, []
 
-    def _save(self, trial: AlsTrial) -> None:
-        start = perf_counter()
-        trial.save(self.path(trial.point))
-        self._with_tables.add(trial.point)
-        self._saved_at = perf_counter()
-        trial.seconds += self._saved_at - start  # big tables take their time, and it is the user's time too
-
-    def _save_now_and_then(self, trial: AlsTrial) -> None:
-        if perf_counter() - self._saved_at > SAVE_SECONDS:
-            self._save(trial)
-
     def _show(self, done: float, text: str) -> None:
         if self.planned > 1:
             text = f"{text} (setting {len(self.trials)} of {self.planned})"
         spent = sum(trial.sweeps * self.cost(trial.point.factors) for trial in self.trials)
-        self.progress(min(1.0, max(spent / self.work, self.elapsed / self.budget_seconds)), text)
+        self.environment.progress(min(1.0, max(spent / self.work, self.elapsed / self.budget_seconds)), text)
 
     # -- cost -------------------------------------------------------------------------------------
 
@@ -213,8 +183,8 @@ class _Search:
 
     def cost(self, factors: int) -> float:
         """Relative cost of a sweep."""
-        n_users, n_items = self.train.shape
-        return sweep_cost(factors, n_users=n_users, n_items=n_items, n_interactions=self.train.nnz)
+        n_users, n_items = self.data.train.shape
+        return sweep_cost(factors, n_users=n_users, n_items=n_items, n_interactions=self.data.train.nnz)
 
     def finishing(self, trial: AlsTrial) -> float:
         """Seconds that the rest of a trial may take."""
@@ -293,5 +263,5 @@ class _Search:
             budget_hit=self.budget_hit,
         )
 
-    def _row(self, trial: AlsTrial) -> dict[str, Any]:
+    def _row(self, trial: AlsTrial) -> Trial:
         return trial.row(finished=trial.sweeps >= self.iterations or trial.exhausted(self.patience))

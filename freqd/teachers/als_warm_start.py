@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from scipy import sparse
-
 from freqd.embeddings import Embeddings
-from freqd.progress import Progress, silent
-from freqd.teachers.als import AlsPoint, AlsTrial, Validate, fold_in
+from freqd.teachers.als import AlsPoint, AlsTrial, fold_in
 from freqd.teachers.earlier import Previous
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.interfaces import TrainingData
 
 EVAL_EVERY = 1
 PATIENCE = 2
@@ -17,35 +16,27 @@ PATIENCE = 2
 
 
 def continue_als(
-    train: sparse.csr_array,
-    validate: Validate,
-    previous: Previous,
-    point: AlsPoint,
-    *,
-    sweeps: int,
-    seed: int,
-    threads: int | None,
-    progress: Progress = silent,
+    data: TrainingData, previous: Previous, point: AlsPoint, sweeps: int, environment: TrainingEnvironment
 ) -> AlsTrial:
     """Known rows as they were, new ones folded in (see ``fold_in``), then sweeps over all while validation gets better.
 
     Args:
-        train: (n_users, n_items) CSR; only the pattern counts.
-        validate: NDCG@10 of a feature table on the validation part.
+        data: what to learn from and to be judged by.
         previous: an earlier ALS teacher.
         point: its setting.
         sweeps: at the most.
+        environment: seed and progress.
 
     Returns:
         The trial with the best tables; its history begins with sweep 0, the earlier teacher itself.
     """
     started = perf_counter()
     moved = previous.move(previous.model.features)
-    start = fold_in(train, moved, point, previous.users.new, previous.items.new, threads=threads)
-    trial = AlsTrial(point, seed, tables=start, best=Embeddings(start.users.copy(), start.items.copy()))
-    ndcg = float(validate(start))
+    start = fold_in(data.train, moved, point, previous.users.new, previous.items.new)
+    trial = AlsTrial(point, environment.seed, tables=start, best=Embeddings(start.users.copy(), start.items.copy()))
+    ndcg = float(data(start))
     trial.seconds = perf_counter() - started
     trial.history.append({"epoch": 0, "seconds": trial.seconds, "valid_ndcg_at_10": ndcg})
-    progress(0.0, f"{point.label()}: the earlier teacher, validation NDCG@10 {ndcg:.4f}")
-    trial.advance(train, validate, sweeps, eval_every=EVAL_EVERY, patience=PATIENCE, threads=threads, progress=progress)
+    environment.progress(0.0, f"{point.label()}: the earlier teacher, validation NDCG@10 {ndcg:.4f}")
+    trial.advance(data, sweeps, eval_every=EVAL_EVERY, patience=PATIENCE, progress=environment.progress)
     return trial

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows, known_answers
-from freqd.embeddings import Embeddings, TrainedModel
+from freqd.embeddings import Embeddings, StartInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.teachers.als import AlsPoint
 
@@ -79,6 +79,6 @@ def unfit(before: Split, now: Split) -> str:
     return ""
 
 
-def carried(previous: Previous, **how: Any) -> dict[str, Any]:
+def carried(previous: Previous, how: StartInfo) -> StartInfo:
     """What a model that started from ``previous`` tells of it: ``how`` it went, and how many rows could be used."""
     return {**how, "rows": previous.counts()}

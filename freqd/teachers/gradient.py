@@ -1,57 +1,29 @@
-"""Teachers trained on pairs (BPR, Rendle et al., UAI 2009): matrix factorisation or LightGCN."""
+"""Teachers trained by gradients on pairs (BPR, Rendle et al., UAI 2009): matrix factorisation or LightGCN."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import TrainedModel
+from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.progress import Progress, silent
-from freqd.training.loop import FitSettings, Probe, Recommender, fit
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.interfaces import Trainable
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
 
 
-def train_bpr(
-    split: Split,
-    config: TeacherConfig,
-    *,
-    factors: int,
-    seed: int,
-    device: str,
-    max_seconds: float | None = None,
-    checkpoint: Path | None = None,
-    probe: Probe | None = None,
-    progress: Progress = silent,
+def train_by_gradient(
+    split: Split, config: TeacherConfig, factors: int, environment: TrainingEnvironment
 ) -> TrainedModel:
-    """Train a teacher of kind ``bpr`` or ``lightgcn`` with ``factors`` numbers a user and an item; see ``fit``."""
-    validate = Validation.of(split, limit=None, seed=seed)
-    model: Recommender
+    """Train a teacher of kind ``bpr`` or ``lightgcn`` of embedding dimension ``factors``; see ``fit``."""
+    data = Validation.of(split, limit=None, seed=environment.seed)
+    model: Trainable
     if config.kind == "lightgcn":
-        model = LightGCN(validate.train, factors, config.layers, seed=seed)
+        model = LightGCN(data.train, factors, config.layers, seed=environment.seed)
     else:
-        model = MatrixFactorization(split.n_users, split.n_items, factors, seed=seed)
-    trained = fit(
-        model,
-        [],
-        validate.train,
-        validate=validate,
-        settings=FitSettings(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            eval_every=config.eval_every,
-            patience=config.patience,
-            max_seconds=max_seconds,
-            device=device,
-        ),
-        seed=seed,
-        checkpoint=checkpoint,
-        probe=probe,
-        progress=progress,
-    )
-    trained.info.update(method=config.kind, factors=factors)
+        model = MatrixFactorization((*data.train.shape, factors), seed=environment.seed)
+    trained = fit(model, [], data, OptimConfig.of(config), environment)
+    trained.info.update(ModelInfo(method=config.kind, factors=factors))
     return trained

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from scipy import sparse
 
 from freqd.config import StartConfig, TeacherConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import TrainedModel
+from freqd.embeddings import ModelInfo, StartInfo, TrainedModel, Trial
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
-from freqd.progress import Progress, silent
 from freqd.storage.files import text_digest
 from freqd.teachers.als import AlsTrial
-from freqd.teachers.als_search import search_als
+from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.earlier import Previous, als_point, carried
 from freqd.teachers.external import features_digest, load_features
 from freqd.teachers.trajectory import Capture, als_trajectory
+from freqd.training.environment import TrainingEnvironment
 
 SAMPLE_USERS = 3000
 """Users whose validation NDCG@10 steers the ALS search; a full ranking of more would take longer than the training."""
@@ -36,14 +36,9 @@ START = StartConfig()
 def train_teacher(
     split: Split,
     config: TeacherConfig,
-    *,
-    seed: int,
-    device: str,
-    threads: int | None,
-    checkpoint: Path,
+    environment: TrainingEnvironment,
     previous: Previous | None = None,
     start: StartConfig = START,
-    progress: Progress = silent,
 ) -> TrainedModel:
     """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.
 
@@ -51,9 +46,8 @@ def train_teacher(
 
     Args:
         split: trained on its train part, chosen by its validation part; the test part is not looked at.
-        device: of bpr and lightgcn; ALS runs on the CPU.
-        threads: CPU threads of ALS; None means all cores.
-        checkpoint: folder for unfinished work, made if missing; a killed run goes on from there.
+        environment: its ``device`` is that of bpr and lightgcn, for ALS runs on the CPU; its ``checkpoint`` is a folder for
+            unfinished work, made if missing, from which a killed run goes on.
         previous: ALS: the teacher of an earlier run; the other kinds do not look at it.
         start: how it is carried on.
 
@@ -77,11 +71,9 @@ def train_teacher(
         return _brought_teacher(split, config)
     if config.kind == "als":
         if previous is not None:
-            return _continued_teacher(
-                split, config, previous, start, seed=seed, threads=threads, folder=checkpoint, progress=progress
-            )
-        return _als_teacher(split, config, seed=seed, threads=threads, folder=checkpoint, progress=progress)
-    return _gradient_teacher(split, config, seed=seed, device=device, folder=checkpoint, progress=progress)
+            return _continued_teacher(split, config, environment, previous, start)
+        return _als_teacher(split, config, environment)
+    return _gradient_teacher(split, config, environment)
 
 
 def source_digest(config: TeacherConfig) -> str:
@@ -93,36 +85,22 @@ def source_digest(config: TeacherConfig) -> str:
     return features_digest(config.features) if config.features is not None else ""
 
 
-def _als_teacher(
-    split: Split, config: TeacherConfig, *, seed: int, threads: int | None, folder: Path, progress: Progress
-) -> TrainedModel:
-    every = Validation.of(split, limit=None, seed=seed)
-    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
-    found = search_als(
-        every.train,
-        sample,
+def _als_teacher(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
+    every = Validation.of(split, limit=None, seed=environment.seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
+    grid = AlsGrid(
         factors=config.factors,
         regularization=config.regularization,
         alpha=config.alpha,
         iterations=config.iterations,
         patience=min(config.patience, ALS_PATIENCE),
         budget_seconds=config.search_seconds,
-        seed=seed,
-        threads=threads,
-        folder=folder / f"als-{_pattern_digest(every.train, every.valid)}",
-        progress=progress,
     )
-    best = found.best
-    ndcg = every(found.features)
-    info = {
-        "kind": "als",
-        "factors": best.point.factors,
-        "regularization": best.point.regularization,
-        "alpha": best.point.alpha,
-        "best_epoch": best.best_sweep(),
+    folder = _folder(environment) / f"als-{_pattern_digest(every.train, every.valid)}"
+    found = search_als(sample, grid, replace(environment, checkpoint=folder))
+    info = _als_info(found.best, every(found.features), len(sample.users))
+    info |= {
         "trials": found.trials,
-        "valid_ndcg_at_10": ndcg,
-        "search_users": len(sample.users),
         "seconds": found.seconds,
         "budget_hit": found.budget_hit,
         "not_tried": found.not_tried,
@@ -131,69 +109,55 @@ def _als_teacher(
     trajectory = None
     if config.trajectory_points:
         trajectory = als_trajectory(
-            every.train,
-            found.features,
-            best.point,
-            best.best_sweep(),
-            config.trajectory_points,
-            seed=seed,
-            threads=threads,
-            progress=progress,
+            every.train, found.features, found.best, config.trajectory_points, environment.progress
         )
-    return TrainedModel(found.features, history=best.history, info=info, trajectory=trajectory)
+    return TrainedModel(found.features, history=found.best.history, info=info, trajectory=trajectory)
 
 
 def _continued_teacher(
-    split: Split,
-    config: TeacherConfig,
-    previous: Previous,
-    start: StartConfig,
-    *,
-    seed: int,
-    threads: int | None,
-    folder: Path,
-    progress: Progress,
+    split: Split, config: TeacherConfig, environment: TrainingEnvironment, previous: Previous, start: StartConfig
 ) -> TrainedModel:
-    """The previous teacher carried on; the winner of a search if it is worse than ``start.tolerance`` allows.
+    """The previous teacher trained further; the winner of a search if it is worse than ``start.tolerance`` allows.
 
     What it is held against is the previous teacher's own validation NDCG@10: of other interactions, but the best there
     is to say, without a search, that its setting has become a bad one.
     """
     point = als_point(previous.model, config)
-    every = Validation.of(split, limit=None, seed=seed)
-    sample = Validation.of(split, limit=SAMPLE_USERS, seed=seed)
-    trial = continue_als(
-        every.train,
-        sample,
-        previous,
-        point,
-        sweeps=start.sweeps,
-        seed=seed,
-        threads=threads,
-        progress=lambda done, text: progress(0.5 * done, text),
-    )
+    every = Validation.of(split, limit=None, seed=environment.seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
+    trial = continue_als(sample, previous, point, start.sweeps, environment.piece(0, 2, ""))
     assert trial.best is not None  # the previous teacher itself, at least
     before, ndcg = float(previous.model.info["valid_ndcg_at_10"]), every(trial.best)
-    told = {"valid_ndcg_at_10_before": before, "valid_ndcg_at_10": ndcg, "sweeps": trial.sweeps}
-    model = _continued(trial, ndcg, len(sample.users), carried(previous, way="continued", **told))
+    how: StartInfo = {
+        "way": "continued",
+        "valid_ndcg_at_10_before": before,
+        "valid_ndcg_at_10": ndcg,
+        "sweeps": trial.sweeps,
+    }
+    info = _als_info(trial, ndcg, len(sample.users))
+    info["start"] = carried(previous, how)
+    model = TrainedModel(trial.best, history=trial.history, info=info)
     if ndcg >= (1.0 - start.tolerance) * before:
         return model
-    found = _als_teacher(split, config, seed=seed, threads=threads, folder=folder, progress=progress)
+    found = _als_teacher(split, config, environment)
     best = found if found.info["valid_ndcg_at_10"] > ndcg else model
+    way = "searched" if best is found else "continued after a search"
     best.info.update(
-        trials=[*model.info["trials"], *found.info["trials"]],
-        seconds=model.info["seconds"] + found.info["seconds"],
-        budget_hit=found.info["budget_hit"],
-        not_tried=found.info["not_tried"],
-        warnings=found.info["warnings"],
-        start=carried(previous, way="searched" if best is found else "continued after a search", **told),
+        ModelInfo(
+            trials=[*model.info["trials"], *found.info["trials"]],
+            seconds=model.info["seconds"] + found.info["seconds"],
+            budget_hit=found.info["budget_hit"],
+            not_tried=found.info["not_tried"],
+            warnings=found.info["warnings"],
+            start=carried(previous, how | {"way": way}),
+        )
     )
     return best
 
 
-def _continued(trial: AlsTrial, ndcg: float, search_users: int, start: dict[str, Any]) -> TrainedModel:
-    assert trial.best is not None
-    info = {
+def _als_info(trial: AlsTrial, ndcg: float, search_users: int) -> ModelInfo:
+    """What an ALS teacher tells of itself; ``ndcg`` is over all validation users."""
+    return {
         "kind": "als",
         "factors": trial.point.factors,
         "regularization": trial.point.regularization,
@@ -206,62 +170,58 @@ def _continued(trial: AlsTrial, ndcg: float, search_users: int, start: dict[str,
         "budget_hit": False,
         "not_tried": 0,
         "warnings": [],
-        "start": start,
     }
-    return TrainedModel(trial.best, history=trial.history, info=info)
 
 
-def _gradient_teacher(
-    split: Split, config: TeacherConfig, *, seed: int, device: str, folder: Path, progress: Progress
-) -> TrainedModel:
+def _folder(environment: TrainingEnvironment) -> Path:
+    """The folder for unfinished work.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if environment.checkpoint is None:
+        raise ValueError("a teacher keeps its unfinished work in environment.checkpoint, and there is none")
+    return environment.checkpoint
+
+
+def _gradient_teacher(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Train BPR or LightGCN for each number of factors, smallest first, while the budget lasts."""
-    from freqd.teachers.gradient import train_bpr  # late: torch is not needed for the other kinds
+    from freqd.teachers.gradient import train_by_gradient  # late: torch is not needed for the other kinds
 
+    folder = _folder(environment)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(set(config.factors))
     best: TrainedModel | None = None
     best_way: Capture | None = None
-    trials: list[dict[str, Any]] = []
+    trials: list[Trial] = []
     elapsed, cut = 0.0, False
     for number, factors in enumerate(sizes):
         expected = elapsed + trials[-1]["seconds"] * factors / trials[-1]["factors"] if trials else 0.0
         if config.search_seconds is not None and expected > config.search_seconds:
             break
-
-        def step(done: float, text: str, number: int = number, factors: int = factors) -> None:
-            progress((number + done) / len(sizes), f"{factors} factors: {text}")
-
         limit = None if config.max_seconds is None else (config.max_seconds - elapsed) / (len(sizes) - number)
         if trials and limit is not None and limit <= 0:
             break
-        start = perf_counter()
-        path = folder / f"{config.kind}-{factors}.safetensors"
         way = None
         if config.trajectory_points:
             where, train = folder / f"{config.kind}-{factors}-way", split.train.matrix()
             way = Capture(where, train, points=config.trajectory_points, every=config.eval_every)
-        model = train_bpr(
-            split,
-            config,
-            factors=factors,
-            seed=seed,
-            device=device,
-            max_seconds=limit,
-            checkpoint=path,
-            probe=way,
-            progress=step,
+        own = replace(
+            environment.piece(number, len(sizes), f"{factors} factors: "),
+            checkpoint=folder / f"{config.kind}-{factors}.safetensors",
+            observe=way,
         )
-        # a resumed training tells its own time, that of earlier runs included
-        seconds = float(model.info.get("seconds", perf_counter() - start))
+        model = train_by_gradient(split, config.model_copy(update={"max_seconds": limit}), factors, own)
+        seconds = model.info["seconds"]  # of a resumed training, that of earlier runs included
         elapsed += seconds
-        ndcg = float(model.info["valid_ndcg_at_10"])
+        ndcg = model.info["valid_ndcg_at_10"]
         trials.append({"factors": factors, "valid_ndcg_at_10": ndcg, "seconds": round(seconds, 3)})
         cut = cut or model.info["stopped"] == "time"
         if best is None or ndcg > best.info["valid_ndcg_at_10"]:
             best, best_way = model, way
     assert best is not None  # the first size is always trained
     not_tried = len(sizes) - len(trials)
-    info = best.info | {
+    info: ModelInfo = best.info | {
         "kind": config.kind,
         "factors": best.features.dim,
         "trials": trials,
@@ -283,7 +243,7 @@ def _brought_teacher(split: Split, config: TeacherConfig) -> TrainedModel:
     start = perf_counter()
     brought = load_features(config.features, split.user_ids, split.item_ids)
     ndcg = Validation.of(split, limit=None, seed=0)(brought.features)
-    info = {
+    info: ModelInfo = {
         "kind": "features",
         "factors": brought.features.dim,
         "trials": [],

@@ -8,7 +8,6 @@ A training by gradients keeps them as it goes on.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +15,11 @@ from safetensors.numpy import load_file, save
 from scipy import sparse
 
 from freqd.data.interactions import IdArray
-from freqd.embeddings import Embeddings
+from freqd.embeddings import Embeddings, HistoryEntry
 from freqd.evaluate.ranking import top_k
 from freqd.progress import Progress, silent
 from freqd.storage.files import write_atomic
-from freqd.teachers.als import AlsPoint, als_sweeps
+from freqd.teachers.als import AlsTrial, als_sweeps
 
 TRAJECTORY_TOP = 50
 """Items that are kept a user and point."""
@@ -37,7 +36,7 @@ def spaced(last: int, points: int) -> list[int]:
 
 
 class Capture:
-    """A probe of ``fit`` that keeps rankings in files, so that a training that is killed and resumed has them all.
+    """An ``Observe`` of a training that keeps rankings in files, so that a training that is killed and resumed has them all.
 
     How many validations there will be is not known before, so it keeps those at multiples of a number of epochs that
     doubles whenever there would be more than twice as many as wanted.
@@ -53,7 +52,7 @@ class Capture:
         self.folder, self.train, self.points, self.every = folder, train, points, every
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, epoch: int, features: Embeddings) -> dict[str, Any]:
+    def __call__(self, epoch: int, features: Embeddings, ndcg: float) -> HistoryEntry:
         """Keep the ranking of this validation, or not; nothing is added to the history."""
         stride = self.every
         while epoch > 2 * self.points * stride:
@@ -81,12 +80,8 @@ class Capture:
 def als_trajectory(
     train: sparse.csr_array,
     features: Embeddings,
-    point: AlsPoint,
-    sweeps: int,
+    trial: AlsTrial,
     points: int,
-    *,
-    seed: int,
-    threads: int | None,
     progress: Progress = silent,
 ) -> npt.NDArray[np.int32]:
     """Rankings at evenly spaced sweeps of a training of ALS that is already done.
@@ -94,20 +89,18 @@ def als_trajectory(
     Args:
         train: (n_users, n_items) CSR.
         features: where the training ended.
-        point: its setting.
-        sweeps: how many sweeps it took to get to ``features``, at least 1.
+        trial: that training; its best sweep, at least 1, gave ``features``.
         points: rankings to give at the most, the last one that of ``features``.
-        seed: of its start.
-        threads: CPU threads; None means all cores.
 
     Returns:
         (points or fewer, n_users, ``TRAJECTORY_TOP``) int32, earliest first.
     """
+    sweeps = trial.best_sweep()
     wanted = spaced(sweeps, points)
     lists = []
     tables: Embeddings | None = None
     for sweep in range(1, wanted[-2] + 1) if len(wanted) > 1 else ():
-        tables = als_sweeps(train, tables, point, 1, seed=seed, threads=threads)
+        tables = als_sweeps(train, tables, trial.point, 1, seed=trial.seed)
         assert tables is not None  # it was finite the first time
         if sweep in wanted:
             lists.append(ranked(tables, train))

@@ -9,7 +9,6 @@ optimizer is another thing: 1e-3 there, against a mean loss, pulls every row to 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,32 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from freqd.numerics.jit import kernel, prefetch_to_write
+from freqd.training.interfaces import View
 from freqd.training.row_adam import RowTable
 from freqd.training.row_kernels import AHEAD, FREE_ORDER, LongArray, Rows, ask_for, gradient_place, read_row
 from freqd.training.sampling import Batch
 
 LOG_AT = 1e200
 """A product of up to this is kept before its logarithm is taken."""
-
-
-class View(Protocol):
-    """The model in one training step: differentiable rows, all of the same parameters."""
-
-    def users(self, index: Tensor) -> Tensor:
-        """Final user features (*index.shape, d) that score."""
-        ...
-
-    def items(self, index: Tensor) -> Tensor:
-        """Final item features (*index.shape, d) that score."""
-        ...
-
-    def raw_users(self, index: Tensor) -> Tensor:
-        """User parameters before propagation; for MF the same as ``users``."""
-        ...
-
-    def raw_items(self, index: Tensor) -> Tensor:
-        """Item parameters before propagation; for MF the same as ``items``."""
-        ...
 
 
 def bpr_loss(view: View, batch: Batch) -> Tensor:

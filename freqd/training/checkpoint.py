@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from freqd.embeddings import FloatMatrix
+from freqd.embeddings import FloatMatrix, HistoryEntry
 from freqd.storage.files import storage_error, write_atomic
 
 MAX_SECONDS_UNSAVED = 20.0
@@ -48,7 +48,7 @@ class Run:
     epoch: int = 0
     seconds: float = 0.0
     waited: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     best: Best | None = None
 
 

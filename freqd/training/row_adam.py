@@ -85,7 +85,7 @@ class RowTable:
         rows: Tensor = _Gather.apply(self._anchor, self, index)  # type: ignore[no-untyped-call]
         return rows
 
-    def combine(self, starts: LongArray, columns: LongArray, values: FloatArray) -> Tensor:
+    def combine(self, starts: Tensor, columns: Tensor, values: Tensor) -> Tensor:
         """M W for a few rows M of a sparse matrix and the table W: (r, d), differentiable, in place of a ``gather``.
 
         Args:
@@ -211,16 +211,14 @@ class _Combine(torch.autograd.Function):
     """Rows of a sparse product with a ``RowTable``, read in place, as its gradient is added in place."""
 
     @staticmethod
-    def forward(
-        ctx: Any, anchor: Tensor, table: RowTable, starts: LongArray, columns: LongArray, values: FloatArray
-    ) -> Tensor:
-        ctx.table, ctx.matrix = table, (starts, columns, values)
+    def forward(ctx: Any, anchor: Tensor, table: RowTable, starts: Tensor, columns: Tensor, values: Tensor) -> Tensor:
+        ctx.table, ctx.matrix = table, (starts.numpy(), columns.numpy(), values.numpy())
         out = torch.zeros(len(starts) - 1, table.weight.shape[1])
-        combine_rows(starts, columns, values, out.numpy(), table.rows, table.step_count, table.schedule)
+        combine_rows(*ctx.matrix, out.numpy(), table.rows, table.step_count, table.schedule)  # type: ignore[call-arg]
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None, None]:
         starts, columns, values = ctx.matrix
-        spread_rows(starts, columns, values, gradient.contiguous().numpy(), 1.0, ctx.table.rows)
+        spread_rows(starts, columns, values, gradient.contiguous().numpy(), ctx.table.rows)
         return None, None, None, None, None

@@ -158,17 +158,15 @@ def combine_rows(
 
 
 @kernel(fastmath=FREE_ORDER)
-def spread_rows(
-    starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, scale: float, rows: Rows
-) -> None:
-    """Add ``scale`` · Mᵀ ``source`` to the gradient; ``source`` is (r, d)."""
+def spread_rows(starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, rows: Rows) -> None:
+    """Add Mᵀ ``source`` to the gradient; ``source`` is (r, d)."""
     _, _, _, marks, gradient, touched, n_touched = rows
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
             if p + AHEAD < len(columns):
                 prefetch_to_write(marks, (columns[p + AHEAD], 0))
             place = gradient_place(columns[p], marks, touched, n_touched)
-            value = np.float32(scale * values[p])
+            value = values[p]
             for c in range(gradient.shape[1]):
                 gradient[place, c] += value * source[r, c]
 

@@ -129,7 +129,6 @@ def judge(
         at.open(split, Split),
         at.open(student, TrainedModel).features,
         config,
-        threads=at.run.threads,
         progress=at.progress,
     )
     facts = Facts(found.counts)

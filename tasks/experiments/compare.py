@@ -109,9 +109,7 @@ def judge(
 ) -> Result:
     """Judge one model on the test part, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
-    report = rank_and_measure(
-        trained.features, at.open(split, Split), config, threads=at.run.threads, progress=at.progress
-    )
+    report = rank_and_measure(trained.features, at.open(split, Split), config, progress=at.progress)
     facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})
     return Result(
         {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)

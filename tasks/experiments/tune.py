@@ -278,9 +278,9 @@ def _close(
     epochs, value = watcher.epoch, None
     if outcome.refs:
         model = context.workspace.store.open(outcome.refs["student"], TrainedModel)
-        epochs, value = int(model.info["epochs"]), float(model.info[METRIC])
+        epochs, value = model.info["epochs"], model.info["valid_ndcg_at_10"]
         for entry in model.history:  # those before a kill, or of a student that was at hand
-            watcher.report(int(entry["epoch"]), float(entry[METRIC]))
+            watcher.report(entry["epoch"], entry["valid_ndcg_at_10"])
     facts = {
         "end": watcher.end,
         "epochs": epochs,

@@ -1,4 +1,4 @@
-"""What a stage may use of the machine, and what it used: threads, memory given back, and the peak of memory."""
+"""What a stage used of the machine: memory given back, and its peak."""
 
 from __future__ import annotations
 
@@ -11,18 +11,6 @@ from functools import cache
 import psutil
 
 SAMPLE_SECONDS = 0.02
-
-
-def limit_threads(threads: int) -> None:
-    """Let torch, numba and BLAS use this many threads."""
-    import numba
-    import threadpoolctl
-    import torch
-
-    torch.set_num_threads(threads)
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets it when it is imported
-    numba.set_num_threads(min(threads, most))
-    threadpoolctl.threadpool_limits(threads)
 
 
 def return_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
@@ -9,11 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from freqd import distill as library
 from freqd.config import DistillConfig, SpectralConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import Embeddings, TrainedModel
+from freqd.embeddings import Embeddings, HistoryEntry, TrainedModel
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
 from freqd.storage.store import ArtifactRef
-from freqd.training.loop import Watch
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import StageOutcome
 from tasks.stage import Result, Stage, Without, cut, stage
@@ -60,7 +60,7 @@ def teach(
     config: DistillConfig,
     spectral: SpectralConfig,
     earlier: EarlierModel | None = None,
-    watch: Watch | None = None,
+    watch: Callable[[int, float], None] | None = None,
 ) -> Result:
     """Train the student; ``watch`` is told each validation and may raise to end the training."""
     teacher = at.open(inputs.teacher, TrainedModel)
@@ -68,24 +68,15 @@ def teach(
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
     items = Mastery(teacher.features.items, both.item, found.edges, spectral, found.item.part_energies)
 
-    def probe(epoch: int, student: Embeddings) -> dict[str, list[float]]:
+    def observe(epoch: int, student: Embeddings, ndcg: float) -> HistoryEntry:
+        if watch is not None:
+            watch(epoch, ndcg)
         return {"mastery_user": users(student.users).tolist(), "mastery_item": items(student.items).tolist()}
 
     split = at.open(inputs.split, Split)
-    model = library.distill(
-        split,
-        teacher,
-        both,
-        found,
-        config,
-        seed=at.run.seed,
-        device=at.run.device,
-        checkpoint=at.scratch,
-        previous=None if earlier is None else earlier.seen_from(split, at.store),
-        probe=probe,
-        watch=watch,
-        progress=at.progress,
-    )
+    previous = None if earlier is None else earlier.seen_from(split, at.store)
+    sources = library.DistillSources(split, teacher, both, found, previous)
+    model = library.distill(sources, config, at.environment(observe))
     ndcg = model.info["valid_ndcg_at_10"]
     names = " + ".join(o.name for o in config.objectives) or "no objective"
     headline = f"{model.features.dim} numbers, {names}: validation NDCG@10 {ndcg:.4f}"

@@ -56,7 +56,7 @@ def evaluate(
     reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)
-        reports[name] = judge(model.features, parts, config, threads=at.run.threads)
+        reports[name] = judge(model.features, parts, config)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     rng = np.random.default_rng(at.run.seed)
     facts = compare(reports, config, rng)

@@ -30,14 +30,7 @@ SCRATCH = Only(
 @stage("scratch", Alone, uses=["seed", "device"])
 def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, SCRATCH]) -> Result:
     """Train the student's model alone, without a teacher."""
-    model = train_scratch(
-        at.open(split, Split),
-        config,
-        seed=at.run.seed,
-        device=at.run.device,
-        checkpoint=at.scratch,
-        progress=at.progress,
-    )
+    model = train_scratch(at.open(split, Split), config, at.environment())
     ndcg = model.info["valid_ndcg_at_10"]
     headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
     return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))

@@ -48,13 +48,9 @@ def teacher(
     model = train_teacher(
         present,
         config,
-        seed=at.run.seed,
-        device=at.run.device,
-        threads=at.run.threads,
-        checkpoint=at.scratch,
-        previous=previous,
-        start=start or START,
-        progress=at.progress,
+        at.environment(),
+        previous,
+        start or START,
     )
     trials = model.info.get("trials") or []
     search = Shown(key="teacher-search", content=trials, description="Teachers tried, judged on validation")

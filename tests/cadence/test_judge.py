@@ -47,7 +47,7 @@ def model(users: list[list[float]], items: list[list[float]]) -> Embeddings:
 
 def test_the_newest_model_is_asked_for_all_that_it_could_know() -> None:
     features = model([[1, 0], [0, 1], [1, 1]], [[1, 3], [2, 1], [3, 2]])  # of b, c, a; of x, z, y
-    found = judge_window(ALL, WINDOW, NEW, NEW, features, CONFIG, threads=1)
+    found = judge_window(ALL, WINDOW, NEW, NEW, features, CONFIG)
     assert found.report is not None
     assert [NEW.user_ids[int(user)] for user in found.report.users] == ["b", "c", "a"]
     # b has x and gets y, z: y is a hit at 1. c has z and gets x, y: x is a hit at 1. a has x, y and gets z: a hit at 1.
@@ -60,7 +60,7 @@ def test_the_newest_model_is_asked_for_all_that_it_could_know() -> None:
 
 def test_an_older_one_misses_what_it_does_not_know_and_gives_strangers_what_is_popular() -> None:
     features = model([[1, 0], [0, 1]], [[0, 1], [1, 0]])  # of a, b; of y, x
-    found = judge_window(ALL, WINDOW, NEW, OLD, features, CONFIG, threads=1)
+    found = judge_window(ALL, WINDOW, NEW, OLD, features, CONFIG)
     assert found.report is not None
     by_user = dict(zip(("b", "c", "a"), found.report.per_user["ndcg_at_10"].tolist(), strict=True))
     assert by_user["b"] == pytest.approx(1.0), "y, the only item that it knows and b does not have"
@@ -79,7 +79,7 @@ def test_an_item_it_does_not_know_comes_after_all_others() -> None:
     everything = Timeline(pairs(rows, users, items), pl.Series("id", users), pl.Series("id", items), "shop")
     late = split(rows[:5], users, items)
     features = model([[-1, -1], [-1, -1]], [[5, 5], [1, 1]])  # both score the items they know far below nothing
-    found = judge_window(everything, WINDOW, late, OLD, features, CONFIG, threads=1)
+    found = judge_window(everything, WINDOW, late, OLD, features, CONFIG)
     assert found.report is not None
     scores = dict(zip(("a", "b"), found.report.per_user["ndcg_at_10"].tolist(), strict=True))
     assert scores["b"] == pytest.approx(1 / LOG2_3), "b gets y, which scores -10, and only then z"
@@ -88,6 +88,6 @@ def test_an_item_it_does_not_know_comes_after_all_others() -> None:
 def test_interactions_of_other_times_are_no_targets() -> None:
     features = model([[1, 0], [0, 1], [1, 1]], [[1, 3], [2, 1], [3, 2]])
     later = Window(EPOCH + timedelta(days=20), EPOCH + timedelta(days=29))
-    found = judge_window(ALL, later, NEW, NEW, features, CONFIG, threads=1)
+    found = judge_window(ALL, later, NEW, NEW, features, CONFIG)
     assert found.report is None
     assert (found.counts["pairs"], found.counts["judged_users"]) == (1, 0), "b met w, which nobody could know"

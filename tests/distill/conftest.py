@@ -13,7 +13,21 @@ from freqd.data.interactions import Interactions, Split
 from freqd.distill import DistillContext
 from freqd.embeddings import Embeddings
 from freqd.graph import build_graphs
+from freqd.models.readers import combined
 from freqd.spectral.filters import Filter, SideFilters
+
+
+class TableRows:
+    """Rows of a plain table, which may be read in any number of steps."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, index):
+        return self.table[index]
+
+    def combine(self, rows):
+        return combined(self, rows)
 
 
 class TableView:
@@ -22,14 +36,8 @@ class TableView:
     def __init__(self, table: Embeddings) -> None:
         self.user_table = torch.tensor(table.users, requires_grad=True)
         self.item_table = torch.tensor(table.items, requires_grad=True)
-
-    def users(self, index):
-        return self.user_table[index]
-
-    def items(self, index):
-        return self.item_table[index]
-
-    raw_users, raw_items = users, items
+        self.users = self.raw_users = TableRows(self.user_table)
+        self.items = self.raw_items = TableRows(self.item_table)
 
 
 def table(rng: np.random.Generator, n_users: int, n_items: int, dim: int) -> Embeddings:

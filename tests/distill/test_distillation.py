@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from freqd.config import DistillConfig, ObjectiveConfig
-from freqd.distill import distill, svd_student, train_scratch
+from freqd.distill import DistillSources, distill, svd_student, train_scratch
 from freqd.distill.student import Auto, epochs_of
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
 from freqd.spectral.filters import Filter
+from freqd.training.environment import TrainingEnvironment
+
+HERE = TrainingEnvironment(seed=1, device="cpu")
 
 CONFIG = DistillConfig(
     dim=6,
@@ -56,17 +61,8 @@ def run(choices, new_context, spectrum, tmp_path):
     graphs = new_context(split, teacher, 6).graphs
 
     def distilled(config=CONFIG, name="state", **more) -> TrainedModel:
-        return distill(
-            split,
-            TrainedModel(teacher),
-            graphs,
-            spectrum,
-            config,
-            seed=1,
-            device="cpu",
-            checkpoint=tmp_path / f"{name}.safetensors",
-            **more,
-        )
+        sources = DistillSources(split, TrainedModel(teacher), graphs, spectrum)
+        return distill(sources, config, replace(HERE, checkpoint=tmp_path / f"{name}.safetensors", **more))
 
     return distilled
 
@@ -81,7 +77,7 @@ def test_a_distilled_student_beats_one_trained_alone_and_the_svd(run, choices, t
     split, teacher = choices
     config = CONFIG.model_copy(update={"backbone": backbone})
     student = run(config)
-    scratch = train_scratch(split, config, seed=1, device="cpu", checkpoint=tmp_path / "scratch.safetensors")
+    scratch = train_scratch(split, config, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
     assert student.features.dim == scratch.features.dim == 6
     assert on_test(split, student.features) > 1.1 * on_test(split, scratch.features)
     if backbone == "mf":
@@ -100,7 +96,7 @@ def test_a_feature_term_alone_helps_a_student_from_a_random_start(run, choices, 
         }
     )
     student = run(config)
-    scratch = train_scratch(split, config, seed=1, device="cpu", checkpoint=tmp_path / "scratch.safetensors")
+    scratch = train_scratch(split, config, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
     assert on_test(split, student.features) > 1.5 * on_test(split, scratch.features)
 
 
@@ -123,21 +119,23 @@ def test_a_resumed_distillation_ends_where_an_uninterrupted_one_does(run, option
     class Killed(Exception):
         pass
 
-    def die(epoch, features):
+    def die(epoch, features, ndcg):
         if epoch == 4:
             raise Killed
         return {}
 
     with pytest.raises(Killed):
-        run(config, "parts", probe=die)
+        run(config, "parts", observe=die)
     resumed = run(config, "parts")
     assert resumed.info["resumed_from"] is not None
     np.testing.assert_array_equal(whole.features.users, resumed.features.users)
     np.testing.assert_array_equal(whole.features.items, resumed.features.items)
 
 
-def test_the_probe_fills_the_history(run):
-    student = run(CONFIG.model_copy(update={"epochs": 5}), probe=lambda epoch, features: {"mastery_user": [epoch]})
+def test_the_observer_fills_the_history(run):
+    student = run(
+        CONFIG.model_copy(update={"epochs": 5}), observe=lambda epoch, features, ndcg: {"mastery_user": [epoch]}
+    )
     assert [entry["mastery_user"] for entry in student.history] == [[0], [5]]
 
 
@@ -154,10 +152,7 @@ def test_the_scratch_student_is_the_best_of_its_trainings(choices, tmp_path):
     scratch = train_scratch(
         split,
         CONFIG.model_copy(update={"scratch_epochs": 10}),
-        seed=1,
-        device="cpu",
-        checkpoint=tmp_path,
-        progress=lambda done, text: told.append(done),
+        replace(HERE, checkpoint=tmp_path, progress=lambda done, text: told.append(done)),
     )
     trials = scratch.info["trials"]
     assert [trial["weight_decay"] for trial in trials] == [1e-5, 1e-3]

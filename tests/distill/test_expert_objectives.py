@@ -10,7 +10,7 @@ from freqd.distill.experts import ExpertSettings, SelectedExperts
 from freqd.distill.objectives.htd import topology_loss
 from freqd.distill.objectives.pckd import list_consistency, pair_consistency
 from freqd.embeddings import Embeddings
-from freqd.training.loop import Batch
+from freqd.training.sampling import Batch
 
 SMALL = Batch(
     users=torch.tensor([0, 0, 2]),

@@ -6,13 +6,14 @@ import torch
 from scipy import sparse
 
 from freqd.config import DistillConfig, ObjectiveConfig, TeacherConfig
-from freqd.distill import build_objectives, check_objectives, distill
+from freqd.distill import DistillSources, build_objectives, check_objectives, distill
 from freqd.distill.objectives.hetcomp import best_observed, ranking_distance
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import top_k
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
-from freqd.training.loop import Batch
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.sampling import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))
 
@@ -200,16 +201,15 @@ def test_a_resumed_distillation_with_all_that_lasts_over_epochs_ends_where_an_un
     class Killed(Exception):
         pass
 
-    def die(epoch, features):
+    def die(epoch, features, ndcg):
         if epoch == 4:
             raise Killed
         return {}
 
-    def run(name, probe=None):
+    def run(name, observe=None):
         model = TrainedModel(teacher, trajectory=context.trajectory)
-        checkpoint = tmp_path / f"{name}.safetensors"
-        more = {"seed": 1, "device": "cpu", "checkpoint": checkpoint, "probe": probe}
-        return distill(split, model, context.graphs, spectrum, config, **more)
+        environment = TrainingEnvironment(1, "cpu", tmp_path / f"{name}.safetensors", observe=observe)
+        return distill(DistillSources(split, model, context.graphs, spectrum), config, environment)
 
     whole = run("whole")
     with pytest.raises(Killed):

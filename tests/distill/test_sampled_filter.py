@@ -7,7 +7,7 @@ from scipy import sparse
 
 from freqd.distill.projectors import LinearProjector
 from freqd.distill.sampled_filter import RowFilter
-from freqd.models.mf import RowReader
+from freqd.models.readers import Reader, RowReader
 from freqd.spectral.filters import Filter
 from freqd.training.row_adam import RowTable
 
@@ -30,7 +30,7 @@ def test_filtered_rows_and_their_gradient_are_those_of_the_dense_filter(norm_adj
     rng = np.random.default_rng(0)
     signal = torch.tensor(rng.normal(size=(30, 3)).astype(np.float32), requires_grad=True)
     rows = torch.tensor([4, 7, 0, 29])
-    out = RowFilter(norm_adj, filter).rows(lambda index: signal[index], rows, rng)
+    out = RowFilter(norm_adj, filter).rows(Reader(lambda index: signal[index]), rows, rng)
     expected = dense(filter, norm_adj)
     np.testing.assert_allclose(out.detach(), (expected @ signal.detach().numpy())[rows], rtol=1e-5, atol=1e-5)
     weights = rng.normal(size=(4, 3)).astype(np.float32)
@@ -47,7 +47,7 @@ def test_a_row_table_filters_in_place_as_gathered_rows_do(norm_adj, filter, keep
     rows = torch.tensor([4, 7, 0, 29])
     table, plain = RowTable(signal.clone(), 0.1), signal.clone().requires_grad_()
     out = row_filter.rows(RowReader(table), rows, np.random.default_rng(5))
-    expected = row_filter.rows(lambda index: plain[index], rows, np.random.default_rng(5))
+    expected = row_filter.rows(Reader(lambda index: plain[index]), rows, np.random.default_rng(5))
     torch.testing.assert_close(out, expected)
     for result in (out, expected):
         result.sin().sum().backward()
@@ -63,7 +63,9 @@ def test_filter_then_project_is_project_then_filter_for_a_linear_projector(norm_
     signal = rng.normal(size=(30, 3)).astype(np.float32)
     projector = LinearProjector(3, 8, torch.Generator().manual_seed(0))
     rows = torch.arange(30)
-    cheap = projector(RowFilter(norm_adj, filter).rows(lambda index: torch.from_numpy(signal)[index], rows, rng))
+    cheap = projector(
+        RowFilter(norm_adj, filter).rows(Reader(lambda index: torch.from_numpy(signal)[index]), rows, rng)
+    )
     costly = filter.apply(norm_adj, projector(torch.from_numpy(signal)).detach().numpy())
     np.testing.assert_allclose(cheap.detach(), costly, rtol=1e-5, atol=1e-5)
 
@@ -78,7 +80,7 @@ def test_a_hub_makes_no_dense_square():
     signal = torch.eye(n, 1)
     row_filter = RowFilter(star, Filter(form="quadratic", alpha=0.4))
     assert len(row_filter.matrix[1]) < 4 * n
-    out = row_filter.rows(lambda index: signal[index], torch.tensor([0, 1]), np.random.default_rng(0))
+    out = row_filter.rows(Reader(lambda index: signal[index]), torch.tensor([0, 1]), np.random.default_rng(0))
     # (0.6 I + 0.4 Â)² on the hub's indicator: 0.36 + 0.16 at the hub, 2 · 0.6 · 0.4 / √(n − 1) at an end.
     torch.testing.assert_close(out, torch.tensor([[0.52], [0.48 * (n - 1) ** -0.5]]), rtol=1e-3, atol=0)
 
@@ -86,7 +88,9 @@ def test_a_hub_makes_no_dense_square():
 def test_dropped_edges_leave_the_mean_of_a_quadratic_filter(norm_adj):
     filter, signal, rng = Filter(form="quadratic", alpha=0.4), torch.eye(30), np.random.default_rng(0)
     dropping = RowFilter(norm_adj, filter, keep_prob=0.5)
-    draws = torch.stack([dropping.rows(lambda index: signal[index], torch.arange(30), rng) for _ in range(3000)])
+    draws = torch.stack(
+        [dropping.rows(Reader(lambda index: signal[index]), torch.arange(30), rng) for _ in range(3000)]
+    )
     torch.testing.assert_close(draws.mean(0), torch.from_numpy(dense(filter, norm_adj)).float(), atol=0.02, rtol=0)
 
 
@@ -95,7 +99,9 @@ def test_dropped_edges_leave_the_mean_and_never_the_node_itself(norm_adj):
     signal = torch.eye(30)
     rng = np.random.default_rng(0)
     dropping = RowFilter(norm_adj, filter, keep_prob=0.5)
-    draws = torch.stack([dropping.rows(lambda index: signal[index], torch.arange(30), rng) for _ in range(4000)])
+    draws = torch.stack(
+        [dropping.rows(Reader(lambda index: signal[index]), torch.arange(30), rng) for _ in range(4000)]
+    )
     expected = torch.from_numpy(dense(filter, norm_adj)).float()
     torch.testing.assert_close(draws.mean(0), expected, atol=0.02, rtol=0)
     assert torch.equal(draws.std(0).diagonal(), torch.zeros(30))
@@ -116,13 +122,13 @@ def test_edge_dropout_of_a_long_series_is_refused(norm_adj):
 
 def matrix_of(part, n):
     """Drawn rows of a filter as a dense matrix."""
-    starts, columns, values = part
+    starts, columns, values = (tensor.numpy() for tensor in part)
     return sparse.csr_array((values, columns, starts), shape=(len(starts) - 1, n)).toarray()
 
 
-@pytest.mark.parametrize("filter", FILTERS[:2], ids=lambda f: f.form)
+@pytest.mark.parametrize("filter", FILTERS[1:2], ids=lambda f: f.form)
 def test_a_slice_is_rows_of_the_dense_filter(norm_adj, filter):
-    rows = np.array([4, 7, 0, 29])
+    rows = torch.tensor([4, 7, 0, 29])
     part = RowFilter(norm_adj, filter).slice(rows, np.random.default_rng(0))
     np.testing.assert_allclose(matrix_of(part, 30), dense(filter, norm_adj)[rows], rtol=1e-5, atol=1e-6)
 
@@ -146,7 +152,7 @@ def test_drawn_neighbours_are_right_in_the_mean_and_keep_the_weight_of_all(signe
     assert 0 < short.sum() < 10
     n_draws, mean = 5000, np.zeros((25, 25))
     for _ in range(n_draws):
-        drawn = matrix_of(bounded.slice(np.arange(25), rng), 25)
+        drawn = matrix_of(bounded.slice(torch.arange(25), rng), 25)
         assert (((drawn != 0) & others).sum(1) <= 3).all()
         np.testing.assert_array_equal(np.diag(drawn), np.diag(exact))
         np.testing.assert_array_equal(drawn[short], exact[short])
@@ -160,7 +166,7 @@ def test_drawn_neighbours_are_right_in_the_mean_and_keep_the_weight_of_all(signe
 def test_drawn_neighbours_leave_the_mean_of_a_quadratic_filter(norm_adj):
     filter, signal, rng = Filter(form="quadratic", alpha=0.4), torch.eye(30), np.random.default_rng(0)
     bounded = RowFilter(norm_adj, filter, neighbours=2)
-    draws = torch.stack([bounded.rows(lambda index: signal[index], torch.arange(30), rng) for _ in range(3000)])
+    draws = torch.stack([bounded.rows(Reader(lambda index: signal[index]), torch.arange(30), rng) for _ in range(3000)])
     torch.testing.assert_close(draws.mean(0), torch.from_numpy(dense(filter, norm_adj)).float(), atol=0.02, rtol=0)
 
 

@@ -14,7 +14,7 @@ from freqd.distill import build_objectives
 from freqd.distill.objectives.unkd import draw_rank_pairs, popularity_groups
 from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
-from freqd.training.loop import Batch
+from freqd.training.sampling import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))
 

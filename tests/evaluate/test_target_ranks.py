@@ -14,6 +14,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics, target_ranks, top_k
 from freqd.evaluate.target_ranks import ndcg_of_users, target_hits
+from freqd.numerics import threads
 
 
 def pattern(rng: np.random.Generator, shape: tuple[int, int], density: float) -> sparse.csr_array:
@@ -49,15 +50,18 @@ def test_equals_the_full_ranking_for_any_tiling(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(target_ranks, "USER_BLOCK", block)
         patch.setattr(target_ranks, "TILE_SCORES", scores)
-        found = target_hits(features, seen, wanted, k, users, threads=1)
+        found = target_hits(features, seen, wanted, k, users)
     np.testing.assert_array_equal(found, from_lists(features, seen, wanted, k, users))
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_real_valued_scores_of_a_recommender(grocery_split: Split, grocery_features: Embeddings, threads: int) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_real_valued_scores_of_a_recommender(
+    grocery_split: Split, grocery_features: Embeddings, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "count", lambda: workers)
     seen, wanted = grocery_split.train.matrix(), grocery_split.valid.matrix()
     users = np.flatnonzero(np.diff(wanted.indptr)).astype(np.int32)
-    found = target_hits(grocery_features, seen, wanted, 10, users, threads=threads)
+    found = target_hits(grocery_features, seen, wanted, 10, users)
     np.testing.assert_array_equal(found, from_lists(grocery_features, seen, wanted, 10, users))
     assert found.any()
 
@@ -93,7 +97,7 @@ def test_users_leave_once_their_targets_are_beaten_or_safe(monkeypatch: pytest.M
     monkeypatch.setattr(target_ranks, "TILE_SCORES", 1 << 14)
     monkeypatch.setattr(target_ranks._Places, "look", counted)
     nothing = sparse.csr_array((200, 5000), dtype=np.float32)
-    found = target_hits(features, nothing, wanted, 10, asked, threads=1)
+    found = target_hits(features, nothing, wanted, 10, asked)
     np.testing.assert_array_equal(found, from_lists(features, nothing, wanted, 10, asked))
     assert sum(looked_at) < 0.2 * len(asked) * 5000
 

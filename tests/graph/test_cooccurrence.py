@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +8,7 @@ from scipy import sparse
 
 from freqd.graph.cooccurrence import cooccurrence_neighbours
 from freqd.graph.neighbours import symmetrised
+from freqd.numerics import threads
 from tests.oracles import dense_cooccurrence, grocery_like
 
 
@@ -73,20 +73,16 @@ def test_ties_go_to_the_lower_id():
 
 def test_same_for_any_number_of_threads():
     incidence = sparse.csr_array(grocery_like(1).matrix())
-    before = numba.get_num_threads()
     found = []
-    try:
-        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-            numba.set_num_threads(threads)
+    for workers in (1, 2):
+        with threads.limited(workers):
             neighbours = cooccurrence_neighbours(incidence, 7)
             found.append(neighbours.directed(neighbours.scores.astype(np.float32)).toarray())
-    finally:
-        numba.set_num_threads(before)
     np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_work_is_cut_into_ranges_that_cover_all_rows(monkeypatch):
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(threads, "count", lambda: 3)
     incidence = grocery_like(2).matrix().toarray()
     np.testing.assert_array_equal(neighbours_matrix(incidence, 4), dense_cooccurrence(incidence, 4))
 

@@ -1,4 +1,3 @@
-import numba
 import numpy as np
 import pytest
 import torch
@@ -6,6 +5,7 @@ from scipy import sparse
 
 from freqd.models.lightgcn import LightGCN, bipartite_norm_adj
 from freqd.models.propagation import whole_propagation
+from freqd.numerics.threads import limited
 from freqd.training.sampling import Sampler
 
 CPU = torch.device("cpu")
@@ -84,9 +84,7 @@ def test_rows_that_a_step_reads_are_those_of_all_features(threads):
     """On a graph of more blocks than threads, with rows read twice, in two shapes, and not at all."""
     rng = np.random.default_rng(1)
     train = sparse.csr_array((rng.random((300, 200)) < 0.05).astype(np.float32))
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, before))
-    try:
+    with limited(threads):
         model = LightGCN(train, 20, 2, seed=0)
         model.prepare(CPU, 0.01)
         features, view = model.features(), model.view()
@@ -94,8 +92,6 @@ def test_rows_that_a_step_reads_are_those_of_all_features(threads):
         np.testing.assert_array_equal(view.items(index).detach(), features.items[index])
         np.testing.assert_array_equal(view.items(index[:5]).detach(), features.items[index[:5]])
         np.testing.assert_array_equal(view.users(index[:, 0]).detach(), features.users[index[:, 0]])
-    finally:
-        numba.set_num_threads(before)
 
 
 def test_the_other_devices_map_is_the_same(train):

@@ -16,7 +16,7 @@ def test_the_loop_is_dense_autograd_and_adam(batch_size):
     """Against a dense model of nn.Parameters with torch's Adam, for batches that touch all rows and few."""
     rng = np.random.default_rng(0)
     train = sparse.csr_array((rng.random((20, 30)) < 0.2).astype(np.float32))
-    model = MatrixFactorization(20, 30, 6, seed=1)
+    model = MatrixFactorization((20, 30, 6), seed=1)
     users, items = (torch.nn.Parameter(table.clone()) for table in model.tables().values())
     adam = torch.optim.Adam([users, items], lr=0.01)
     optimizer = model.prepare(CPU, 0.01)
@@ -46,7 +46,7 @@ def test_the_loop_is_dense_autograd_and_adam(batch_size):
 def test_compiled_pairs_are_autograd_and_meet_the_other_terms(dim, base_weight, weight_decay):
     """The compiled gradient against ``bpr_loss`` and ``l2_loss``, over steps in which rows are missed and repeated."""
     generator = torch.Generator().manual_seed(0)
-    compiled, plain = (MatrixFactorization(40, 50, dim, seed=1, std=0.5) for _ in range(2))
+    compiled, plain = (MatrixFactorization((40, 50, dim), seed=1, std=0.5) for _ in range(2))
     optimizers = [model.prepare(CPU, 0.01) for model in (compiled, plain)]
     for _ in range(12):
         users, positives, negatives = (torch.randint(0, n, (30,), generator=generator) for n in (40, 25, 50))
@@ -67,7 +67,7 @@ def test_compiled_pairs_are_autograd_and_meet_the_other_terms(dim, base_weight, 
 
 def test_differences_of_any_size_have_a_finite_loss():
     init = Embeddings(np.float32([[300.0], [-300.0], [0.0]]), np.float32([[1.0], [0.0]]))
-    model = MatrixFactorization(3, 2, 1, init=init, seed=0)
+    model = MatrixFactorization((3, 2, 1), init=init, seed=0)
     model.prepare(CPU, 0.1)
     users, zeros = torch.arange(3).repeat(1000), torch.zeros(3000, dtype=torch.int64)
     loss = model.view().backward(Batch(users, zeros, zeros + 1, users[:1]), torch.zeros(()), 1.0, 0.0)
@@ -75,7 +75,7 @@ def test_differences_of_any_size_have_a_finite_loss():
 
 
 def test_a_view_reads_an_index_once_and_raw_is_final():
-    model = MatrixFactorization(6, 5, 3, seed=0)
+    model = MatrixFactorization((6, 5, 3), seed=0)
     model.prepare(CPU, 0.1)
     view = model.view()
     index = torch.tensor([4, 1, 4])
@@ -88,7 +88,7 @@ def test_a_view_reads_an_index_once_and_raw_is_final():
 
 def test_init_is_copied_and_features_share_memory():
     init = Embeddings(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
-    model = MatrixFactorization(3, 4, 2, init=init, seed=0)
+    model = MatrixFactorization((3, 4, 2), init=init, seed=0)
     model.prepare(CPU, 0.1)
     features = model.features()
     np.testing.assert_array_equal(features.users, init.users)
@@ -102,10 +102,10 @@ def test_init_is_copied_and_features_share_memory():
 def test_init_of_another_shape_is_refused():
     init = Embeddings(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32))
     with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
-        MatrixFactorization(3, 5, 2, init=init, seed=0)
+        MatrixFactorization((3, 5, 2), init=init, seed=0)
 
 
 def test_random_start_depends_on_the_seed():
-    a, b, c = (MatrixFactorization(30, 40, 5, seed=s).features().users for s in (1, 1, 2))
+    a, b, c = (MatrixFactorization((30, 40, 5), seed=s).features().users for s in (1, 1, 2))
     np.testing.assert_array_equal(a, b)
     assert (a != c).all()

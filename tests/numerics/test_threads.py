@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
-from freqd.numerics.threads import blocks_of, even_blocks, for_blocks
+from freqd.numerics import threads
+from freqd.numerics.threads import blocks_of, even_blocks, limited, run
 
 
 @given(lengths=st.lists(st.integers(0, 50), min_size=1, max_size=40), count=st.integers(1, 20))
@@ -26,19 +28,34 @@ def test_blocks_of_a_size_cover_all_rows(n_rows: int, size: int) -> None:
     assert [row for block in blocks_of(n_rows, size) for row in range(block.start, block.stop)] == list(range(n_rows))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_all_blocks_are_done_and_errors_are_raised(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_pieces_are_done_in_order_and_errors_are_raised(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "count", lambda: workers)
     done = np.zeros(10, int)
 
-    def work(block: slice) -> None:
+    def work(block: slice) -> int:
         done[block] += 1
+        return block.start
 
-    for_blocks(blocks_of(10, 3), work)
+    assert run(work, blocks_of(10, 3)) == [0, 3, 6, 9]
     assert done.tolist() == [1] * 10
 
     def fail(block: slice) -> None:
         raise ValueError(f"rows from {block.start}")
 
     with pytest.raises(ValueError, match="rows from 0"):
-        for_blocks(blocks_of(10, 3), fail)
+        run(fail, blocks_of(10, 3))
+
+
+def test_a_limit_holds_for_a_while() -> None:
+    def now() -> tuple[int, int, set[int]]:
+        blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        return threads.count(), torch.get_num_threads(), blas
+
+    before = now()
+    with limited(1):
+        assert now() == (1, 1, {1})
+    assert now() == before
+    with pytest.raises(KeyError), limited(1):
+        raise KeyError
+    assert now() == before

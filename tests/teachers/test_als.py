@@ -1,4 +1,3 @@
-import json
 import warnings
 
 import implicit.utils
@@ -8,8 +7,10 @@ from scipy import sparse
 
 from freqd.embeddings import Embeddings
 from freqd.evaluate import ndcg_on_validation
+from freqd.numerics.threads import limited
 from freqd.teachers import als
 from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps, sweep_cost
+from tests.learning import Judged
 
 
 def planted(
@@ -43,7 +44,7 @@ def test_a_sweep_solves_the_weighted_least_squares_with_confidence_one_plus_alph
     start = Embeddings(*(rng.standard_normal((n, 2)).astype(np.float32) for n in train.shape))
     items = start.items.astype(float)
 
-    found = als_sweeps(train, start, point, 1, seed=0, threads=1)
+    found = als_sweeps(train, start, point, 1, seed=0)
 
     pattern = train.toarray() > 0
     users = exact_side(pattern, items, point)
@@ -57,8 +58,8 @@ def test_a_sweep_solves_the_weighted_least_squares_with_confidence_one_plus_alph
 def test_only_the_pattern_of_the_interactions_counts() -> None:
     train, _ = planted()
     scaled = train * np.float32(3.0)
-    first = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 2, seed=0, threads=1)
-    second = als_sweeps(scaled, None, AlsPoint(4, 1.0, 10.0), 2, seed=0, threads=1)
+    first = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 2, seed=0)
+    second = als_sweeps(scaled, None, AlsPoint(4, 1.0, 10.0), 2, seed=0)
     assert first is not None
     assert second is not None
     np.testing.assert_array_equal(first.users, second.users)
@@ -66,9 +67,10 @@ def test_only_the_pattern_of_the_interactions_counts() -> None:
 
 def test_threads_do_not_change_the_result_and_seeds_do() -> None:
     train, _ = planted()
-    runs = [
-        als_sweeps(train, None, AlsPoint(8, 1.0, 10.0), 3, seed=seed, threads=t) for seed, t in ((0, 1), (0, 2), (1, 1))
-    ]
+    runs = []
+    for seed, workers in ((0, 1), (0, 2), (1, 1)):
+        with limited(workers):
+            runs.append(als_sweeps(train, None, AlsPoint(8, 1.0, 10.0), 3, seed=seed))
     tables = [run.users for run in runs if run is not None]
     np.testing.assert_array_equal(tables[0], tables[1])
     assert np.abs(tables[0] - tables[2]).max() > 1e-4
@@ -77,9 +79,9 @@ def test_threads_do_not_change_the_result_and_seeds_do() -> None:
 def test_sweeps_in_pieces_are_sweeps_in_one_go() -> None:
     train, _ = planted()
     point = AlsPoint(8, 1.0, 10.0)
-    whole = als_sweeps(train, None, point, 5, seed=0, threads=1)
-    piece = als_sweeps(train, None, point, 2, seed=0, threads=1)
-    rest = als_sweeps(train, piece, point, 3, seed=99, threads=1)
+    whole = als_sweeps(train, None, point, 5, seed=0)
+    piece = als_sweeps(train, None, point, 2, seed=0)
+    rest = als_sweeps(train, piece, point, 3, seed=99)
     assert whole is not None
     assert rest is not None
     np.testing.assert_array_equal(whole.users, rest.users)
@@ -90,7 +92,7 @@ def test_rows_without_interactions_become_zero() -> None:
     train, _ = planted()
     dense = train.toarray()
     dense[5], dense[:, 7] = 0, 0
-    found = als_sweeps(sparse.csr_array(dense), None, AlsPoint(4, 1.0, 10.0), 1, seed=0, threads=1)
+    found = als_sweeps(sparse.csr_array(dense), None, AlsPoint(4, 1.0, 10.0), 1, seed=0)
     assert found is not None
     assert not found.users[5].any()
     assert not found.items[7].any()
@@ -101,12 +103,12 @@ def test_no_warning_about_blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(implicit.utils, "_checked_blas_config", False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert als_sweeps(planted()[0], None, AlsPoint(4, 1.0, 10.0), 1, seed=0, threads=1) is not None
+        assert als_sweeps(planted()[0], None, AlsPoint(4, 1.0, 10.0), 1, seed=0) is not None
 
 
 def test_it_learns_planted_groups() -> None:
     train, valid = planted()
-    found = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 8, seed=0, threads=1)
+    found = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 8, seed=0)
     assert found is not None
     rng = np.random.default_rng(0)
     chance = Embeddings(*(rng.standard_normal((n, 4)).astype(np.float32) for n in train.shape))
@@ -116,7 +118,7 @@ def test_it_learns_planted_groups() -> None:
 def test_numbers_that_are_not_finite_end_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(als, "als_sweeps", lambda *args, **kwargs: None)
     trial = AlsTrial(AlsPoint(4, 0.0, 1.0), seed=0)
-    trial.advance(planted()[0], lambda _: 1.0, 4, eval_every=1, patience=3, threads=1)
+    trial.advance(Judged(planted()[0], lambda _: 1.0), 4, eval_every=1, patience=3)
     assert trial.failed
     assert trial.exhausted(3)
     assert trial.sweeps == 0
@@ -126,20 +128,20 @@ def test_als_sweeps_reports_divergence() -> None:
     train, _ = planted()
     start = Embeddings(*(np.full((n, 3), np.inf, np.float32) for n in train.shape))
     with np.errstate(invalid="ignore"):
-        assert als_sweeps(train, start, AlsPoint(3, 0.0, 1.0), 1, seed=0, threads=1) is None
+        assert als_sweeps(train, start, AlsPoint(3, 0.0, 1.0), 1, seed=0) is None
 
 
 def test_a_trial_keeps_the_best_and_stops_after_patience() -> None:
     train, _ = planted()
     values = iter([0.1, 0.3, 0.2, 0.3, 0.9])
     trial = AlsTrial(AlsPoint(4, 1.0, 10.0), seed=0)
-    trial.advance(train, lambda _: next(values), 20, eval_every=2, patience=2, threads=1)
+    trial.advance(Judged(train, lambda _: next(values)), 20, eval_every=2, patience=2)
     assert trial.sweeps == 8
     assert trial.best_sweep() == 4
     assert trial.best_ndcg() == 0.3
     assert trial.best_ndcg(until=3) == 0.1
     assert [entry["epoch"] for entry in trial.history] == [2, 4, 6, 8]
-    best = als_sweeps(train, None, trial.point, 4, seed=0, threads=1)
+    best = als_sweeps(train, None, trial.point, 4, seed=0)
     assert best is not None
     assert trial.best is not None
     np.testing.assert_array_equal(trial.best.items, best.items)
@@ -152,15 +154,15 @@ def test_a_saved_trial_goes_on_bit_for_bit(tmp_path, stop: int) -> None:
     def validate(features: Embeddings) -> float:
         return ndcg_on_validation(features, train, valid)
 
-    settings = {"eval_every": 2, "patience": 9, "threads": 1}
+    settings = {"eval_every": 2, "patience": 9}
     whole = AlsTrial(AlsPoint(6, 1.0, 10.0), seed=4)
-    whole.advance(train, validate, 9, **settings)
+    whole.advance(Judged(train, validate), 9, **settings)
     piece = AlsTrial(AlsPoint(6, 1.0, 10.0), seed=4)
-    piece.advance(train, validate, stop, **settings)
+    piece.advance(Judged(train, validate), stop, **settings)
     piece.save(tmp_path / "trial.safetensors")
     rest = AlsTrial.load(tmp_path / "trial.safetensors")
     assert rest is not None
-    rest.advance(train, validate, 9, **settings)
+    rest.advance(Judged(train, validate), 9, **settings)
     assert whole.tables is not None
     assert rest.tables is not None
     np.testing.assert_array_equal(whole.tables.users, rest.tables.users)
@@ -176,10 +178,9 @@ def test_a_trial_survives_only_as_a_whole_file(tmp_path) -> None:
     path = tmp_path / "trial.safetensors"
     assert AlsTrial.load(path) is None
     trial = AlsTrial(AlsPoint(4, 1.0, 10.0), seed=0)
-    trial.advance(planted()[0], lambda _: 0.5, 2, eval_every=2, patience=2, threads=1)
+    trial.advance(Judged(planted()[0], lambda _: 0.5), 2, eval_every=2, patience=2)
     trial.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["trial.safetensors"]
-    json.dumps(trial.record(), allow_nan=False)
     path.write_bytes(path.read_bytes()[:-10])
     assert AlsTrial.load(path) is None
 

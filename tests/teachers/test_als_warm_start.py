@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,9 +16,11 @@ from freqd.teachers.als import AlsPoint, als_sweeps, fold_in
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.earlier import Previous, als_point, unfit
 from freqd.teachers.teacher import train_teacher
+from freqd.training.environment import TrainingEnvironment
+from tests.learning import Judged
 
 POINT = AlsPoint(6, 3.0, 10.0)
-RUN = {"seed": 0, "device": "cpu", "threads": 1}
+HERE = TrainingEnvironment(seed=0, device="cpu")
 GRID = TeacherConfig(factors=(6, 12), regularization=(3.0, 30.0), alpha=(10.0, 1.0), iterations=10)
 
 
@@ -47,7 +51,7 @@ def states() -> tuple[Split, Split]:
 
 @pytest.fixture(scope="module")
 def earlier(states: tuple[Split, Split], tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    return train_teacher(states[0], GRID, checkpoint=tmp_path_factory.mktemp("teacher"), **RUN)
+    return train_teacher(states[0], GRID, replace(HERE, checkpoint=tmp_path_factory.mktemp("teacher")))
 
 
 def normal_equations(pattern: np.ndarray, other: np.ndarray, point: AlsPoint) -> np.ndarray:
@@ -65,7 +69,7 @@ def test_new_rows_are_the_solutions_of_the_normal_equations_and_old_ones_stay(st
     users, items = np.array([3, 11, 40]), np.array([0, 17])
     given = tables.users.copy(), tables.items.copy()
 
-    found = fold_in(train, tables, POINT, users, items, threads=1)
+    found = fold_in(train, tables, POINT, users, items)
 
     known_items = tables.items.astype(float)
     known_items[items] = 0.0
@@ -85,19 +89,19 @@ def test_new_rows_are_the_solutions_of_the_normal_equations_and_old_ones_stay(st
 
 def test_nothing_new_changes_nothing(states: tuple[Split, Split]) -> None:
     train = states[1].train.matrix()
-    tables = als_sweeps(train, None, POINT, 2, seed=0, threads=1)
+    tables = als_sweeps(train, None, POINT, 2, seed=0)
     assert tables is not None
     nobody = np.zeros(0, np.int64)
-    found = fold_in(train, tables, POINT, nobody, nobody, threads=1)
+    found = fold_in(train, tables, POINT, nobody, nobody)
     assert np.array_equal(found.users, tables.users)
     assert np.array_equal(found.items, tables.items)
 
 
 def test_a_converged_state_is_a_fixed_point_of_the_fold_in(states: tuple[Split, Split]) -> None:
     train = states[1].train.matrix()
-    tables = als_sweeps(train, None, POINT, 60, seed=0, threads=1)
+    tables = als_sweeps(train, None, POINT, 60, seed=0)
     assert tables is not None
-    found = fold_in(train, tables, POINT, np.array([5]), np.zeros(0, np.int64), threads=1)
+    found = fold_in(train, tables, POINT, np.array([5]), np.zeros(0, np.int64))
     np.testing.assert_allclose(found.users[5], tables.users[5], rtol=0.02, atol=1e-3)
 
 
@@ -122,14 +126,13 @@ def test_the_teacher_is_carried_on_without_a_search_and_is_as_good(
     states: tuple[Split, Split], earlier: TrainedModel, tmp_path
 ) -> None:
     before, now = states
-    cold = train_teacher(now, GRID, checkpoint=tmp_path / "cold", **RUN)
+    cold = train_teacher(now, GRID, replace(HERE, checkpoint=tmp_path / "cold"))
     warm = train_teacher(
         now,
         GRID,
-        checkpoint=tmp_path / "warm",
+        replace(HERE, checkpoint=tmp_path / "warm"),
         previous=Previous.of(earlier, before, now),
         start=StartConfig(run="x", tolerance=0.5),
-        **RUN,
     )
     assert warm.info["start"]["way"] == "continued"
     assert len(warm.info["trials"]) == 1
@@ -145,9 +148,9 @@ def test_sweeps_that_spoil_the_teacher_are_not_taken(states: tuple[Split, Split]
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
     previous = Previous.of(earlier, before, now)
     train, point = now.train.matrix(), als_point(earlier, GRID)
-    trial = continue_als(train, lambda _: next(values), previous, point, sweeps=4, seed=0, threads=1)
+    trial = continue_als(Judged(train, lambda _: next(values)), previous, point, 4, TrainingEnvironment(seed=0))
     assert (trial.best_sweep(), trial.sweeps) == (0, 2)
-    start = fold_in(train, previous.move(earlier.features), point, previous.users.new, previous.items.new, threads=1)
+    start = fold_in(train, previous.move(earlier.features), point, previous.users.new, previous.items.new)
     assert trial.best is not None
     assert np.array_equal(trial.best.users, start.users)
 
@@ -162,9 +165,13 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
     )
     spoilt = TrainedModel(noise, info=earlier.info | {"valid_ndcg_at_10": 0.99})
     searched = train_teacher(
-        now, GRID, checkpoint=tmp_path / "t", previous=Previous.of(spoilt, before, now), start=StartConfig(), **RUN
+        now,
+        GRID,
+        replace(HERE, checkpoint=tmp_path / "t"),
+        previous=Previous.of(spoilt, before, now),
+        start=StartConfig(),
     )
-    cold = train_teacher(now, GRID, checkpoint=tmp_path / "cold", **RUN)
+    cold = train_teacher(now, GRID, replace(HERE, checkpoint=tmp_path / "cold"))
     assert searched.info["start"]["way"] in ("searched", "continued after a search")
     assert searched.info["valid_ndcg_at_10"] >= cold.info["valid_ndcg_at_10"]
     assert len(searched.info["trials"]) == 1 + len(cold.info["trials"])
@@ -172,10 +179,9 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
     kept = train_teacher(
         now,
         GRID,
-        checkpoint=tmp_path / "k",
+        replace(HERE, checkpoint=tmp_path / "k"),
         previous=Previous.of(spoilt, before, now),
         start=StartConfig(tolerance=1.0),
-        **RUN,
     )
     assert kept.info["start"]["way"] == "continued"
 

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from freqd.evaluate import ndcg_on_validation, top_k
 from freqd.teachers import teacher
 from freqd.teachers.als import AlsPoint, als_sweeps
 from freqd.teachers.teacher import source_digest, train_teacher
+from freqd.training.environment import TrainingEnvironment
 
-RUN = {"seed": 0, "device": "cpu", "threads": 1}
+HERE = TrainingEnvironment(seed=0, device="cpu")
 
 
 def split_of(parts: list[sparse.csr_array]) -> Split:
@@ -67,7 +69,7 @@ def grocery() -> Split:
 
 def test_als_is_searched_and_says_how(planted: Split, tmp_path: Path) -> None:
     config = TeacherConfig(factors=(2, 4), regularization=(0.1, 10.0), alpha=(1.0, 10.0), iterations=6)
-    model = train_teacher(planted, config, checkpoint=tmp_path / "teacher", **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path / "teacher"))
     info = model.info
     assert info["kind"] == "als"
     assert info["factors"] == model.features.dim
@@ -87,7 +89,9 @@ def test_als_is_searched_and_says_how(planted: Split, tmp_path: Path) -> None:
 
 
 def test_when_the_time_is_up_it_says_so(planted: Split, tmp_path: Path) -> None:
-    model = train_teacher(planted, TeacherConfig(factors=(2, 4), search_seconds=1e-6), checkpoint=tmp_path, **RUN)
+    model = train_teacher(
+        planted, TeacherConfig(factors=(2, 4), search_seconds=1e-6), replace(HERE, checkpoint=tmp_path)
+    )
     assert model.info["budget_hit"]
     assert model.info["not_tried"] > 0
     assert "teacher.search_seconds" in model.info["warnings"][0]
@@ -96,7 +100,7 @@ def test_when_the_time_is_up_it_says_so(planted: Split, tmp_path: Path) -> None:
 def test_a_big_validation_part_is_sampled_for_the_search_only(planted: Split, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(teacher, "SAMPLE_USERS", 20)
     config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,))
-    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     assert model.info["search_users"] == 20
     assert model.info["valid_ndcg_at_10"] == ndcg_on_validation(
         model.features, planted.train.matrix(), planted.valid.matrix()
@@ -106,21 +110,21 @@ def test_a_big_validation_part_is_sampled_for_the_search_only(planted: Split, tm
 
 def test_other_data_in_the_same_folder_are_not_taken_up(planted: Split, tmp_path: Path) -> None:
     config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=3)
-    train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     less = split_of([part.matrix() for part in (planted.valid, planted.test, planted.train)])
-    model = train_teacher(less, config, checkpoint=tmp_path, **RUN)
-    fresh = train_teacher(less, config, checkpoint=tmp_path / "fresh", **RUN)
+    model = train_teacher(less, config, replace(HERE, checkpoint=tmp_path))
+    fresh = train_teacher(less, config, replace(HERE, checkpoint=tmp_path / "fresh"))
     np.testing.assert_array_equal(model.features.users, fresh.features.users)
 
 
 def test_brought_features_are_the_teacher(planted: Split, tmp_path: Path) -> None:
-    found = als_sweeps(planted.train.matrix(), None, AlsPoint(4, 1.0, 10.0), 3, seed=0, threads=1)
+    found = als_sweeps(planted.train.matrix(), None, AlsPoint(4, 1.0, 10.0), 3, seed=0)
     assert found is not None
     path = tmp_path / "mine.npz"
     ids = {"user_ids": planted.user_ids.to_numpy().astype(str), "item_ids": planted.item_ids.to_numpy().astype(str)}
     np.savez(path, users=found.users, items=found.items, **ids)
     config = TeacherConfig(kind="features", features=str(path))
-    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     np.testing.assert_array_equal(model.features.users, found.users)
     info = model.info
     assert (info["kind"], info["factors"], info["trials"], info["budget_hit"]) == ("features", 4, [], False)
@@ -148,7 +152,7 @@ def test_an_empty_validation_part_is_refused(planted: Split, tmp_path: Path) -> 
         ]
     )
     with pytest.raises(InputError, match="validation part is empty"):
-        train_teacher(empty, TeacherConfig(), checkpoint=tmp_path, **RUN)
+        train_teacher(empty, TeacherConfig(), replace(HERE, checkpoint=tmp_path))
 
 
 @pytest.fixture
@@ -156,11 +160,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
     """BPR and LightGCN that take factors seconds and get 1/factors."""
     calls: list[tuple[int, Path]] = []
 
-    def train(split, config, *, factors, seed, device, max_seconds, checkpoint, probe, progress) -> TrainedModel:
-        calls.append((factors, checkpoint))
-        seconds = factors if max_seconds is None else min(factors, max_seconds)
+    def train(split, config, factors, environment) -> TrainedModel:
+        calls.append((factors, environment.checkpoint))
+        limit = config.max_seconds
+        seconds = factors if limit is None else min(factors, limit)
         stopped = "patience" if seconds == factors else "time"
-        progress(1.0, "done")
+        environment.progress(1.0, "done")
         table = Embeddings(np.ones((split.n_users, factors), np.float32), np.ones((split.n_items, factors), np.float32))
         return TrainedModel(
             table,
@@ -168,7 +173,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
             extra={"raw_users": table.users},
         )
 
-    monkeypatch.setattr("freqd.teachers.gradient.train_bpr", train)
+    monkeypatch.setattr("freqd.teachers.gradient.train_by_gradient", train)
     return calls
 
 
@@ -176,7 +181,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Path]]:
 def test_gradient_teachers_are_trained_size_by_size(planted: Split, tmp_path: Path, stand_in, kind) -> None:
     shown: list[float] = []
     config = TeacherConfig(kind=kind, factors=(16, 8, 32))
-    model = train_teacher(planted, config, checkpoint=tmp_path / "new", progress=lambda d, _: shown.append(d), **RUN)
+    model = train_teacher(
+        planted, config, replace(HERE, checkpoint=tmp_path / "new", progress=lambda d, _: shown.append(d))
+    )
     assert [size for size, _ in stand_in] == [8, 16, 32]
     assert len({path for _, path in stand_in}) == 3
     assert model.info["factors"] == 8
@@ -190,7 +197,7 @@ def test_gradient_teachers_are_trained_size_by_size(planted: Split, tmp_path: Pa
 
 def test_gradient_teachers_keep_to_the_budget(planted: Split, tmp_path: Path, stand_in) -> None:
     config = TeacherConfig(kind="bpr", factors=(8, 16, 32), search_seconds=30.0)
-    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     assert [size for size, _ in stand_in] == [8, 16]
     assert model.info["budget_hit"]
     assert model.info["not_tried"] == 1
@@ -199,7 +206,7 @@ def test_gradient_teachers_keep_to_the_budget(planted: Split, tmp_path: Path, st
 
 def test_gradient_teachers_share_a_limit_and_pass_on_what_they_leave(planted: Split, tmp_path: Path, stand_in) -> None:
     config = TeacherConfig(kind="bpr", factors=(8, 16, 32), max_seconds=42.0)
-    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     # 42/3 s are enough for 8; of the 34 left 17 for 16; of the 18 left all for 32, which needs more
     assert [row["seconds"] for row in model.info["trials"]] == [8, 16, 18]
     assert model.info["budget_hit"]
@@ -212,20 +219,20 @@ def test_the_real_gradient_teachers_fit_in(planted: Split, tmp_path: Path, kind)
     config = TeacherConfig(
         kind=kind, factors=(2, 4), layers=1, epochs=2, eval_every=1, batch_size=512, learning_rate=0.05
     )
-    model = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     measured = ndcg_on_validation(model.features, planted.train.matrix(), planted.valid.matrix())
     assert model.info["valid_ndcg_at_10"] == pytest.approx(measured)
     assert [row["factors"] for row in model.info["trials"]] == [2, 4]
     assert model.info["kind"] == kind
     json.dumps(model.info, allow_nan=False)
-    again = train_teacher(planted, config, checkpoint=tmp_path, **RUN)
+    again = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     np.testing.assert_array_equal(again.features.users, model.features.users)
 
 
 def test_als_beats_popularity_on_real_purchases(grocery: Split, tmp_path: Path) -> None:
     train, valid = grocery.train.matrix(), grocery.valid.matrix()
     config = TeacherConfig(factors=(16,), regularization=(10.0, 50.0), alpha=(1.0,), iterations=6)
-    model = train_teacher(grocery, config, checkpoint=tmp_path, **RUN)
+    model = train_teacher(grocery, config, replace(HERE, checkpoint=tmp_path))
     popular = Embeddings(
         np.ones((grocery.n_users, 1), np.float32), np.asarray(train.sum(axis=0), np.float32).reshape(-1, 1)
     )
@@ -244,7 +251,7 @@ def test_gowalla_reference(tmp_path: Path) -> None:
         sparse.csr_array((np.ones(len(f), np.float32), (f["user"].to_numpy(), f["item"].to_numpy())), shape=shape)
         for f in frames
     )
-    found = als_sweeps(train, None, AlsPoint(256, 50.0, 40.0), 8, seed=0, threads=1)
+    found = als_sweeps(train, None, AlsPoint(256, 50.0, 40.0), 8, seed=0)
     assert found is not None
     items, _ = top_k(found, train, 20)
     hits = np.array(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate import top_k
-from freqd.teachers.als import AlsPoint, als_sweeps
+from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps
 from freqd.teachers.teacher import train_teacher
 from freqd.teachers.trajectory import TRAJECTORY_TOP, Capture, als_trajectory, ranked, spaced
+from freqd.training.environment import TrainingEnvironment
+
+HERE = TrainingEnvironment(seed=0, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +39,20 @@ def test_steps_are_even_and_end_at_the_last():
 
 def test_the_way_of_als_is_that_of_its_sweeps(split):
     train, point = split.train.matrix(), AlsPoint(4, 1.0, 10.0)
-    end = als_sweeps(train, None, point, 6, seed=3, threads=1)
-    way = als_trajectory(train, end, point, 6, 3, seed=3, threads=1)
+    end = als_sweeps(train, None, point, 6, seed=3)
+    way = als_trajectory(train, end, AlsTrial(point, 3, history=[{"epoch": 6, "valid_ndcg_at_10": 1.0}]), 3)
     assert way.shape == (3, 80, TRAJECTORY_TOP)
     assert way.dtype == np.int32
     for lists, sweeps in zip(way, (1, 4, 6), strict=True):
-        tables = als_sweeps(train, None, point, sweeps, seed=3, threads=1)
+        tables = als_sweeps(train, None, point, sweeps, seed=3)
         np.testing.assert_array_equal(lists, top_k(tables, train, TRAJECTORY_TOP)[0])
 
 
 def test_a_teacher_keeps_its_way_if_it_is_asked_to(split, tmp_path: Path):
     config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=6)
-    run = {"seed": 0, "device": "cpu", "threads": 1}
-    assert train_teacher(split, config, checkpoint=tmp_path / "without", **run).trajectory is None
+    assert train_teacher(split, config, replace(HERE, checkpoint=tmp_path / "without")).trajectory is None
     asked = config.model_copy(update={"trajectory_points": 3})
-    model = train_teacher(split, asked, checkpoint=tmp_path / "with", **run)
+    model = train_teacher(split, asked, replace(HERE, checkpoint=tmp_path / "with"))
     best, _ = top_k(model.features, split.train.matrix(), TRAJECTORY_TOP)
     np.testing.assert_array_equal(model.trajectory[-1], best)
     assert not np.array_equal(model.trajectory[0], best)
@@ -71,7 +74,7 @@ def test_brought_features_have_no_way():
 def kept_after(folder, table, train, epochs):
     capture = Capture(folder, train, points=2, every=5)
     for epoch in epochs:
-        assert capture(epoch, table(epoch)) == {}
+        assert capture(epoch, table(epoch), 0.0) == {}
     return capture
 
 
@@ -95,7 +98,7 @@ def test_a_long_training_keeps_few_rankings_also_when_it_is_resumed(split, tmp_p
 
 def test_gradient_teachers_keep_their_way(split, tmp_path: Path):
     config = TeacherConfig(kind="bpr", factors=(4,), epochs=6, eval_every=1, learning_rate=0.05, trajectory_points=3)
-    model = train_teacher(split, config, seed=0, device="cpu", threads=1, checkpoint=tmp_path)
+    model = train_teacher(split, config, replace(HERE, checkpoint=tmp_path))
     best, _ = top_k(model.features, split.train.matrix(), TRAJECTORY_TOP)
     np.testing.assert_array_equal(model.trajectory[-1], best)
     assert 1 <= len(model.trajectory) <= 3

@@ -139,7 +139,8 @@ def test_combine_is_a_sparse_product():
     matrix = ((rng.random((6, 12)) < 0.4) * rng.normal(size=(6, 12))).astype(np.float32)
     matrix[2] = 0.0
     csr = sparse.csr_array(matrix)
-    out = table.combine(csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data)
+    arrays = csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data
+    out = table.combine(*(torch.from_numpy(array) for array in arrays))
     factors = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
     (out * factors).sum().backward()
     gradient = np.zeros((12, 5), np.float32)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,12 @@ from freqd.embeddings import Embeddings
 from freqd.errors import DivergedError, FreqdError
 from freqd.models.lightgcn import LightGCN
 from freqd.models.mf import MatrixFactorization
-from freqd.teachers.gradient import train_bpr
+from freqd.teachers.gradient import train_by_gradient
 from freqd.training import checkpoint as checkpointing
-from freqd.training.loop import FitSettings, _step_size, fit
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
+from tests.learning import Judged
 
 N_USERS, N_ITEMS = 120, 80
 
@@ -44,11 +48,12 @@ def validator(planted):
     return lambda features: recall(train, held_out, features.users @ features.items.T)
 
 
-QUICK = FitSettings(epochs=40, batch_size=256, learning_rate=0.02, weight_decay=1e-3, eval_every=2, device="cpu")
+QUICK = OptimConfig(epochs=40, batch_size=256, learning_rate=0.02, weight_decay=1e-3, eval_every=2)
+HERE = TrainingEnvironment(seed=0, device="cpu")
 
 
 def mf(dim=6, seed=0, init=None):
-    return MatrixFactorization(N_USERS, N_ITEMS, dim, seed=seed, init=init)
+    return MatrixFactorization((N_USERS, N_ITEMS, dim), seed=seed, init=init)
 
 
 def build(backbone, train):
@@ -71,6 +76,9 @@ class Projection:
     def parameters(self):
         return self.projector.parameters()
 
+    def state(self):
+        return {}
+
     def begin_epoch(self, epoch, student, rng):
         self.epochs.append(epoch)
         self.target = torch.from_numpy(rng.normal(size=(len(student.users), 2)).astype(np.float32))
@@ -83,7 +91,7 @@ class Projection:
 def test_learns_a_planted_structure_far_better_than_popularity(planted, backbone):
     train, held_out = planted
     popularity = recall(train, held_out, np.tile(train.sum(axis=0), (N_USERS, 1)))
-    trained = fit(build(backbone, train), [], train, validate=validator(planted), settings=QUICK, seed=0)
+    trained = fit(build(backbone, train), [], Judged(train, validator(planted)), QUICK, HERE)
     score = validator(planted)(trained.features)
     assert score > popularity + 0.25
     assert trained.info["valid_ndcg_at_10"] == pytest.approx(score)
@@ -98,7 +106,7 @@ class Stopped(Exception):
 def test_killed_and_resumed_is_bit_for_bit_as_if_never_stopped(planted, backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpointing, "CHECKPOINT_SHARE", float("inf"))
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 14}))
+    settings = replace(QUICK, epochs=14)
     file = tmp_path / "deep" / "training.safetensors"
 
     def run(checkpoint, stop_at=None):
@@ -109,12 +117,9 @@ def test_killed_and_resumed_is_bit_for_bit_as_if_never_stopped(planted, backbone
         return fit(
             build(backbone, train),
             [Projection()],
-            train,
-            validate=validator(planted),
-            settings=settings,
-            seed=3,
-            checkpoint=checkpoint,
-            progress=progress,
+            Judged(train, validator(planted)),
+            settings,
+            replace(HERE, seed=3, checkpoint=checkpoint, progress=progress),
         )
 
     whole = run(None)
@@ -139,17 +144,11 @@ def test_killed_and_resumed_is_bit_for_bit_as_if_never_stopped(planted, backbone
 def test_a_finished_training_is_not_done_again(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpointing, "CHECKPOINT_SHARE", float("inf"))
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 2}))
+    settings = replace(QUICK, epochs=2)
 
     def run():
         return fit(
-            mf(),
-            [],
-            train,
-            validate=validator(planted),
-            settings=settings,
-            seed=0,
-            checkpoint=tmp_path / "c.safetensors",
+            mf(), [], Judged(train, validator(planted)), settings, replace(HERE, checkpoint=tmp_path / "c.safetensors")
         )
 
     first, second = run(), run()
@@ -160,17 +159,17 @@ def test_a_finished_training_is_not_done_again(planted, tmp_path, monkeypatch):
 @pytest.mark.parametrize("change", ["seed", "settings", "damage"])
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_resumed(planted, tmp_path, change):
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 2}))
+    settings = replace(QUICK, epochs=2)
 
     def run(settings, seed):
-        return fit(mf(), [], train, validate=validator(planted), settings=settings, seed=seed, checkpoint=tmp_path)
+        return fit(mf(), [], Judged(train, validator(planted)), settings, replace(HERE, seed=seed, checkpoint=tmp_path))
 
     run(settings, 0)
     if change == "damage":
         file = tmp_path / "training.safetensors"
         file.write_bytes(file.read_bytes()[:-7])
     if change == "settings":
-        settings = FitSettings(**(vars(settings) | {"learning_rate": 0.03}))
+        settings = replace(settings, learning_rate=0.03)
     again = run(settings, int(change == "seed"))
     assert again.info["resumed_from"] is None
     assert again.info["epochs"] == 2
@@ -178,8 +177,8 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_resumed(plante
 
 def test_checkpoints_hold_no_pickle(planted, tmp_path):
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 2}))
-    fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0, checkpoint=tmp_path)
+    settings = replace(QUICK, epochs=2)
+    fit(mf(), [], Judged(train, validator(planted)), settings, replace(HERE, checkpoint=tmp_path))
     content = (tmp_path / "training.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert json.loads(header["__metadata__"]["state"])["epoch"] in (1, 2)
@@ -195,8 +194,8 @@ def test_stops_early_and_returns_the_best(planted):
         seen.append(features.users.copy())
         return next(scores)
 
-    settings = FitSettings(**(vars(QUICK) | {"patience": 3}))
-    trained = fit(mf(), [], train, validate=validate, settings=settings, seed=0)
+    settings = replace(QUICK, patience=3)
+    trained = fit(mf(), [], Judged(train, validate), settings, HERE)
     assert trained.info["stopped"] == "patience"
     assert trained.info["best_epoch"] == 2
     assert trained.info["epochs"] == 8
@@ -208,17 +207,17 @@ def test_a_warm_start_that_training_spoils_is_kept(planted):
     train, _ = planted
     init = Embeddings(np.ones((N_USERS, 6), np.float32), np.ones((N_ITEMS, 6), np.float32))
     scores = iter([0.5, 0.4, 0.3])
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 4}))
-    trained = fit(mf(init=init), [], train, validate=lambda _: next(scores), settings=settings, seed=0)
+    settings = replace(QUICK, epochs=4)
+    trained = fit(mf(init=init), [], Judged(train, lambda _: next(scores)), settings, HERE)
     assert trained.info["best_epoch"] == 0
     np.testing.assert_array_equal(trained.features.users, init.users)
 
 
 def test_the_time_budget_ends_training_with_a_validation(planted):
     train, _ = planted
-    fit(mf(), [], train, validate=validator(planted), settings=QUICK, seed=0)  # compiles the kernels
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 100_000, "eval_every": 90_000, "max_seconds": 1.0}))
-    trained = fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0)
+    fit(mf(), [], Judged(train, validator(planted)), QUICK, HERE)  # compiles the kernels
+    settings = replace(QUICK, epochs=100_000, eval_every=90_000, max_seconds=1.0)
+    trained = fit(mf(), [], Judged(train, validator(planted)), settings, HERE)
     assert trained.info["stopped"] == "time"
     assert [entry["epoch"] for entry in trained.history] == [0, trained.info["epochs"]]
 
@@ -228,12 +227,12 @@ def moves(planted, **changes):
     train, _ = planted
     seen = []
 
-    def look(epoch, features):
+    def look(epoch, features, ndcg):
         seen.append(features.users.copy())
         return {}
 
-    settings = FitSettings(**(vars(QUICK) | {"patience": 10_000, "eval_every": 1} | changes))
-    trained = fit(mf(), [], train, validate=lambda _: 0.0, settings=settings, seed=0, probe=look)
+    settings = replace(QUICK, **({"patience": 10_000, "eval_every": 1} | changes))
+    trained = fit(mf(), [], Judged(train, lambda _: 0.0), settings, replace(HERE, observe=look))
     return np.array([np.abs(b - a).mean() for a, b in pairwise(seen)]), trained
 
 
@@ -265,8 +264,8 @@ def test_more_epochs_go_on_from_a_checkpoint_only_if_they_change_no_step_before_
     train, _ = planted
 
     def run(epochs):
-        settings = FitSettings(**(vars(QUICK) | {"epochs": epochs, "decay": decay}))
-        return fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0, checkpoint=tmp_path)
+        settings = replace(QUICK, epochs=epochs, decay=decay)
+        return fit(mf(), [], Judged(train, validator(planted)), settings, replace(HERE, checkpoint=tmp_path))
 
     run(2)
     assert run(4).info["resumed_from"] == (2 if decay == 0 else None)
@@ -282,34 +281,35 @@ def test_divergence_is_an_error_with_a_remedy(planted):
     with pytest.raises(
         FreqdError, match=r"bpr and projection not finite in epoch 1 .*learning_rate 0.02\n.*lower the learning_rate"
     ):
-        fit(mf(), [Broken()], train, validate=validator(planted), settings=QUICK, seed=0)
+        fit(mf(), [Broken()], Judged(train, validator(planted)), QUICK, HERE)
 
 
 def test_a_step_size_beyond_all_reason_is_an_error_too(planted):
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"learning_rate": 1.0e30}))
+    settings = replace(QUICK, learning_rate=1.0e30)
     with pytest.raises(DivergedError, match=r"not finite in epoch .*learning_rate 1e\+30"):
-        fit(mf(), [], train, validate=validator(planted), settings=settings, seed=0)
+        fit(mf(), [], Judged(train, validator(planted)), settings, HERE)
 
 
-def test_terms_and_probe_are_called_as_promised(planted):
+def test_terms_and_observer_are_called_as_promised(planted):
     train, _ = planted
     term = Projection()
     ranked = []
     original = term.loss
     term.loss = lambda view, batch: ranked.append(batch.rank_users.clone()) or original(view, batch)
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 3, "eval_every": 2}))
+    settings = replace(QUICK, epochs=3, eval_every=2)
     told, watched = [], []
+
+    def observe(epoch, features, score):
+        watched.append((epoch, score))
+        return {"norm": float(np.abs(features.users).sum()), "seen": epoch}
+
     trained = fit(
         mf(),
         [term],
-        train,
-        validate=validator(planted),
-        settings=settings,
-        seed=0,
-        probe=lambda epoch, features: {"norm": float(np.abs(features.users).sum()), "seen": epoch},
-        watch=lambda epoch, score: watched.append((epoch, score)),
-        progress=lambda done, text: told.append((done, text)),
+        Judged(train, validator(planted)),
+        settings,
+        replace(HERE, progress=lambda done, text: told.append((done, text)), observe=observe),
     )
     assert watched == [(entry["epoch"], entry["valid_ndcg_at_10"]) for entry in trained.history]
     assert term.epochs == [1, 2, 3]
@@ -321,28 +321,28 @@ def test_terms_and_probe_are_called_as_promised(planted):
     assert "epoch 3: loss" in told[-1][1]
 
 
-def test_what_the_watch_raises_ends_the_training(planted):
+def test_what_the_observer_raises_ends_the_training(planted):
     class Enough(Exception):
         pass
 
-    def watch(epoch, score):
+    def watch(epoch, features, score):
         if epoch == 4:
             raise Enough
+        return {}
 
     told = []
     with pytest.raises(Enough):
-        fit(mf(), [], planted[0], validate=validator(planted), settings=QUICK, seed=0, watch=watch,
-            progress=lambda done, text: told.append(done))  # fmt: skip
+        fit(mf(), [], Judged(planted[0], validator(planted)), QUICK, replace(HERE, progress=lambda done, text: told.append(done), observe=watch))  # fmt: skip
     assert len(told) == 3  # epochs 1 to 3; the fourth did not end
 
 
 def test_without_the_base_loss_only_the_terms_train(planted):
     train, _ = planted
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 2, "base_weight": 0.0, "weight_decay": 0.0}))
-    trained = fit(mf(), [Projection()], train, validate=lambda _: 0.0, settings=settings, seed=0)
+    settings = replace(QUICK, epochs=2, base_weight=0.0, weight_decay=0.0)
+    trained = fit(mf(), [Projection()], Judged(train, lambda _: 0.0), settings, HERE)
     assert list(trained.history[-1]["losses"]) == ["projection"]
     with pytest.raises(ValueError, match="nothing to train"):
-        fit(mf(), [], train, validate=lambda _: 0.0, settings=settings, seed=0)
+        fit(mf(), [], Judged(train, lambda _: 0.0), settings, HERE)
 
 
 def test_teachers(planted, tmp_path):
@@ -366,7 +366,7 @@ def test_teachers(planted, tmp_path):
         config = TeacherConfig(kind=method, **steps)
         folder = tmp_path / method
         folder.mkdir()
-        trained = train_bpr(split, config, factors=5, seed=0, device="cpu", checkpoint=folder)
+        trained = train_by_gradient(split, config, 5, replace(HERE, checkpoint=folder))
         assert trained.info["method"] == method
         assert trained.features.dim == 5
         assert trained.info["valid_ndcg_at_10"] > 0.2
@@ -392,17 +392,16 @@ def test_products_are_rounded_in_trainings_on_a_gpu_only(planted, device, within
         term.target = term.target.to(device)
 
     term.begin_epoch = begin
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 2, "device": device}))
+    settings = replace(QUICK, epochs=2)
     outside = []
-    fit(mf(), [term], planted[0], settings=settings, seed=0,
-        validate=lambda _: outside.append(torch.get_float32_matmul_precision()) or 0.0)  # fmt: skip
+    fit(mf(), [term], Judged(planted[0], lambda _: outside.append(torch.get_float32_matmul_precision()) or 0.0), settings, replace(HERE, device=device))  # fmt: skip
     assert seen == {within}
     assert set(outside) == {"highest"}
 
 
 def test_the_step_size_by_the_clock_is_that_of_the_square():
-    settings = FitSettings(**(vars(QUICK) | {"epochs": 1000, "max_seconds": 10.0, "decay": 1.0, "learning_rate": 1.0}))
-    assert _step_size(settings, 0, 5.0) == pytest.approx(0.75)
-    assert _step_size(settings, 0, 8.0) == pytest.approx(0.36)
-    assert _step_size(settings, 500, 5.0) == pytest.approx(0.5), "where the epochs are ahead the clock has no say"
-    assert _step_size(settings, 0, 20.0) == 0.0
+    settings = replace(QUICK, epochs=1000, max_seconds=10.0, decay=1.0, learning_rate=1.0)
+    assert settings.step_size(0, 5.0) == pytest.approx(0.75)
+    assert settings.step_size(0, 8.0) == pytest.approx(0.36)
+    assert settings.step_size(500, 5.0) == pytest.approx(0.5), "where the epochs are ahead the clock has no say"
+    assert settings.step_size(0, 20.0) == 0.0

@@ -12,7 +12,8 @@ from freqd.distill.experts import ExpertSettings, SideExperts
 from freqd.distill.feature_loss import occurring
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.embeddings import Embeddings
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class ExpertOptions(ExpertSettings, SampledOptions):

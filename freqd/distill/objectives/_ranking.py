@@ -12,7 +12,8 @@ from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective
 from freqd.evaluate.ranking import top_k
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class RankedObjective(Objective):

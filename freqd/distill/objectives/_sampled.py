@@ -14,7 +14,8 @@ from freqd.config import Settings
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives.base import Objective
 from freqd.embeddings import Embeddings
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class SampledOptions(Settings):

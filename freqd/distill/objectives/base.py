@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -14,7 +14,8 @@ from freqd.config import ObjectiveConfig, Settings, TeacherConfig
 from freqd.distill.context import DistillContext
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class Objective(ABC):
@@ -43,8 +44,12 @@ class Objective(ABC):
         """What is trained with the student and thrown away afterwards."""
         return ()
 
+    def state(self) -> Mapping[str, Tensor]:
+        """What else lasts from one epoch to the next, by name: live tensors, which checkpoints save and restore in place."""
+        return {}
+
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:  # noqa: B027
-        """Refresh what lasts for an epoch; what is to last longer must be a parameter.
+        """Refresh what lasts for an epoch; what is to last longer must be a parameter or in the state.
 
         Args:
             epoch: from 1.

@@ -21,7 +21,8 @@ from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import table_scores
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class CdOptions(Settings):

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 @objective("de")

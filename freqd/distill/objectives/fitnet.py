@@ -9,7 +9,8 @@ from __future__ import annotations
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.freqd import FeatureObjective, FeatureOptions
-from freqd.spectral.filters import Filter, SideFilters
+from freqd.distill.sampled_filter import RowFilter
+from freqd.spectral.filters import Filter
 
 
 @objective("fitnet")
@@ -19,5 +20,6 @@ class FitNet(FeatureObjective):
     Options = FeatureOptions
 
     def __init__(self, options: FeatureOptions, weight: float, context: DistillContext) -> None:
-        identity = SideFilters(user=Filter(form="identity"), item=Filter(form="identity"))
-        super().__init__(options, weight, context, filters=identity)
+        graphs, device = context.graphs, context.device
+        users, items = (RowFilter(g.norm_adj, Filter(), device=device) for g in (graphs.user, graphs.item))
+        super().__init__(options, weight, context, (users, items))

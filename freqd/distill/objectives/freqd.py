@@ -10,21 +10,24 @@ approximation of it. For a projector that is not linear, filtering comes before 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
 from freqd.distill.feature_loss import Distance, SideDistillation, occurring
-from freqd.distill.fused_loss import unmatched
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.distill.objectives.base import objective
-from freqd.distill.projectors import ProjectorKind
+from freqd.distill.projectors import ProjectorKind, make_projector
+from freqd.distill.sampled_filter import RowFilter
 from freqd.embeddings import Embeddings
-from freqd.spectral.filters import Filter, SideFilters
-from freqd.training.loop import Batch, View
+from freqd.spectral.filters import Filter
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class FeatureOptions(SampledOptions):
@@ -54,38 +57,32 @@ class FreqdOptions(FeatureOptions):
 
 
 class FeatureObjective(SampledObjective):
-    """Feature distillation of users and items, each with its filter and its projector."""
+    """Feature distillation of users and items, each with its filter and its projector.
+
+    Args:
+        row_filters: of the users and of the items.
+    """
 
     def __init__(
-        self,
-        options: Any,
-        weight: float,
-        context: DistillContext,
-        *,
-        filters: SideFilters,
-        keep_prob: float = 1.0,
-        neighbours: int | None = None,
+        self, options: Any, weight: float, context: DistillContext, row_filters: tuple[RowFilter, RowFilter]
     ) -> None:
         super().__init__(options, weight, context)
-        sides = (
-            (context.teacher.users, context.graphs.user.norm_adj, filters.user),
-            (context.teacher.items, context.graphs.item.norm_adj, filters.item),
-        )
         self.user, self.item = (
             SideDistillation(
                 teacher,
-                norm_adj,
-                filter,
-                context.dim,
-                distance=options.distance,
-                projector=options.projector,
-                experts=options.experts,
-                keep_prob=keep_prob,
-                neighbours=neighbours,
-                seed=context.seed + number,
-                device=context.device,
+                row_filter,
+                make_projector(
+                    options.projector,
+                    context.dim,
+                    teacher.shape[1],
+                    generator=torch.Generator().manual_seed(context.seed + number),
+                    experts=options.experts,
+                ),
+                options.distance,
             )
-            for number, (teacher, norm_adj, filter) in enumerate(sides)
+            for number, (teacher, row_filter) in enumerate(
+                zip((context.teacher.users, context.teacher.items), row_filters, strict=True)
+            )
         )
         self.rng = np.random.default_rng(context.seed)
 
@@ -103,20 +100,8 @@ class FeatureObjective(SampledObjective):
 
     def part_loss(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over the distinct rows."""
-        sides = (
-            (self.user, view.users, *occurring(part.users)),
-            (self.item, view.items, *occurring(part.positives, part.negatives)),
-        )
-        looks, losses = [], []
-        for side, gather, rows, shares in sides:
-            look = side.look(gather, rows, shares, self.rng)
-            if look is not None:
-                looks.append(look)
-            else:
-                losses.append(side.loss(gather, rows, shares, self.rng))
-        if looks:
-            losses.append(unmatched(*looks))
-        return sum(losses[1:], losses[0])
+        user_term = self.user.loss(view.users, *occurring(part.users), self.rng)
+        return user_term + self.item.loss(view.items, *occurring(part.positives, part.negatives), self.rng)
 
 
 @objective("freqd")
@@ -126,15 +111,10 @@ class FreqD(FeatureObjective):
     Options = FreqdOptions
 
     def __init__(self, options: FreqdOptions, weight: float, context: DistillContext) -> None:
-        filters = context.feature_filters
+        user, item = context.feature_filters.user, context.feature_filters.item
         if options.form != "auto":
-            fixed = Filter(form=options.form, alpha=0.0 if options.form == "identity" else options.alpha)
-            filters = SideFilters(user=fixed, item=fixed)
-        super().__init__(
-            options,
-            weight,
-            context,
-            filters=filters,
-            keep_prob=options.keep_prob,
-            neighbours=options.neighbours,
-        )
+            user = item = Filter(form=options.form, alpha=0.0 if options.form == "identity" else options.alpha)
+        drawing = partial(RowFilter, keep_prob=options.keep_prob, neighbours=options.neighbours, device=context.device)
+        graphs = context.graphs
+        filters = drawing(graphs.user.norm_adj, user), drawing(graphs.item.norm_adj, item)
+        super().__init__(options, weight, context, filters)

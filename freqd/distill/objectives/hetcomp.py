@@ -26,7 +26,7 @@ n_items scores); it sums, and takes observed items in no order of the teacher. A
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,8 @@ from freqd.distill.objectives.dcd import rank_among
 from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 FloatArray = npt.NDArray[np.float64]
 IdLists = npt.NDArray[np.int32]
@@ -105,15 +106,14 @@ class EasyToHard(Objective):
             raise trajectory_needed(self.name)
         self.rankings = context.trajectory[:, :, : options.top]
         self.observed = best_observed(context.teacher, context.train, options.observed)
-        # Kept over epochs, so they have to be in the checkpoints: parameters that never have a gradient.
-        self.level = nn.Parameter(torch.zeros(context.n_users, dtype=torch.int64), requires_grad=False)
-        self.distance = nn.Parameter(torch.zeros(context.n_users, dtype=torch.float64), requires_grad=False)
+        self.level = torch.zeros(context.n_users, dtype=torch.int64)
+        self.distance = torch.zeros(context.n_users, dtype=torch.float64)
         self.lists = torch.empty(0)
         self.last = torch.empty(0)
 
-    def parameters(self) -> Iterable[nn.Parameter]:
+    def state(self) -> Mapping[str, Tensor]:
         """Where every user is on the way."""
-        return (self.level, self.distance)
+        return {"level": self.level, "distance": self.distance}
 
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """See who goes on, and draw the items that stand below."""

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 _SHORT = 1e-6
 """Rows shorter than this are not scaled up to length 1: their gradient would be without bound."""

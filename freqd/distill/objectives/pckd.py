@@ -35,7 +35,8 @@ from freqd.distill.objectives._experts import ExpertObjective, ExpertOptions
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class PckdOptions(ExpertOptions):
@@ -86,8 +87,6 @@ class _Constant:
     def items(self, index: Tensor) -> Tensor:
         rows = self.view.items(index).detach()
         return self.term.item.project(rows, index) if self.projected else rows
-
-    raw_users, raw_items = users, items
 
 
 @objective("pckd")

@@ -13,12 +13,12 @@ Distillation for Recommender Systems" (RCE-KD), 2025; one softmax over one list 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
@@ -28,7 +28,8 @@ from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM, table_scores
 from freqd.evaluate.ranking import top_k
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 
 class RceOptions(Settings):
@@ -51,16 +52,13 @@ class RankingCrossEntropy(RankedObjective):
     def __init__(self, options: RceOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.top)
         width = min(options.student_top, context.n_items)
-        # Kept over epochs, so it has to be in the checkpoints: a parameter that never has a gradient.
-        self.student_top = nn.Parameter(
-            torch.full((context.n_users, width), NO_ITEM, dtype=torch.int32), requires_grad=False
-        )
+        self.student_top = torch.full((context.n_users, width), NO_ITEM, dtype=torch.int32)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
         self.targets = torch.empty(0)
 
-    def parameters(self) -> Iterable[nn.Parameter]:
+    def state(self) -> Mapping[str, Tensor]:
         """The student's best items, if they outlast an epoch."""
-        return (self.student_top,) if self.options.refresh > 1 else ()
+        return {"student_top": self.student_top} if self.options.refresh > 1 else {}
 
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Draw the lists of this epoch and gather the teacher's scores of their items."""
@@ -81,6 +79,17 @@ class RankingCrossEntropy(RankedObjective):
     def loss(self, view: View, batch: Batch) -> Tensor:
         """Mean over the batch's ranking users."""
         lists = self.lists[batch.rank_users]  # (r, L)
-        scores = listed_scores(view, batch.rank_users, lists).masked_fill(lists < 0, -torch.inf)
-        log_shares = torch.log_softmax(scores, dim=1).masked_fill(lists < 0, 0.0)
-        return -(self.targets[batch.rank_users] * log_shares).sum(1).mean()
+        scores = listed_scores(view, batch.rank_users, lists)
+        return listed_cross_entropy(scores, self.targets[batch.rank_users], lists < 0)
+
+
+def listed_cross_entropy(scores: Tensor, targets: Tensor, missing: Tensor) -> Tensor:
+    """Mean over lists of −Σ p log softmax(s).
+
+    Args:
+        scores: s, (r, L).
+        targets: p, (r, L); 0 where an item is missing.
+        missing: (r, L) bool, where a list has ended.
+    """
+    log_shares = torch.log_softmax(scores.masked_fill(missing, -torch.inf), dim=1).masked_fill(missing, 0.0)
+    return -(targets * log_shares).sum(1).mean()

@@ -31,7 +31,8 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.strata import equal_groups
-from freqd.training.loop import Batch, View
+from freqd.training.interfaces import View
+from freqd.training.sampling import Batch
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
