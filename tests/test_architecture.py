@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SOURCES = [path for package in ("freqd", "tasks", "flows") for path in (ROOT / package).rglob("*.py")]
 
 
 def test_layers_hold() -> None:
@@ -26,10 +28,23 @@ def test_the_library_knows_neither_prefect_nor_mlflow() -> None:
     assert [p.name for p in (ROOT / "freqd").rglob("*.py") if pattern.search(p.read_text())] == []
 
 
+def test_prefects_server_is_imported_in_one_place() -> None:
+    """Its modules are no public interface; ``create_app`` alone is needed, for the guard to stand before it."""
+
+    def imported(path: Path) -> set[str]:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        parts = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module is not None]
+        return found | {f"{node.module}.{alias.name}" for node in parts for alias in node.names}
+
+    found = {(p.relative_to(ROOT).as_posix(), name) for p in SOURCES for name in imported(p)}
+    private = {(path, name) for path, name in found if name == "prefect.server" or name.startswith("prefect.server.")}
+    assert private == {("tasks/runtime/prefect_server.py", "prefect.server.api.server.create_app")}
+
+
 def test_no_pickle_is_read_or_written() -> None:
     pattern = re.compile(r"import pickle|cloudpickle|joblib|torch\.(load|save)\(|allow_pickle=True|pickle\.(load|dump)")
-    sources = [p for package in ("freqd", "tasks", "flows") for p in (ROOT / package).rglob("*.py")]
-    assert [p.name for p in sources if pattern.search(p.read_text())] == []
+    assert [p.name for p in SOURCES if pattern.search(p.read_text())] == []
 
 
 def test_the_mlflow_folder_does_not_shadow_the_package() -> None:

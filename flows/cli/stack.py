@@ -14,7 +14,7 @@ from rich.table import Table
 from flows.cli.options import BROKEN, DONE, Workdir, console, read_settings, workspace_of
 from freqd.errors import InputError
 
-Process = Literal["prefect", "mlflow", "worker"]
+Process = Literal["prefect", "mlflow", "worker", "supervisor"]
 Port = Number(gte=1, lte=65535)
 ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.")]
 
@@ -76,7 +76,9 @@ def status(*, workdir: Workdir = None) -> int:
 
 
 def logs(
-    process: Annotated[Process | None, Parameter(help="Only this one: prefect, mlflow or worker.")] = None,
+    process: Annotated[
+        Process | None, Parameter(help="Only this one; supervisor says what was started and what died.")
+    ] = None,
     *,
     lines: Annotated[int, Parameter(help="How many lines of each.", validator=Number(gte=1))] = 40,
     workdir: Workdir = None,
@@ -164,9 +166,9 @@ def schedule_list(*, workdir: Workdir = None) -> int:
         return DONE
     table = Table("schedule", "does", "cron", "time zone", "state", "next run", "data", box=None, padding=(0, 2, 0, 0))
     for row in rows:
-        following = f"{row['next']:%a %Y-%m-%d %H:%M}" if row["next"] else ""
-        state = "active" if row["active"] else "paused"
-        table.add_row(row["name"], row["what"], row["cron"], row["timezone"], state, following, row["data"])
+        following = f"{row.next:%a %Y-%m-%d %H:%M}" if row.next else ""
+        state = "active" if row.active else "paused"
+        table.add_row(row.name, row.what, row.cron, row.timezone, state, following, row.data)
     console.print(table)
     return DONE
 

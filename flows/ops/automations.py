@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -86,7 +85,7 @@ def _keep(client: SyncPrefectClient, present: Sequence[Automation], wanted: Auto
         client.create_automation(wanted)
 
 
-def _of_the_event(name: str) -> dict[str, Any]:
+def _of_the_event(name: str) -> dict[str, str | dict[str, str]]:
     """A value that the event carries, as it is and not as a text."""
     template = f"{{{{ event.payload.{name} | tojson }}}}"
     return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
@@ -35,14 +36,39 @@ import freqd
 from flows.approve import approve
 from flows.drift import drift
 from flows.ops.automations import close_silent_runs, retrain_on_drift
+from flows.ops.worker import POOL
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.data import anchored
 from freqd.errors import InputError
 from tasks.runtime.workspace import Workspace
 
-POOL = "freqd"
+PAGE = 200
+"""The most runs that the server tells of at once."""
 ONE_AT_A_TIME = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule as it is listed.
+
+    Attributes:
+        name: of the schedule.
+        what: name of the deployment that it runs.
+        cron: the cron line.
+        timezone: in which it is meant.
+        active: whether it starts runs.
+        data: the data of its settings, in words.
+        next: when it starts the next run, in its time zone; None if it does not.
+    """
+
+    name: str
+    what: str
+    cron: str
+    timezone: str
+    active: bool
+    data: str
+    next: datetime | None
 
 
 @dataclass(frozen=True)
@@ -106,23 +132,23 @@ def deploy(workspace: Workspace) -> str:
 
 
 def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> UUID:
-    wanted: dict[str, Any] = {
-        "version": freqd.__version__,
-        "description": what.description,
-        "work_pool_name": POOL,
-        "entrypoint": what.entrypoint,
-        "parameters": {"workdir": str(workspace.root)},
-        "parameter_openapi_schema": parameter_schema(what.flow).model_dump_for_openapi(),
-        "enforce_parameter_schema": True,
-        "concurrency_limit": what.limit,
-        "concurrency_options": None if what.limit is None else ONE_AT_A_TIME,
-    }
     try:
-        present = client.read_deployment_by_name(what.full_name)
+        identity = client.read_deployment_by_name(what.full_name).id
     except ObjectNotFound:
-        return client.create_deployment(client.create_flow(what.flow), what.name, **wanted)
-    client.update_deployment(present.id, DeploymentUpdate(**wanted))  # creating it again would take its schedules away
-    return present.id
+        identity = client.create_deployment(client.create_flow(what.flow), what.name)
+    wanted = DeploymentUpdate(
+        version=freqd.__version__,
+        description=what.description,
+        work_pool_name=POOL,
+        entrypoint=what.entrypoint,
+        parameters={"workdir": str(workspace.root)},
+        parameter_openapi_schema=parameter_schema(what.flow).model_dump_for_openapi(),
+        enforce_parameter_schema=True,
+        concurrency_limit=what.limit,
+        concurrency_options=None if what.limit is None else ONE_AT_A_TIME,
+    )
+    client.update_deployment(identity, wanted)  # creating it again would take its schedules away
+    return identity
 
 
 def online(worker: str) -> bool:
@@ -175,32 +201,23 @@ def schedule(
             client.delete_deployment_schedule(deployment, entry.id)
         identity = _identity(client, what)
         new = DeploymentScheduleCreate(schedule=when, active=True, parameters=own, slug=name)
-        client.create_deployment_schedules(identity, [new])
+        (made,) = client.create_deployment_schedules(identity, [new])
         _plan_at_once(client, identity)
-    return next_times(cron, timezone, 3)
+        return list(islice(_times(client, identity, made), 3))
 
 
-def schedules() -> list[dict[str, Any]]:
-    """All schedules: name, what, cron, timezone, active, data, next."""
+def schedules() -> list[Schedule]:
+    """All schedules, by name."""
     rows = []
     with get_client(sync_client=True) as client:
-        for what, _, entry in _all(client):
+        for what, identity, entry in _all(client):
             plan = entry.schedule
             if not isinstance(plan, CronSchedule):
                 continue
-            zone = plan.timezone or "UTC"
-            rows.append(
-                {
-                    "name": entry.slug or str(entry.id),
-                    "what": what.name,
-                    "cron": plan.cron,
-                    "timezone": zone,
-                    "active": entry.active,
-                    "data": _data_of(entry.parameters.get("config", {})),
-                    "next": next_times(plan.cron, zone, 1)[0] if entry.active else None,
-                }
-            )
-    return sorted(rows, key=lambda row: str(row["name"]))
+            name, data = entry.slug or str(entry.id), _data_of(entry.parameters.get("config", {}))
+            following = next(_times(client, identity, entry), None)
+            rows.append(Schedule(name, what.name, plan.cron, _zone(entry), entry.active, data, following))
+    return sorted(rows, key=lambda row: row.name)
 
 
 def set_active(name: str, active: bool) -> None:
@@ -235,26 +252,6 @@ def remove(name: str) -> None:
             client.delete_deployment_schedule(deployment, entry.id)
 
 
-def runs(states: Iterable[StateType], limit: int = 20) -> list[Any]:
-    """The runs of the main job's deployment in these states, earliest planned first."""
-    with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[_identity(client, RETRAIN)])),
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=limit,
-        )
-
-
-def next_times(cron: str, timezone: str, count: int) -> list[datetime]:
-    """The next times of a cron line, as the scheduler reckons them."""
-    from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
-
-    plan = ServerSchedule(cron=cron, timezone=timezone)
-    zone = ZoneInfo(timezone)
-    return [time.astimezone(zone) for time in asyncio.run(plan.get_dates(count))]
-
-
 def _local_timezone() -> str:
     """The name of this machine's time zone, UTC if it has none.
 
@@ -278,8 +275,34 @@ def _identity(client: SyncPrefectClient, what: Deployed) -> UUID:
 
 
 def _plan_at_once(client: SyncPrefectClient, deployment: UUID) -> None:
-    """Have runs planned now: the server looks every few seconds at changed deployments, at changed schedules once a minute."""
-    client.update_deployment(deployment, DeploymentUpdate(version=freqd.__version__))
+    """Have runs planned now: the server looks at changed schedules once a minute."""
+    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json={})
+
+
+def _times(client: SyncPrefectClient, deployment: UUID, entry: DeploymentSchedule) -> Iterator[datetime]:
+    """When the server means to start the next runs of a schedule, in the schedule's time zone."""
+    zone = ZoneInfo(_zone(entry))
+    wanted = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(after_=datetime.now(UTC)),
+    )
+    for offset in count(step=PAGE):
+        found = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
+            flow_run_filter=wanted,
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=PAGE,
+            offset=offset,
+        )
+        for run in found:
+            if run.created_by is not None and run.created_by.id == entry.id and run.expected_start_time is not None:
+                yield run.expected_start_time.astimezone(zone)
+        if len(found) < PAGE:
+            return
+
+
+def _zone(entry: DeploymentSchedule) -> str:
+    return (entry.schedule.timezone if isinstance(entry.schedule, CronSchedule) else None) or "UTC"
 
 
 def _all(client: SyncPrefectClient) -> Iterator[tuple[Deployed, UUID, DeploymentSchedule]]:

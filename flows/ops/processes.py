@@ -1,13 +1,11 @@
-"""Processes of the stack: started with a log, waited for, looked at, ended with all that they started."""
+"""Processes of the stack: looked at, and ended with all that they started."""
 
 from __future__ import annotations
 
 import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,66 +15,12 @@ from freqd.errors import FreqdError, InputError
 from tasks.runtime.server_state import Stack
 
 HOST = "127.0.0.1"
-START_SECONDS = 90.0
 STOP_SECONDS = 15.0
-PRIVATE = 0o077
-"""Umask of all that freqd starts: what it writes is its owner's alone."""
-LOG_BYTES = 50 * 2**20
+"""How long a process may take to end by itself."""
 
 
 class StackError(FreqdError):
     """The servers could not be started or stopped, for a reason that lies not in the user's input."""
-
-
-def launch(log: Path, command: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, which writes to ``log``; a log that is too long is put aside first.
-
-    Args:
-        log: the file.
-        command: program and arguments.
-        environment: all of it.
-        folder: in which it works.
-    """
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as file:
-        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} started\n".encode())
-        file.flush()
-        return subprocess.Popen(
-            command,
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            umask=PRIVATE,
-        )
-
-
-def wait(name: str, process: subprocess.Popen[bytes], healthy: Callable[[], bool], log: Path) -> None:
-    """Wait until a process answers.
-
-    Args:
-        name: of the process.
-        process: that was started.
-        healthy: whether it answers.
-        log: where it writes.
-
-    Raises:
-        StackError: it ended, or does not answer in ``START_SECONDS``.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            problem = f"{name} ended with code {process.returncode}"
-            break
-        if healthy():
-            return
-        time.sleep(0.3)
-    else:
-        problem = f"{name} is not healthy after {START_SECONDS:.0f} s"
-    raise StackError(f"{problem}; the last lines of {log}:\n" + "\n".join(tail(log, 12)))
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -143,25 +87,24 @@ def stop(stack: Stack) -> int:
     Raises:
         StackError: a process does not end.
     """
-    everything = stack.processes()
-    roots = set(stack.pids.values())
-    worker = stack.pids.get("worker")
-    kept_by_servers = {p.pid for name in ("prefect", "mlflow") for p in _family(stack.pids.get(name))}
-    first = [p for p in everything if p.pid not in kept_by_servers and p.pid != worker]
-    _end(first)
-    _end([p for p in everything if p.pid == worker])
-    _end([p for p in stack.processes() if p.pid in roots])
-    _end(stack.processes())
+    everything, pids = stack.processes(), stack.pids
+    kept = {p.pid for name in ("prefect", "mlflow") for p in _family(pids.get(name))}
+    supervisors = [p for p in everything if p.pid == stack.supervisor]
+    kept |= {p.pid for p in supervisors} | set(pids.values())
+    end([p for p in everything if p.pid not in kept], STOP_SECONDS)
+    end(supervisors, (len(pids) + 1) * STOP_SECONDS)  # it ends the others one after the other, the worker first
+    end(stack.processes(), STOP_SECONDS)
     left = stack.processes()
     if left:
         raise StackError(f"these processes do not end: {', '.join(str(p.pid) for p in left)}")
     return len(everything)
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def end(processes: list[psutil.Process], seconds: float) -> None:
+    """Tell processes to end, and kill those that still live after ``seconds``."""
     for process in processes:
         _quietly(process.terminate)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
     for process in alive:
         _quietly(process.kill)
     psutil.wait_procs(alive, timeout=STOP_SECONDS)

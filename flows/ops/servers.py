@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from flows.ops import processes
 from flows.ops.processes import HOST, answers
+from flows.ops.supervision import supervisor
+from flows.ops.worker import POOL
 from freqd.errors import InputError
 from freqd.storage.files import write_atomic
 from tasks.mlops import database
 from tasks.runtime import server_state
-from tasks.runtime.embedded import TOKEN_VARIABLE
 from tasks.runtime.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
@@ -74,10 +73,10 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(server_state.folder(workspace) / "up.lock"):
         before = Stack.read(workspace)
-        if before is not None and all(before.lives(name) for name in NAMES):
+        if before is not None and before.lives(*NAMES):
             return before, False
         if before is not None:
-            gone = ", ".join(name for name in NAMES if not before.lives(name))
+            gone = ", ".join(sorted(set(NAMES) - before.pids.keys(), key=NAMES.index))
             say(f"the last stack was not stopped in order ({gone} gone); it is started anew")
             processes.stop(before)
         for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
@@ -116,13 +115,13 @@ def look(workspace: Workspace) -> list[Health]:
         "mlflow": lambda: answers(f"{stack.mlflow}/health"),
         "worker": lambda: True,
     }
-    found = []
+    found, pids = [], stack.pids
     for name in NAMES:
-        lives = stack.lives(name)
-        state = "gone" if not lives else "healthy" if probes[name]() else "not answering"
-        memory = processes.memory_of(stack.pids[name]) if lives else 0
+        pid = pids.get(name)
+        state = "gone" if pid is None else "healthy" if probes[name]() else "not answering"
+        memory = 0 if pid is None else processes.memory_of(pid)
         address = {"prefect": stack.prefect, "mlflow": stack.mlflow}.get(name, "")
-        found.append(Health(name, stack.pids.get(name), state, address, memory))
+        found.append(Health(name, pid, state, address, memory))
     return found
 
 
@@ -142,7 +141,7 @@ def prepare_database() -> None:
         return
     import psycopg
 
-    options: dict[str, Any] = {**address.arguments(), "autocommit": True, "connect_timeout": 10}
+    options = address.arguments() | {"autocommit": True, "connect_timeout": 10}
     try:
         with psycopg.connect(**options) as connection:
             for schema in (server_state.PREFECT_SCHEMA, server_state.MLFLOW_SCHEMA):
@@ -157,66 +156,58 @@ def prepare_database() -> None:
 
 
 def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> Stack:
-    mark = uuid.uuid4().hex
-    stack = Stack(
-        mark=mark,
-        pids={},
-        prefect=f"http://{HOST}:{prefect_port}",
-        mlflow=f"http://{HOST}:{mlflow_port}",
-        database="sqlite" if server_state.database() is None else "postgresql",
-    )
-    common = _environment(workspace, mark)
-    stores = server_state.stores(workspace)
+    mark, worker = uuid.uuid4().hex, f"freqd-{socket.gethostname()}"
+    prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
+    kind = "sqlite" if server_state.database() is None else "postgresql"
+    stores, folder = server_state.stores(workspace), server_state.folder(workspace)
+    stack = Stack(mark, 0, prefect, mlflow, kind)
+    commands = _commands(workspace, stack, worker, stores)
+    with supervisor(folder, commands, {**_environment(workspace, mark), **stores}) as started:
+        stack = replace(stack, supervisor=started.process.pid)
+        try:
+            write_atomic(server_state.state_file(workspace), stack.as_json())
+            started.start("prefect", "mlflow")
+            say("starting the servers")
+            deploy = _deployment(workspace, stack)
+            started.wait("prefect", partial(answers, f"{prefect}/api/health"))
+            started.wait("mlflow", partial(answers, f"{mlflow}/health"))
+            say("starting the worker")
+            deploy()
+            started.start("worker")
+            started.wait("worker", lambda: _online(worker))
+        except BaseException:
+            processes.stop(stack)
+            server_state.state_file(workspace).unlink(missing_ok=True)
+            raise
+    return stack
+
+
+def _commands(workspace: Workspace, stack: Stack, worker: str, stores: Iterable[str]) -> dict[str, list[str]]:
+    """The programs, each with what the others need not know. Here is nothing secret: everybody can read it."""
+    prefect_port, mlflow_port = (address.rpartition(":")[2] for address in (stack.prefect, stack.mlflow))
     prefect = {
-        **{name: value for name, value in stores.items() if name.startswith("PREFECT_")},
         "PREFECT_SERVER_API_HOST": HOST,
-        "PREFECT_SERVER_API_PORT": str(prefect_port),
+        "PREFECT_SERVER_API_PORT": prefect_port,
         "PREFECT_SERVER_UI_API_URL": "/api",  # the page may be opened as localhost too
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect},http://localhost:{prefect_port}",
-        TOKEN_VARIABLE: server_state.token(workspace),
     }
-    artifacts = workspace.mlflow_artifacts.as_uri()
-    python = sys.executable
-    commands: dict[str, tuple[list[str], Mapping[str, str]]] = {
-        "prefect": (
-            [python, "-P", "-m", "tasks.runtime.prefect_server"],
-            prefect,
-        ),
-        "mlflow": (
-            [
-                *(python, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1"),
-                *("--default-artifact-root", artifacts, "--artifacts-destination", artifacts),
-            ],
-            {name: value for name, value in stores.items() if name.startswith("MLFLOW_")},
-        ),
+    artifacts, python = workspace.mlflow_artifacts.as_uri(), (sys.executable, "-P", "-m")
+    program = (*python, "flows.ops.program", "env")
+    without = [word for name in stores for word in ("-u", name)]
+    return {
+        "prefect": [*program, *_settings(prefect), *python, "tasks.runtime.prefect_server"],
+        "mlflow": [
+            *(*program, sys.executable, "-m", "mlflow", "server"),
+            *("--host", HOST, "--port", mlflow_port, "--workers", "1"),
+            *("--default-artifact-root", artifacts, "--artifacts-destination", artifacts),
+        ],
+        "worker": [*program, *without, *_settings(stack.addresses()), *python, "flows.ops.worker", POOL, worker],
     }
-    started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def launch(name: str, command: list[str], more: Mapping[str, str]) -> None:
-        nonlocal stack
-        started[name] = processes.launch(
-            log_file(workspace, name), command, {**common, **more}, server_state.folder(workspace)
-        )
-        pids = {**stack.pids, name: started[name].pid}
-        stack = Stack(mark=mark, pids=pids, prefect=stack.prefect, mlflow=stack.mlflow, database=stack.database)
-        write_atomic(server_state.state_file(workspace), stack.as_json())
 
-    try:
-        for name, (command, more) in commands.items():
-            launch(name, command, more)
-        say("starting the servers")
-        deploy = _deployment(workspace, stack)
-        for name, health in (("prefect", f"{stack.prefect}/api/health"), ("mlflow", f"{stack.mlflow}/health")):
-            processes.wait(name, started[name], partial(answers, health), log_file(workspace, name))
-        say("starting the worker")
-        pool, name = deploy(), f"freqd-{socket.gethostname()}"
-        launch("worker", [python, "-P", "-m", "flows.ops.worker", pool, name], stack.environment(workspace))
-        processes.wait("worker", started["worker"], lambda: _online(name), log_file(workspace, "worker"))
-    except BaseException:
-        processes.stop(stack)
-        server_state.state_file(workspace).unlink(missing_ok=True)
-        raise
-    return stack
+def _settings(variables: Mapping[str, str]) -> list[str]:
+    """Words for the program ``env``."""
+    return [f"{name}={value}" for name, value in variables.items()]
 
 
 def _deployment(workspace: Workspace, stack: Stack) -> Callable[[], str]:

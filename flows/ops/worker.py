@@ -9,6 +9,9 @@ import sys
 from tasks.runtime.environment import introduce
 from tasks.runtime.workspace import Workspace
 
+POOL = "freqd"
+"""The work pool of freqd's deployments."""
+
 
 def main() -> None:
     """Work until SIGTERM."""

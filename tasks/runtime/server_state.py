@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from tasks.runtime.workspace import Workspace
 
 MARK = "FREQD_STACK"
+PROGRAM = "SUPERVISOR_PROCESS_NAME"
+"""Where supervisord tells each process that it starts its name."""
+RESTART_SECONDS = 12.0
+"""Longer than supervisord waits before it starts a process anew."""
 DATABASE = "FREQD_DATABASE_URL"
 PREFECT_SCHEMA, MLFLOW_SCHEMA = "freqd_prefect", "freqd_mlflow"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -36,14 +41,14 @@ class Stack:
 
     Attributes:
         mark: value of ``FREQD_STACK`` in the environment of its processes.
-        pids: process ids by name: prefect, mlflow, worker.
+        supervisor: process id of the supervisord that runs the others.
         prefect: address of the Prefect server.
         mlflow: address of the MLflow server.
         database: ``sqlite`` or ``postgresql``.
     """
 
     mark: str
-    pids: Mapping[str, int]
+    supervisor: int
     prefect: str
     mlflow: str
     database: str
@@ -60,20 +65,43 @@ class Stack:
     def running(cls, workspace: Workspace) -> Stack | None:
         """The stack of the workspace if both of its servers live."""
         stack = cls.read(workspace)
-        return stack if stack is not None and all(stack.lives(name) for name in ("prefect", "mlflow")) else None
+        return stack if stack is not None and stack.lives("prefect", "mlflow") else None
 
-    def lives(self, name: str) -> bool:
-        """Whether the process ``name`` is there and is the one that was started."""
-        return name in self.pids and _mark(self.pids[name]) == self.mark
+    @property
+    def supervised(self) -> bool:
+        """Whether the supervisor lives."""
+        return environment_of(self.supervisor).get(MARK) == self.mark
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Ids of the supervised processes by name as they are now: prefect, mlflow, worker; none without the supervisor."""
+        try:
+            children = psutil.Process(self.supervisor).children() if self.supervised else []
+        except psutil.NoSuchProcess:
+            return {}
+        named = {environment_of(child.pid).get(PROGRAM): child.pid for child in children}
+        return {name: pid for name, pid in named.items() if name is not None}
+
+    def lives(self, *names: str) -> bool:
+        """Whether these processes are there; one that died is waited for while the supervisor starts it anew."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while self.supervised and time.monotonic() < deadline:
+            if self.pids.keys() >= set(names):
+                return True
+            time.sleep(0.2)
+        return False
 
     def processes(self) -> list[psutil.Process]:
         """All living processes of the stack: servers, worker, runs, and whatever they started."""
-        return [process for process in psutil.process_iter() if _mark(process.pid) == self.mark]
+        return marked(self.mark)
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
-        """What a client of the servers needs."""
+        """What a client of the servers needs, the secret among it."""
+        return {**client_headers(token(workspace)), **self.addresses()}
+
+    def addresses(self) -> dict[str, str]:
+        """Where the servers are, for a client that knows the secret."""
         return {
-            **client_headers(token(workspace)),
             "PREFECT_API_URL": f"{self.prefect}/api",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines a stage
@@ -163,10 +191,15 @@ def no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     return {"NO_PROXY": value, "no_proxy": value}
 
 
-def _mark(pid: int) -> str | None:
-    """The mark in a process's environment; None if it is gone, dead or somebody else's."""
+def marked(mark: str) -> list[psutil.Process]:
+    """All living processes with this mark."""
+    return [process for process in psutil.process_iter() if environment_of(process.pid).get(MARK) == mark]
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment that a process was started with; empty if it is gone, dead or somebody else's."""
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ().get(MARK)
+        return {} if process.status() == psutil.STATUS_ZOMBIE else process.environ()
     except (psutil.Error, OSError):
-        return None
+        return {}

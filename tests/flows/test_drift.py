@@ -178,15 +178,15 @@ def test_checks_by_the_clock_are_schedules_like_others(workspace: Workspace, sou
     for what, label in ((deployments.RETRAIN, "weekly"), (deployments.WATCH, "drift-shop")):
         more = {} if what is deployments.RETRAIN else {"model": MODEL, "new": []}
         deployments.schedule(label, "0 6 * * *", "UTC", config(source), workspace, what, **more)
-    rows = {row["name"]: row for row in deployments.schedules()}
-    assert (rows["weekly"]["what"], rows["drift-shop"]["what"]) == ("retrain", "watch")
+    rows = {row.name: row for row in deployments.schedules()}
+    assert (rows["weekly"].what, rows["drift-shop"].what) == ("retrain", "watch")
     with get_client(sync_client=True) as client:
         watch = client.read_deployment_by_name("freqd-drift/watch")
         (entry,) = client.read_deployment_schedules(watch.id)
     found = drift(**entry.parameters)
     assert found["headline"] == "no drift", "the parameters of the schedule are those of the flow"
     deployments.set_active("drift-shop", False)
-    assert {row["name"]: row["active"] for row in deployments.schedules()} == {"weekly": True, "drift-shop": False}
+    assert {row.name: row.active for row in deployments.schedules()} == {"weekly": True, "drift-shop": False}
     for label in ("weekly", "drift-shop"):
         deployments.remove(label)
     assert deployments.schedules() == []
@@ -200,7 +200,7 @@ def by_clock(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(command, "deployment_of", lambda _: deployments)
     yield lambda **words: command.drift(**{"cron": "0 6 * * *", "name": MODEL, "workdir": workspace.root, **words})
     for row in deployments.schedules():
-        deployments.remove(row["name"])
+        deployments.remove(row.name)
 
 
 def test_a_check_by_the_clock_takes_only_what_a_retraining_would_see(
@@ -222,7 +222,7 @@ def test_a_check_by_the_clock_takes_only_what_a_retraining_would_see(
             by_clock(**words)
     assert deployments.schedules() == []
     assert by_clock(new=[other], set_=["drift.retrain=false"]) == by_clock(config=own, new=[source], set_=retrain) == 0
-    rows = {row["name"]: (row["what"], row["cron"]) for row in deployments.schedules()}
+    rows = {row.name: (row.what, row.cron) for row in deployments.schedules()}
     assert rows == {f"drift-{MODEL}": ("watch", "0 6 * * *"), "drift-own": ("watch", "0 6 * * *")}
 
 

@@ -52,11 +52,6 @@ def as_of(source: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
 def runs(source: Path, as_of: str, workdir: Path, prefect_server: None) -> dict[str, dict[str, Any]]:
     """The first run, which finds no champion; then all of the data from its models; then from nothing."""
 

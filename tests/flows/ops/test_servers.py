@@ -11,6 +11,8 @@ import sys
 import tomllib
 import urllib.request
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -41,6 +43,11 @@ def test_up_schedule_status_down(user: User) -> None:
     assert found.mlflow in started.stdout
     assert "Model training" in started.stdout
     processes = found.processes()
+    assert {path.stat().st_mode & 0o077 for path in user.workspace.root.rglob("*")} == {0}, "its owner's alone"
+    secret = server_state.token(user.workspace)
+    for process in processes:
+        assert secret not in " ".join([*process.cmdline(), *process.environ().values()])
+    assert secret not in (server_state.folder(user.workspace) / "supervisor.conf").read_text()
     mlflow = psutil.Process(found.pids["mlflow"])
     assert len(mlflow.children(recursive=True)) <= 2, "the lean MLflow server"
     assert answers(f"{found.mlflow}/")
@@ -96,13 +103,14 @@ def test_a_scheduled_run_completes_and_schedules_outlive_a_restart(user: User) -
 
     found = Stack.read(user.workspace)
     assert found is not None
-    os.kill(found.pids["worker"], signal.SIGKILL)
+    os.kill(found.supervisor, signal.SIGKILL)
     status = user("status")
     assert status.returncode == 1
     assert "gone" in status.stdout
     restarted = user("up", *user.ports)
     assert restarted.returncode == 0, restarted.stdout
-    assert "worker gone" in restarted.stdout
+    assert "prefect, mlflow, worker gone" in restarted.stdout
+    assert found.processes() == [], "nothing of the killed stack is left"
     assert "paused" in user("schedule", "list").stdout
     assert user("schedule", "remove", "minutely").returncode == 0
     assert user("schedule", "remove", "minutely").returncode == 2
@@ -131,9 +139,48 @@ def test_the_stores_may_be_on_postgresql(postgres: str, tmp_path: Path, purchase
                 assert count > 0
         assert "challenger" in user("models", "list").stdout
         assert list(user.workspace.root.rglob("*.db")) == []
-        assert postgres.partition("//")[2] not in server_state.state_file(user.workspace).read_text()
+        secret, found = postgres.partition("//")[2], Stack.read(user.workspace)
+        assert found is not None
+        for file in ("state.json", "supervisor.conf", "supervisor.log"):
+            assert secret not in (server_state.folder(user.workspace) / file).read_text()
+        for process in found.processes():
+            assert secret not in " ".join(process.cmdline())
+        worker = psutil.Process(found.pids["worker"])
+        assert secret not in " ".join(worker.environ().values()), "what runs flows does not know the database"
     finally:
         user("down")
+
+
+@pytest.mark.slow
+def test_what_is_killed_is_started_anew_and_runs_are_carried_out(user: User) -> None:
+    assert user("up", *user.ports).returncode == 0
+    found = Stack.read(user.workspace)
+    assert found is not None
+    before = found.pids
+    served = psutil.Process(before["mlflow"]).children()
+
+    def ended(run: dict[str, Any]) -> Any:
+        state = user.ask(f"/flow_runs/{run['id']}", None)["state_type"]
+        return state if state in (*ENDED, "CANCELLED") else None
+
+    endless = user.retrain(teacher={"kind": "bpr", "epochs": 100_000, "patience": 100_000})
+    wait_for(lambda: user.ask(f"/flow_runs/{endless['id']}", None)["state_type"] == "RUNNING", 120)
+    os.kill(before["worker"], signal.SIGKILL)
+    assert wait_for(lambda: ended(endless), 120) == "CRASHED", "nobody would look after it any more"
+    for name in ("prefect", "mlflow"):
+        os.kill(before[name], signal.SIGKILL)
+    wait_for(lambda: before["prefect"] not in found.pids.values(), 10)
+    assert Stack.running(user.workspace) == found, "a command goes on when a server is started anew"
+    wait_for(lambda: user("status").returncode == 0, 120)
+    assert set(found.pids.values()).isdisjoint(before.values())
+    assert not any(process.is_running() for process in served), "the port is free for the new one"
+    assert "up already" in user("up", *user.ports).stdout
+
+    again = user.retrain()
+    assert wait_for(lambda: ended(again), 240) == "COMPLETED", user("logs", "worker").stdout
+    assert "SIGKILL" in user("logs", "supervisor").stdout
+    assert user("down").returncode == 0
+    assert found.processes() == []
 
 
 @pytest.mark.slow
@@ -188,6 +235,7 @@ def test_a_run_whose_worker_was_killed_with_it_does_not_stay_running(user: User)
         60,
     )
     servers_ = {found.pids["prefect"], found.pids["mlflow"]}
+    os.kill(found.supervisor, signal.SIGKILL)  # else it would start another worker, which ends the run in order
     kept = {p.pid for pid in servers_ for p in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
     for process in found.processes():
         if process.pid not in kept:
@@ -230,7 +278,7 @@ def test_a_stale_state_file_is_no_stack(tmp_path: Path) -> None:
     for content in ("", "[]", '{"mark": "x"}'):
         server_state.state_file(workspace).write_text(content)
         assert Stack.read(workspace) is None
-    mine = Stack("not-my-mark", {"prefect": os.getpid(), "mlflow": os.getpid()}, "http://a", "http://b", "sqlite")
+    mine = Stack("not-my-mark", os.getpid(), "http://a", "http://b", "sqlite")
     server_state.state_file(workspace).write_text(mine.as_json())
     assert Stack.read(workspace) == mine
     assert Stack.running(workspace) is None, "a living process that is none of the stack's"
@@ -244,7 +292,7 @@ def test_down_finds_orphans_and_grandchildren(tmp_path: Path) -> None:
     server_state.folder(workspace).mkdir()
     child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)"
     subprocess.run([sys.executable, "-c", child], env={**os.environ, MARK: "of-this-test"}, check=True)
-    found = Stack("of-this-test", {"prefect": 2**22 + 1}, "", "", "sqlite")
+    found = Stack("of-this-test", 2**22 + 1, "", "", "sqlite")
     assert len(found.processes()) == 1
     server_state.state_file(workspace).write_text(found.as_json())
     assert stack.down(workspace) == 1
@@ -297,19 +345,19 @@ def test_schedules_are_kept_when_the_deployment_is_brought_up_to_date(
         deployments.schedule("weekly", "0 3 * * 1", "Mars/Base", config, workspace)
     first, second, _ = deployments.schedule("weekly", "0 3 * * 1", "Europe/Berlin", config, workspace)
     assert (first.hour, first.weekday(), (second - first).days) == (3, 0, 7)
+    assert first.tzinfo == ZoneInfo("Europe/Berlin")
+    assert deployments.schedules()[0].next == first
     deployments.schedule("weekly", "0 4 * * 1", "Europe/Berlin", config, workspace)
     deployments.deploy(workspace)
     (row,) = deployments.schedules()
-    assert (row["name"], row["cron"], row["active"]) == ("weekly", "0 4 * * 1", True)
-    assert row["data"] == str(purchases)
+    assert (row.name, row.cron, row.active) == ("weekly", "0 4 * * 1", True)
+    assert row.data == str(purchases)
     deployments.set_active("weekly", False)
-    assert deployments.schedules()[0]["next"] is None
+    assert deployments.schedules()[0].next is None
     deployments.set_active("weekly", True)
     (row,) = deployments.schedules()
-    assert (row["cron"], row["active"], row["data"]) == ("0 4 * * 1", True, str(purchases)), (
-        "nothing is lost on the way"
-    )
-    assert row["next"] is not None
+    assert (row.cron, row.active, row.data) == ("0 4 * * 1", True, str(purchases)), "nothing is lost on the way"
+    assert row.next is not None
     deployments.set_active("weekly", False)
     with pytest.raises(InputError, match="weekly"):
         deployments.remove("monthly")
