@@ -110,7 +110,7 @@ def foundations(
         run: the run.
         config: settings of graphs, teacher and spectrum.
         data: settings of the data.
-        begin: finds where the trainings on a split start; from nothing if it is not given.
+        begin: finds where the trainings on a split start; from scratch if it is not given.
     """
     yield (ingested := ingest(run, data))
     split = ingested.split

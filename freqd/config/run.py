@@ -43,6 +43,6 @@ class RunConfig(Settings):
     def _consistent(self) -> RunConfig:
         if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:
             raise ValueError(
-                "teacher.trajectory_points needs an ALS teacher that is trained from nothing; set start.run to none"
+                "teacher.trajectory_points needs an ALS teacher that is trained from scratch; set start.run to none"
             )
         return self
