@@ -72,7 +72,7 @@ def open_run(
         config: all settings.
         params: what MLflow shows as the run's parameters.
         tags: further tags.
-        force: stages that are computed even if their result is at hand.
+        force: stages that are computed even if their result is cached.
     """
     experiment_id = tracking.experiment(workspace, EXPERIMENT)
     own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), **(tags or {})}

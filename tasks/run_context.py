@@ -27,7 +27,7 @@ class RunContext(BaseModel):
     seed: int
     device: str
     threads: int
-    force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is at hand.")
+    force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is cached.")
 
     @cached_property
     def workspace(self) -> Workspace:

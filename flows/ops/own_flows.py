@@ -96,7 +96,7 @@ class OwnFlowsWorker(BaseWorker[Configuration, BaseVariables, Outcome]):
                     _signal(process, signal.SIGKILL)
                     await process.wait()
                 await self.client.set_flow_run_state(
-                    flow_run.id, Cancelled(message="cancelled; the same run again goes on where it stopped"), force=True
+                    flow_run.id, Cancelled(message="cancelled; the same run again resumes where it stopped"), force=True
                 )
                 return 0
 

@@ -61,7 +61,7 @@ class RegistryConfig(Settings):
     )
     same_family: bool = Field(
         False,
-        description="true: the data are taken to be a later state of those that the champion was made of, without a look.",
+        description="true: the data are taken to be a later state of those that the champion was made of, without a check.",
     )
     min_known_share: Fraction = Field(
         0.5,
@@ -146,7 +146,7 @@ class StartConfig(Settings):
         8,
         ge=1,
         le=500,
-        description="Sweeps by which the earlier ALS teacher is carried on at the most; patience ends them early.",
+        description="Warm start: maximum number of further sweeps of the earlier ALS teacher; patience ends them early.",
     )
     tolerance: float = Field(
         0.1,
@@ -195,7 +195,7 @@ class CadenceConfig(Settings):
         None,
         ge=1,
         le=3660,
-        description="Days of a window; default: what follows the first `history` of the interactions, in equal parts.",
+        description="Days of a window; default: what follows the first `history` of the interactions, in equal windows.",
     )
     history: Fraction = Field(
         0.5, description="Share of the interactions before the first window, where period_days is not set."

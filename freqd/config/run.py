@@ -35,7 +35,7 @@ class RunConfig(Settings):
         None,
         gt=0.0,
         le=1e5,
-        description="Time budget of the run: shortens the budgets of teacher, distillation and the student alone, "
+        description="Time budget of the run: shortens the budgets of teacher, distillation and the no-distillation baseline, "
         "which then stop and keep the best so far.",
     )
 

@@ -31,7 +31,7 @@ class Times(_Record):
 
 
 class Cuts(_Record):
-    """The first time of the validation part and of the test part, as ISO times in UTC."""
+    """The first time of the validation split and of the test split, as ISO times in UTC."""
 
     valid_from: str
     test_from: str

@@ -125,7 +125,7 @@ def _copy(address: Address, statement: str, target: Path, variable: str, progres
             f"the database refuses the query of data.sql: {_first_line(error)}", "give one SELECT that psql accepts"
         ) from error
     except psycopg.Error as error:
-        raise InputError(f"the query of data.sql failed: {_first_line(error)}", "run it in psql and mend it") from error
+        raise InputError(f"the query of data.sql failed: {_first_line(error)}", "run it in psql and fix it") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -38,7 +38,7 @@ class Source:
 
     @property
     def has_parts(self) -> bool:
-        """Whether the owner's own parts are there."""
+        """Whether the owner's own splits are there."""
         return ALL not in self.files
 
     def all_files(self) -> list[DataFile]:

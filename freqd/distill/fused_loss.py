@@ -58,7 +58,7 @@ def unmatched(*looks: FeatureBatch) -> Tensor:
 
 
 class _Unmatched(torch.autograd.Function):
-    """Makes both gradients on the way forward, where all they need is at hand."""
+    """Makes both gradients on the way forward, where all they need is available."""
 
     @staticmethod
     def forward(ctx: Any, looks: Sequence[FeatureBatch], *weights: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class OpenResultPart(BaseModel):
 
 
 class ByModel(ResultPart, Generic[Part]):
-    """One entry a model; a run without baselines has neither ``scratch`` (the student trained alone) nor ``svd``."""
+    """One entry a model; a run without baselines has neither ``scratch`` (the no-distillation baseline) nor ``svd``."""
 
     teacher: Part
     scratch: Part | None = None
@@ -77,7 +77,7 @@ class ModelFacts(ResultPart):
 
     Attributes:
         parameters: numbers kept for all users and items.
-        dim: numbers a user and an item.
+        dim: embedding dimension.
         valid_ndcg_at_10: None for one that was not validated.
         median_ms, p95_ms: to rank all items for one user, one thread.
     """

@@ -5,7 +5,7 @@ Coarse to fine, so that the time goes where it pays:
 1. *Screening.* Every (regularization, alpha) gets ``SCREENING_SWEEPS`` sweeps at the smallest number of factors, which
    is the cheapest. At each larger number only the better half of the pairs, as ranked so far, is tried. What is good
    for a small model is near what is good for a big one, but not the same: hence half, and not one.
-2. *Finish.* The ``FINALISTS`` best of all are carried on, best first, until ``patience`` validations bring nothing
+2. *Finish.* The ``FINALISTS`` best of all are continued, best first, until ``patience`` validations bring nothing
    better or all sweeps are done. The best validation NDCG@10 wins; at equal values the one that was tried first.
 
 The budget is looked at before anything is started: a setting is tried only if its cost, as measured on this data, still
@@ -80,7 +80,7 @@ def search_als(
 
     Args:
         train: (n_users, n_items) CSR; only the pattern counts.
-        validate: NDCG@10 of a feature table on the validation part.
+        validate: NDCG@10 of a feature table on the validation split.
         factors, regularization, alpha: the values of the grid; the first pair is tried first.
         iterations: sweeps at the most.
         patience: validations without a better value before a trial stops.
@@ -147,7 +147,7 @@ class _Search:
         return trial
 
     def run(self, trial: AlsTrial, until: int) -> None:
-        """Carry a trial on, save it, and drop the tables of those that can no longer become finalists."""
+        """Continue a trial, save it, and drop the tables of those that can no longer become finalists."""
         if trial.sweeps < until and not trial.exhausted(self.patience):
             self._load_tables(trial)
             trial.advance(

@@ -1,4 +1,4 @@
-"""ALS carried on from the teacher of an earlier run: its setting, its rows, a few sweeps."""
+"""A warm start of ALS from the teacher of an earlier run: its setting, its rows, a few sweeps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def continue_als(
 
     Args:
         train: (n_users, n_items) CSR; only the pattern counts.
-        validate: NDCG@10 of a feature table on the validation part.
+        validate: NDCG@10 of a feature table on the validation split.
         previous: an earlier ALS teacher.
         point: its setting.
         sweeps: at the most.

@@ -26,7 +26,7 @@ def train_bpr(
     probe: Probe | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
-    """Train a teacher of kind ``bpr`` or ``lightgcn`` with ``factors`` numbers a user and an item; see ``fit``."""
+    """Train a teacher of kind ``bpr`` or ``lightgcn`` with embedding dimension ``factors``; see ``fit``."""
     validate = Validation.of(split, limit=None, seed=seed)
     model: Recommender
     if config.kind == "lightgcn":

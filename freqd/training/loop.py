@@ -176,7 +176,7 @@ def fit(
     Args:
         terms: added to the loss with their weights.
         train: (n_users, n_items) binary CSR with sorted indices.
-        validate: NDCG@10 on the validation part; higher is better.
+        validate: NDCG@10 on the validation split; higher is better.
         checkpoint: file to keep the state in (or a folder, for ``training.safetensors`` in it): written after
             validations and at the end of an epoch when the last one is 20 s old, resumed if it belongs to the
             same settings. The caller removes it.

@@ -1,6 +1,6 @@
 """What a search over settings adds to the stages of a run: its study on disk, one trial, the result.
 
-A trial is a distillation whose settings Optuna drew, judged on the validation part alone. It is the stage ``distill`` of
+A trial is a distillation whose settings Optuna drew, judged on the validation split alone. It is the stage ``distill`` of
 a run, so a run with the settings found has its student already. The study is a SQLite file; whatever is killed goes on
 from it, the trial in progress from the training's own checkpoint.
 """
@@ -80,7 +80,7 @@ class Search(BaseModel):
     config: DistillConfig = Field(description="The settings of the first trial; ranges lie around them.")
     seed: int
     trials: int
-    budget: float = Field(description="Seconds of all trials together, those of earlier, killed parts included.")
+    budget: float = Field(description="Seconds of all trials together, those of earlier, killed attempts included.")
 
     @property
     def space(self) -> tuple[Dimension, ...]:
@@ -279,7 +279,7 @@ def _close(
     if outcome.refs:
         model = context.workspace.store.open(outcome.refs["student"], TrainedModel)
         epochs, value = int(model.info["epochs"]), float(model.info[METRIC])
-        for entry in model.history:  # those before a kill, or of a student that was at hand
+        for entry in model.history:  # those before a kill, or of a student that was cached
             watcher.report(int(entry["epoch"]), float(entry[METRIC]))
     facts = {
         "end": watcher.end,

@@ -80,7 +80,7 @@ class Embedded:
             if self._deaths > RESTARTS:
                 stopping.stop(
                     f"freqd: the embedded Prefect server ended {self._deaths} times, the last time with code {code} "
-                    f"(see {self.log}); the same command goes on where it stopped",
+                    f"(see {self.log}); the same command resumes where it stopped",
                     1,
                 )
                 return

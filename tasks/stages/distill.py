@@ -88,5 +88,5 @@ def teach(
     )
     ndcg = model.info["valid_ndcg_at_10"]
     names = " + ".join(o.name for o in config.objectives) or "no objective"
-    headline = f"{model.features.dim} numbers, {names}: validation NDCG@10 {ndcg:.4f}"
+    headline = f"dimension {model.features.dim}, {names}: validation NDCG@10 {ndcg:.4f}"
     return Result({"student": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))

@@ -30,7 +30,7 @@ def whisker(summary: RunResult, role: Role) -> Whisker | None:
 
 
 def quality_vs_size(summary: RunResult) -> bytes:
-    """NDCG@10 on the test part against the number of parameters (log axis)."""
+    """NDCG@10 on the test split against the number of parameters (log axis)."""
     points = [
         (role, float(model.parameters), value)
         for role in ROLES

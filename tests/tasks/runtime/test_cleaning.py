@@ -258,7 +258,7 @@ def test_nothing_goes_before_it_is_asked_for(
     assert f"{size / 1e6:,.1f} MB" in shown
     assert size > 1_000_000
     assert "runs 1 results of stages 1 artifacts 1 checkpoints 0" in shown
-    assert "nothing was taken away; `freqd clean --delete` does that" in shown
+    assert "nothing was deleted; `freqd clean --delete` does that" in shown
     assert clean(keep=1, delete=True) == 0
     assert "taken away" in capsys.readouterr().out
     assert tree(shop.root) == {name: text for name, text in before.items() if name not in gone}
