@@ -1,4 +1,4 @@
-"""What every task of a run is told: where to work, who asks, and how much of the machine it may use."""
+"""What every task of a run gets: where to work, who asks, and how much of the machine it may use."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Result:
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
         shown: tables and texts for the Prefect page.
-        lines: what else the console tells, also when the result comes from the cache.
+        lines: what else the console shows, also when the result comes from the cache.
         kept: False of a computation that was given up on purpose: it is recorded, and computed anew the next time.
     """
 
@@ -76,7 +76,7 @@ class Stage:
     Attributes:
         run: the run that asks.
         scratch: a folder for checkpoints that survives a kill.
-        progress: somewhere to tell how far it is.
+        progress: somewhere to report how far it is.
         key: of this result.
     """
 

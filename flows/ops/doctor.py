@@ -1,4 +1,4 @@
-"""What `freqd doctor` looks at: versions, devices, stores."""
+"""What `freqd doctor` checks: versions, devices, stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What data and settings must allow, and what the user is told of a split that will say little."""
+"""What data and settings must allow, and what is reported about a split that shows little."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from freqd.data.sources import Source
 from freqd.errors import InputError
 
 WARN_UNKNOWN, REFUSE_UNKNOWN = 0.2, 0.98
-"""Share of a given part's users, or items, that train does not know: from here on it is told; nothing could be judged."""
+"""Share of a given part's users, or items, that train does not know: from here on it is reported; nothing could be evaluated."""
 
 
 def wanted_split(config: DataConfig, source: Source) -> How | None:
@@ -37,7 +37,7 @@ def wanted_split(config: DataConfig, source: Source) -> How | None:
 
 
 def no_times(place: str, day: date) -> InputError:
-    """Of data of which nobody can tell what was there by a day."""
+    """Of data that do not show what was there by a day."""
     return InputError(
         f"what was there as of {day} (data.as_of) is not known: {place} has no time column",
         "name it with data.columns.time; data without times can only be run as they are: `freqd run` without data.as_of",

@@ -250,7 +250,7 @@ def check_count(files: Iterable[DataFile], rows: int) -> None:
 
 
 def check_layout(file: DataFile, ledger: Ledger) -> None:
-    """Tell how the quotes of a file were taken if that was a choice, and of rows that break off.
+    """Report how the quotes of a file were read if that was a choice, and rows that break off.
 
     Raises:
         InputError: most rows have fewer fields than the header.

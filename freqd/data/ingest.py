@@ -77,7 +77,7 @@ def ingest(
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query go.
         registry: ids of earlier runs; dense ids then keep their order over runs. Without it they are sorted.
-        progress: told how far it is.
+        progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
@@ -92,7 +92,7 @@ def ingest(
 
 
 def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> Observed:
-    """Read and clean the interactions of ``config`` (rules 1 and 2), parts together, for a look at what is there.
+    """Read and clean the interactions of ``config`` (rules 1 and 2), splits together, to show what is there.
 
     Users and items with few partners stay, for who is new has few.
 
@@ -100,7 +100,7 @@ def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progr
         config: the settings; those of the k-core and of the split do not matter.
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query go.
-        progress: told how far it is.
+        progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.

@@ -18,7 +18,7 @@ from freqd.errors import InputError
 
 PART_CODES = {"train": TRAIN, "valid": VALID, "test": TEST}
 SAMPLE = 1000
-"""Values of a column by which it is told what it holds."""
+"""Values of a column that show what it holds."""
 _EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 """From which number on a type of floating point merges neighbouring integers."""
 _WHOLE = "a whole field: a quote opens or closes it, while other quotes in this file stand where they enclose nothing"
@@ -31,7 +31,7 @@ IdKind = Literal["integer", "text"]
 
 
 class Suspect(NamedTuple):
-    """What must not be in a column: where it is, what is wanted in its place, how to fix it, and where to look first.
+    """What must not be in a column: where it is, what is wanted in its place, how to fix it, and what to check first.
 
     ``flag`` is true wherever ``where`` is, and quicker; None: ``where`` is as quick.
     """

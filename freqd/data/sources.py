@@ -64,7 +64,7 @@ def open_source(
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query are kept.
         reuse: a query's rows fetched a short while ago are taken again.
-        progress: told of downloads.
+        progress: called during downloads.
 
     Raises:
         InputError: something is missing, empty, mixed or damaged.

@@ -48,7 +48,7 @@ def distill(
         checkpoint: file of the training's state; resumed if it is there.
         previous: the student of an earlier run; training starts from it if it is better than the start of the settings.
         probe: measurements at each validation, for the history.
-        watch: told (epoch, validation NDCG@10); whatever it raises ends the training.
+        watch: called with (epoch, validation NDCG@10); whatever it raises ends the training.
         progress: told about each epoch.
 
     Raises:

@@ -46,7 +46,7 @@ def evaluate(
         part: whose interactions are the targets.
         among: (n_users,) the users to judge, of those that the protocol judges; None for all.
         threads: as in ``top_k``.
-        progress: told after every few thousand users.
+        progress: called after every few thousand users.
 
     Raises:
         ValueError: the features are of another size than the split, or not finite.

@@ -139,7 +139,7 @@ class StageOfCadence(ResultPart):
 
 
 class CadenceResult(Books):
-    """The result of a cadence; ``seconds`` are those of one retraining by kind, None where there was none to tell by."""
+    """The result of a cadence; ``seconds`` are those of one retraining by kind, None where there was none to measure."""
 
     data: TimelineFacts
     period_days: int

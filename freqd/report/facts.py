@@ -226,7 +226,7 @@ class TeacherTrial(OpenResultPart):
 
 
 class TrainingInfo(OpenResultPart):
-    """How a model came to be: what its training tells of itself."""
+    """How a model came to be: what its training recorded."""
 
     trials: tuple[TeacherTrial, ...] = ()
 
@@ -271,7 +271,7 @@ class RegisteredModel(ResultPart):
 
 
 class Environment(ResultPart):
-    """Python, packages and machine, as ``freqd.provenance.environment`` tells them."""
+    """Python, packages and machine, as ``freqd.provenance.environment`` has them."""
 
     python: str
     system: str

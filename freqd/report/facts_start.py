@@ -1,4 +1,4 @@
-"""Parts of a run's result that tell of its time budget and of the run that it started from."""
+"""Parts of a run's result that describe its time budget and the run that it started from."""
 
 from __future__ import annotations
 

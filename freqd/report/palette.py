@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Role:
-    """One of the compared models: its key in the summary and its looks.
+    """One of the compared models: its key in the summary and its appearance.
 
     Attributes:
         key: its name in the summary.

@@ -50,7 +50,7 @@ def train_teacher(
     An ALS teacher with a ``previous`` one starts from there instead, and is searched for only where that is worse.
 
     Args:
-        split: trained on its train split, chosen by its validation split; the test split is not looked at.
+        split: trained on its train split, chosen by its validation split; the test split is not used.
         device: of bpr and lightgcn; ALS runs on the CPU.
         threads: CPU threads of ALS; None means all cores.
         checkpoint: folder for unfinished work, made if missing; a killed run goes on from there.

@@ -181,8 +181,8 @@ def fit(
             validations and at the end of an epoch when the last one is 20 s old, resumed if it belongs to the
             same settings. The caller removes it.
         probe: called with (epoch, features) at each validation; what it returns goes into the history entry.
-        watch: told (epoch, NDCG@10) of each validation; whatever it raises ends the training.
-        progress: told at each epoch.
+        watch: called with (epoch, NDCG@10) of each validation; whatever it raises ends the training.
+        progress: called at each epoch.
 
     Returns:
         Features of the best validation; ``history`` with ``epoch``, ``seconds``, ``valid_ndcg_at_10`` and (after

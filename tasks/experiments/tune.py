@@ -234,7 +234,7 @@ class _Watcher:
         return [{"epoch": epoch, METRIC: value} for epoch, value in sorted(self._values.items())]
 
     def report(self, epoch: int, score: float) -> None:
-        """Tell the study a validation, once."""
+        """Report a validation to the study, once."""
         if epoch not in self._values:
             self._values[epoch] = score
             self._trial.report(score, epoch)
@@ -273,7 +273,7 @@ def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution
 def _close(
     context: RunContext, search: Search, study: Study, drawn: Trial, watcher: _Watcher, outcome: StageOutcome
 ) -> None:
-    """Tell the study how the trial ended, name its run in MLflow, and show where the search stands."""
+    """Report to the study how the trial ended, name its run in MLflow, and show where the search stands."""
     number = len(finished(study)) + 1
     epochs, value = watcher.epoch, None
     if outcome.refs:

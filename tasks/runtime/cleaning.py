@@ -59,7 +59,7 @@ class Plan:
 
 
 def plan(workspace: Workspace, keep: int, older_than_days: float, now: float | None = None) -> Plan:
-    """Look for what can go; nothing is changed.
+    """Find what can be removed; nothing is changed.
 
     Args:
         workspace: the working directory.

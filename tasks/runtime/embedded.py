@@ -28,7 +28,7 @@ from freqd.errors import InputError
 from tasks.runtime import stopping
 
 START_SECONDS, SAY_SECONDS = 600.0, 10.0
-"""How long the server may take to start while its process lives, and how often that is told."""
+"""How long the server may take to start while its process lives, and how often that is reported."""
 RESTARTS = 3
 TOKEN_VARIABLE, TOKEN_HEADER = "FREQD_SERVER_TOKEN", "X-Freqd-Token"
 

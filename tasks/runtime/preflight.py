@@ -18,7 +18,7 @@ WHOLE_CHECK_BYTES = 64 * 2**20
 
 
 def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = None) -> None:
-    """Look at everything that the user gave.
+    """Check everything that the user gave.
 
     Args:
         config: settings of the run.

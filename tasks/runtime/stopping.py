@@ -33,7 +33,7 @@ class Stopped(BaseException):
     """The run is to end now. No error, so that nothing but the command line catches it.
 
     Args:
-        line: what the user is told.
+        line: what is shown to the user.
         code: exit code of the process.
     """
 

@@ -62,7 +62,7 @@ def teach(
     earlier: EarlierModel | None = None,
     watch: Watch | None = None,
 ) -> Result:
-    """Train the student; ``watch`` is told each validation and may raise to end the training."""
+    """Train the student; ``watch`` is called with each validation and may raise to end the training."""
     teacher = at.open(inputs.teacher, TrainedModel)
     both, found = at.open(inputs.graphs, Graphs), at.open(inputs.spectrum, Spectrum)
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)

@@ -158,7 +158,7 @@ def _rivals(known: dict[str, Any]) -> tuple[Rival, ...]:
 
 
 def _shown(check: Check) -> dict[str, Any]:
-    """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
+    """A row of the page's table: four digits are enough, and a limit is no quotation in markdown."""
     row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
     if isinstance(check.value, float) and not check.value.is_integer():
         row["value"] = float(f"{check.value:.4g}")

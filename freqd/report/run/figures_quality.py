@@ -23,7 +23,7 @@ Whisker = tuple[float, float]
 def whisker(summary: RunResult, role: Role) -> Whisker | None:
     """Where ``role``'s NDCG@10 may lie relative to the student's: student − [high, low] of their difference.
 
-    A whisker that does not reach the student's value is a difference beyond chance.
+    A whisker that does not reach the student's value is a significant difference.
     """
     student, behind = summary.metrics.student["ndcg_at_10"], summary.intervals.get(f"student_minus_{role.key}")
     return None if behind is None else (student - behind.high, student - behind.low)
