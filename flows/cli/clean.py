@@ -48,5 +48,5 @@ def clean(
             console.print(f"{size}: nothing was deleted; `freqd clean --delete` does that", soft_wrap=True)
             return DONE
         cleaning.carry_out(workspace, found)
-        console.print(f"{size}: taken away", soft_wrap=True)
+        console.print(f"{size}: deleted", soft_wrap=True)
     return DONE
