@@ -36,8 +36,8 @@ def backfill(
 ) -> dict[str, Any]:
     """Run the main job with ``data.as_of`` set to each date; returns what came of each.
 
-    No run sees an interaction that is later than its date. A date whose run has finished with these settings is passed
-    over, so a range that was stopped goes on where it was. If the settings start from another run, the first date does,
+    No run sees an interaction that is later than its date. A date whose run has finished with these settings is
+    skipped, so a range that was stopped resumes. If the settings start from another run, the first date does,
     and each later one from the run of the date before it, as far as that fits.
 
     Args:

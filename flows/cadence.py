@@ -76,7 +76,7 @@ class _Cadence:
         return tabulate(context, config, times, windows, tuple(verdicts), tuple(self._stages)).as_json()
 
     def _train(self, number: int, as_of: date, before: Model | None) -> Model:
-        """The student as of a day, from nothing or from an earlier model."""
+        """The student as of a day, from scratch or from an earlier model."""
         context, config = self._context, self._config
         kind: Kind = FULL if before is None else REDISTILLED
         seconds: dict[str, float] = {}

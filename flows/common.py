@@ -72,7 +72,7 @@ def open_run(
         config: all settings.
         params: what MLflow shows as the run's parameters.
         tags: further tags.
-        force: stages that are computed even if their result is at hand.
+        force: stages that are computed even if their result is cached.
     """
     experiment_id = tracking.experiment(workspace, EXPERIMENT)
     own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), **(tags or {})}
@@ -110,7 +110,7 @@ def foundations(
         run: the run.
         config: settings of graphs, teacher and spectrum.
         data: settings of the data.
-        begin: finds where the trainings on a split start; from nothing if it is not given.
+        begin: finds where the trainings on a split start; from scratch if it is not given.
     """
     yield (ingested := ingest(run, data))
     split = ingested.split

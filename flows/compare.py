@@ -38,7 +38,7 @@ def comparison(
 ) -> dict[str, Any]:
     """Train each data set's teacher once and the students of all methods, sizes and seeds; returns the comparison.
 
-    The student trained alone and the SVD student are always among them: the gap and the tests need the one, and the
+    The no-distillation baseline and the SVD student are always among them: the gap and the tests need the one, and the
     other costs next to nothing. Every training is a run's own stage, so what a run has computed is not computed again.
 
     Args:

@@ -23,7 +23,7 @@ def _shown_name() -> str:
 def drift(
     config: RunConfig = DEFAULTS, workdir: str | None = None, model: str | None = None, new: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Compare new interactions with those of the champion; over a limit ask for a retraining. Returns the check.
+    """Compare new interactions with those of the champion; above a limit request a retraining. Returns the check.
 
     Args:
         config: all settings: the data, the limits, and what a retraining would use.

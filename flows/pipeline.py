@@ -52,7 +52,7 @@ def pipeline(
         config: all settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
         run_name: name of the run; default the data set and the time. A name typed into Prefect's own field is not kept.
-        force: stages that are computed even if their result is at hand.
+        force: stages that are computed even if their result is cached.
         until: stop after this stage, without a report.
     """
     if runtime.deployment.id is not None:
@@ -127,7 +127,7 @@ class _Chain:
 
 
 def patient(config: RunConfig, start: Start | None) -> DistillConfig:
-    """How the student is trained: from an earlier one it has less to find, so it is looked at more often and stops sooner."""
+    """How the student is trained: from an earlier one it has less to find, so it is validated more often and stops sooner."""
     if start is None or start.before is None:
         return config.distill
     distill, less = config.distill, config.start

@@ -29,12 +29,12 @@ def tuning(
 ) -> dict[str, Any]:
     """Search the settings of a method by validation NDCG@10; returns trials and best settings.
 
-    A search of that name that was stopped goes on where it was, if data, settings and code are the same.
+    A search of that name that was stopped resumes, if data, settings and code are the same.
 
     Args:
         method: the method's name.
         objectives: its terms of the distillation loss, in place of ``distill.objectives``.
-        trials: how many, those of earlier parts of the search included.
+        trials: how many, those of earlier attempts of the search included.
         budget_seconds: of all trials together; data, graphs, teacher and spectrum are not counted.
         config: all other settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.

@@ -1,3 +1,3 @@
 """freqd: teach a small recommender to rank like a big one, by graph frequency."""
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"

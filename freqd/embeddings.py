@@ -39,7 +39,7 @@ class Embeddings:
 
     @property
     def dim(self) -> int:
-        """Numbers a user and an item."""
+        """Embedding dimension."""
         return int(self.users.shape[1])
 
     @property

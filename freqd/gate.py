@@ -32,7 +32,7 @@ class Candidate(BaseModel):
         groups: the test users by activity, as ``freqd.evaluate.strata.by_activity`` has them.
         n_bytes: size of the features.
         latency_ms: median to score a user.
-        judged_users: test users with something that a model of the train part can rank; None if that was not counted.
+        judged_users: test users with something that a model of the train split can rank; None if that was not counted.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -65,7 +65,7 @@ def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
         result = RunResult.load(path)
     except InputError as error:
         raise InputError(
-            f"the settings of the champion of {model} are not to be had: {error.problem}",
+            f"the settings of the champion of {model} are not available: {error.problem}",
             "name the settings file with --config",
         ) from error
     own = load.build([result.config, {"data": {"as_of": None}}])
@@ -130,7 +130,7 @@ def require_among(config: RunConfig, new: Sequence[str]) -> None:
         raise InputError(
             f"{', '.join(outside)} is not among the data of the settings ({', '.join(labels_of(config.data))}), so a retraining "
             "that drift starts would change nothing",
-            "name a pattern in data.source that new files match, or set drift.retrain=false to be told only",
+            "name a pattern in data.source that new files match, or set drift.retrain=false to get a report only",
         )
 
 
@@ -240,7 +240,7 @@ def _start(config: RunConfig, observed: data.Observed, known: Known, new: tuple[
         return None
     if since is None:  # what cleaning dropped when the champion was made would look like a crowd of strangers
         why = "the champion's interactions have no times" if known.interactions.time is None else "it has no times"
-        raise InputError(f"what is new in {place} cannot be told: {why}", "name the files with what is new with --new")
+        raise InputError(f"what is new in {place} is not known: {why}", "name the files with what is new with --new")
     if observed.interactions.time is None:
         raise InputError(
             f"drift.since is set, but {place} has no time column",

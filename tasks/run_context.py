@@ -1,4 +1,4 @@
-"""What every task of a run is told: where to work, who asks, and how much of the machine it may use."""
+"""What every task of a run gets: where to work, who asks, and how much of the machine it may use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunContext(BaseModel):
     seed: int
     device: str
     threads: int
-    force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is at hand.")
+    force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is cached.")
 
     @cached_property
     def workspace(self) -> Workspace:

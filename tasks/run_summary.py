@@ -248,21 +248,21 @@ def advise(result: RunResult) -> tuple[str, ...]:
     """What the numbers mean for what to do next; empty if all is well."""
     advice = []
     if teacher_lead_uncertain(result):
-        beats = "does not beat" if teacher_adds_nothing(result) else "does not beat beyond chance"
+        beats = "does not beat" if teacher_adds_nothing(result) else "does not significantly beat"
         advice.append(
-            f"The teacher {beats} a student of {result.models.student.dim} numbers trained alone, so there is little to "
+            f"The teacher {beats} the no-distillation baseline of dimension {result.models.student.dim}, so there is little to "
             "distil: try other teachers (--set teacher.kind=..., more sizes in teacher.factors), more data, or serve the small model."
         )
     if result.intervals["student_minus_teacher"].high < 0:
         advice.append(
-            "The student ranks worse than its teacher beyond chance: try a larger student (--set distill.dim=...) or more epochs."
+            "The student ranks significantly worse than its teacher: try a larger student (--set distill.dim=...) or more epochs."
         )
     if result.start and result.start.teacher and result.start.teacher.way != "continued":
         advice.append(
-            "The earlier teacher, carried on, fell short of what it was in its own run, so the teacher was searched for anew: "
-            "if that happens at every run, set start.run=none or raise start.tolerance."
+            "The earlier teacher, trained further on the new data, fell short of its own run, so the search was run again: "
+            "if that happens in every run, set start.run=none or raise start.tolerance."
         )
-    trainings = {"scratch": "The student trained alone", "student": "The distillation"}
+    trainings = {"scratch": "The no-distillation baseline", "student": "The distillation"}
     limits = {"teacher": "teacher.max_seconds or teacher.search_seconds"}
     for name, what in {"teacher": "The teacher", **trainings}.items():
         if name in result.budget.cut:

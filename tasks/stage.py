@@ -50,7 +50,7 @@ Uses = Literal["seed", "device"]
 
 @dataclass
 class Result:
-    """What a stage computed, and what the books should say of it.
+    """What a stage computed, and what MLflow and Prefect should show of it.
 
     Attributes:
         artifacts: what is kept, by the names that the stage's outcome has for them.
@@ -58,8 +58,8 @@ class Result:
         metrics: final numbers for MLflow.
         series: learning curve, one entry a validation.
         shown: tables and texts for the Prefect page.
-        lines: what else the console tells, also when the result comes from the cache.
-        kept: False of a computation that was given up on purpose: its books are written, and it is made anew the next time.
+        lines: what else the console shows, also when the result comes from the cache.
+        kept: False of a computation that was given up on purpose: it is recorded, and computed anew the next time.
     """
 
     artifacts: Mapping[str, Artifact]
@@ -78,7 +78,7 @@ class Stage:
     Attributes:
         run: the run that asks.
         scratch: a folder for checkpoints that survives a kill.
-        progress: somewhere to tell how far it is.
+        progress: somewhere to report how far it is.
         key: of this result.
     """
 
@@ -258,8 +258,8 @@ class StageFunction(Generic[P, O]):
             for ref in refs.values():
                 store.verify(ref)
         except DamagedArtifactError as error:
-            get_run_logger().warning("%s; it is made again", error)
-            console.print(f"{self.name:<10}{'':>8}  {error}; it is made again", markup=False, soft_wrap=True)
+            get_run_logger().warning("%s; it is computed again", error)
+            console.print(f"{self.name:<10}{'':>8}  {error}; it is computed again", markup=False, soft_wrap=True)
             return None
         return entry if self._confirm(run, refs) else None
 

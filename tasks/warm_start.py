@@ -39,7 +39,7 @@ from tasks.runtime.workspace import Workspace
 
 
 class Start(BaseModel):
-    """What was asked for and what came of it; without ``before`` the run starts from nothing, and ``why`` says why."""
+    """What was asked for and what came of it; without ``before`` the run starts from scratch, and ``why`` says why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,7 +87,7 @@ def _of_champion(workspace: Workspace, model: str, split: ArtifactRef) -> Start:
         return Start(asked=CHAMPION, before=_of_tags(workspace.store, model, version, tags, "freqd."))
     if f"{TAG}run" not in tags:
         return Start(
-            asked=CHAMPION, why=f"the champion, version {version}, was made of this very data, and started from nothing"
+            asked=CHAMPION, why=f"the champion, version {version}, was made of this very data, and started from scratch"
         )
     return Start(
         asked=CHAMPION,
@@ -107,7 +107,7 @@ def _of_tags(store: Store, model: str, version: str, tags: Mapping[str, str], pr
 
 
 def fitting(store: Store, start: Start, split: ArtifactRef, *, required: bool) -> Start:
-    """The start, if its models may go into a model of ``split``; else one from nothing that says why.
+    """The start, if its models may go into a model of ``split``; else one from scratch that says why.
 
     Raises:
         InputError: they may not, and they are required.
@@ -129,7 +129,7 @@ def fitting(store: Store, start: Start, split: ArtifactRef, *, required: bool) -
 
 def _tell(start: Start) -> None:
     if start.before is None:
-        said = f"from nothing: {start.why}"
+        said = f"from scratch: {start.why}"
     else:
         version = f", version {start.before.version}" if start.before.version else ""
         said = f"from run {start.before.run}{version}" + (f": {start.why}" if start.why else "")
@@ -166,7 +166,7 @@ def start_record(
 
 
 def _costs(workspace: Workspace, before: Before) -> tuple[TrainingSeconds | None, TrainingSeconds | None]:
-    """What teacher and distillation took in the earlier run, and in the latest one from nothing that it goes back to."""
+    """What teacher and distillation took in the earlier run, and in the latest one from scratch that it goes back to."""
     try:
         result = RunResult.load(workspace.runs / before.run / "summary.json")
     except InputError:

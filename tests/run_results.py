@@ -134,7 +134,7 @@ def full_summary() -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "schema_version": 1,
-        "freqd": "0.1.0",
+        "freqd": "0.9.0",
         "run": "grocery-2026-11-24-1",
         "created": "2026-11-24T08:15:03+00:00",
         "workdir": "freqd-work",

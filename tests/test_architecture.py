@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for package in ("freqd", "tasks", "flows") for path in (ROOT / package).rglob("*.py")]
 
@@ -49,6 +51,16 @@ def test_no_pickle_is_read_or_written() -> None:
 
 def test_the_mlflow_folder_does_not_shadow_the_package() -> None:
     assert not (ROOT / "mlflow" / "__init__.py").exists()
+
+
+def test_a_commit_is_checked_as_make_lint_checks_and_nothing_is_downloaded_for_it() -> None:
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    hooks = repos[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    recipe = (ROOT / "Makefile").read_text().split("lint: setup\n")[1].split("\n\n")[0]
+    linted = [line.strip().replace("$(BIN)", ".venv/bin").removesuffix(" .") for line in recipe.splitlines()]
+    assert [hook["entry"] for hook in hooks] == linted
 
 
 def test_what_the_page_of_the_architecture_names_is_there() -> None:

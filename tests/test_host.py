@@ -1,4 +1,4 @@
-"""The files for a production host: each is checked by the program that reads it, where that program is at hand."""
+"""The files for a production host: each is checked by the program that reads it, where that program is installed."""
 
 from __future__ import annotations
 

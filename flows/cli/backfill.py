@@ -36,10 +36,10 @@ def backfill(
         Parameter(help="champion or a run: the first date starts there, each other one from the date before it."),
     ] = None,
 ) -> int:
-    """Run the main job as of each date of a range, in the order of time; no run sees what is later than its date.
+    """Run the main job as of each date of a range, in chronological order; no run sees what is later than its date.
 
-    A date whose run has finished with the same settings is passed over, and a range that was stopped goes on where it
-    was when the same command is given again.
+    A date whose run has finished with the same settings is skipped, and a range that was stopped resumes when the
+    same command is given again.
     """
     settings = read_settings(config, preset, data, (None, None, None), set_, start_from)
     days = parse_days("--every", every)

@@ -23,10 +23,10 @@ def cadence(
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the result [data set and time].")] = None,
 ) -> int:
-    """See how fast a model ages and what retraining costs; recommend how often to retrain.
+    """Measure how fast a model ages and what retraining costs; recommend how often to retrain.
 
-    A model is made before each window in time, and judged on all windows that come after it. What was computed is not
-    computed again, so a command that was stopped goes on where it was when it is given again.
+    A model is made before each window in time, and evaluated on all windows after it. What was computed is not
+    computed again, so a command that was stopped resumes when it is given again.
     """
     from freqd.cadence import check_settings
 

@@ -1,4 +1,4 @@
-"""`freqd clean`: take away what a working directory can do without."""
+"""`freqd clean`: delete what a working directory can do without."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from freqd.errors import InputError
 
 def clean(
     *,
-    keep: Annotated[int, Parameter(help="The latest runs, so many of them, stay.", validator=Number(gte=0))] = 10,
-    older_than: Annotated[str, Parameter(help="What is younger stays: 30d or 4w, for example.")] = "30d",
-    delete: Annotated[bool, Parameter(negative="", help="Take it away; else it is only shown.")] = False,
+    keep: Annotated[int, Parameter(help="How many of the latest runs to keep.", validator=Number(gte=0))] = 10,
+    older_than: Annotated[str, Parameter(help="Keep what is younger, for example 30d or 4w.")] = "30d",
+    delete: Annotated[bool, Parameter(negative="", help="Delete it; without this it is only shown.")] = False,
     workdir: Workdir = None,
 ) -> int:
-    """Show, and with --delete take away, old runs with what only they need, and what killed processes left.
+    """Show, and with --delete remove, old runs with what only they need, and what killed processes left.
 
-    What a registered version came from stays, and so do the results of compare, tune and cadence. What goes can be
-    computed again.
+    What a registered version came from stays, and so do the results of compare, tune and cadence. What is removed can
+    be computed again.
     """
     days = parse_days("--older-than", older_than)
     workspace = workspace_of(workdir)
@@ -45,8 +45,8 @@ def clean(
         console.print(table)
         size = f"{found.bytes / 1e6:,.1f} MB, and what MLflow and Prefect keep of them"
         if not delete:
-            console.print(f"{size}: nothing was taken away; `freqd clean --delete` does that", soft_wrap=True)
+            console.print(f"{size}: nothing was deleted; `freqd clean --delete` does that", soft_wrap=True)
             return DONE
         cleaning.carry_out(workspace, found)
-        console.print(f"{size}: taken away", soft_wrap=True)
+        console.print(f"{size}: deleted", soft_wrap=True)
     return DONE

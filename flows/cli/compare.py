@@ -57,8 +57,8 @@ def compare(
 ) -> int:
     """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
 
-    The student trained alone and the SVD student are always compared too. What earlier runs computed is used again,
-    and a comparison that was killed goes on where it stopped when the same command is given again.
+    The no-distillation baseline and the SVD student are always included. What earlier runs computed is used again,
+    and a comparison that was killed resumes when the same command is given again.
     """
     kind = [] if teacher is None else [f"teacher.kind={teacher}"]
     settings = read_settings(config, preset, None, (None, None, None), [*(set_ or []), *kind])

@@ -15,11 +15,11 @@ data_app = App(name="data", help="Named data sets, and checks of your own files.
 
 @data_app.command(name="list")
 def data_list() -> int:
-    """List the named data sets and whether they are at hand."""
+    """List the named data sets and whether they are on this machine."""
     from freqd.data.catalog import CATALOG, at_hand
 
     workspace = workspace_of(None)
-    columns = ("name", "users", "items", "interactions", "time", "at hand", "what it is")
+    columns = ("name", "users", "items", "interactions", "time", "available", "what it is")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for name, entry in CATALOG.items():
         size = (f"{number:,}" for number in (entry.users, entry.items, entry.interactions))

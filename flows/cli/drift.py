@@ -30,13 +30,13 @@ def drift(
     name: Annotated[str | None, Parameter(help="Registered model [the only one].")] = None,
     fail: Annotated[bool, Parameter(negative="", help="Exit code 3 if there is drift.")] = False,
     cron: Annotated[
-        str | None, Parameter(help='Check by the clock instead of now, e.g. "0 6 * * *" for every morning at six.')
+        str | None, Parameter(help='Check on a schedule instead of now, e.g. "0 6 * * *" for every morning at six.')
     ] = None,
     timezone: Annotated[str | None, Parameter(help="Time zone of the cron line [this machine's].")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
     workdir: Workdir = None,
 ) -> int:
-    """Compare new interactions with those of the champion; over a limit, ask for a retraining.
+    """Compare new interactions with those of the champion; above a limit, request a retraining.
 
     New are interactions later than the champion's that it has not seen. The retraining uses the settings of this check
     and starts if the servers are up (`freqd up`). Every check is kept below drift/ in the working directory.

@@ -34,18 +34,18 @@ def explain(
     user: Annotated[str, Parameter(name="USER", help="The user's own id.")],
     item: Annotated[str, Parameter(name="ITEM", help="The item's own id.")],
     *,
-    from_: Annotated[str, Parameter(name="--from", help="The run to look into; 'last' is the latest.")] = "last",
+    from_: Annotated[str, Parameter(name="--from", help="The run; 'last' is the latest.")] = "last",
     model: Annotated[ModelName, Parameter(help="Which of the run's models.")] = "student",
-    top: Annotated[int, Parameter(help="Neighbours to list a side.", validator=Number(gte=0))] = 5,
+    top: Annotated[int, Parameter(help="Neighbours to list per side.", validator=Number(gte=0))] = 5,
     show_ids: Annotated[
         bool, Parameter(name="--show-ids", negative="", help="Name users by their own ids, not by pseudonyms.")
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
     workdir: Workdir = None,
 ) -> int:
-    """Split the score of an item for a user by graph frequency, and name the neighbours that carried it.
+    """Split the score of an item for a user by graph frequency, and name the neighbours that contributed most.
 
-    Users are named by pseudonyms, so that an explanation may be passed on.
+    Users are named by pseudonyms, so that an explanation can be passed on.
     """
     from freqd.data.interactions import Split
     from freqd.report.results import RunResult
@@ -153,7 +153,7 @@ def _show(what: str, found: Explanation, names: Names) -> None:
         ("Items", found.item, names.item, "the user has met it"),
         ("Users", found.user, names.user, "has met the item"),
     ):
-        console.print(f"{nodes} that carried the shared part:" + ("" if view.neighbours else " none"))
+        console.print(f"{nodes} that contributed most to the shared component:" + ("" if view.neighbours else " none"))
         for entry in view.neighbours:
             line = f"  {entry.share:+.4f}  {name(entry.row)}{f'  ({met})' if entry.met else ''}"
             console.print(line, markup=False, soft_wrap=True)

@@ -30,7 +30,7 @@ def export(
     features, user_ids, item_ids = recommender.features, recommender.user_ids, recommender.item_ids
     export_features(features, user_ids, item_ids, out, form)
     text = (
-        f"{len(user_ids):,} users and {len(item_ids):,} items, {features.dim} numbers each, "
+        f"{len(user_ids):,} users and {len(item_ids):,} items, dimension {features.dim}, "
         f"of {registered.name} version {version}: {out}"
     )
     console.print(text, markup=False, soft_wrap=True)

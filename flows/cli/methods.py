@@ -112,7 +112,7 @@ def tuned(paths: Sequence[Path]) -> dict[str, Any]:
         name = "+".join(term.name for term in distill.objectives) + " (tuned)"
         if not distill.objectives or name in found:
             what = "has no objective" if not distill.objectives else f"is a second file of {name!r}"
-            raise InputError(f"--tuned {path} {what}", "give one file a method, as freqd tune wrote it")
+            raise InputError(f"--tuned {path} {what}", "give one file per method, as freqd tune wrote it")
         found[name] = MethodConfig(
             objectives=distill.objectives, learning_rate=distill.learning_rate, weight_decay=distill.weight_decay
         )

@@ -16,7 +16,7 @@ Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")]
 
-models_app = App(name="models", help="Look at registered models: list, show and compare versions.")
+models_app = App(name="models", help="Registered models: list, show and compare versions.")
 
 
 @models_app.command(name="list")
@@ -48,7 +48,7 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
 
 @models_app.command(name="show")
 def models_show(version: Version, *, name: Name = None, as_json: AsJson = False, workdir: Workdir = None) -> int:
-    """Show all that is known of one version, and how it came to be champion."""
+    """Show all that is known about one version, and how it became champion."""
     registry, workspace = _registry(workdir)
     from tasks.mlops import versions
 
@@ -93,7 +93,7 @@ def models_compare(
         table.add_row(label.removeprefix("student_"), _short(a), _short(b), apart)
     print_table(table)
     if not found["same_data"]:
-        console.print("The two were judged on different data: their numbers must not be compared.")
+        console.print("The two were evaluated on different data: their numbers must not be compared.")
     table = Table("setting", first, second, box=None, padding=(0, 2, 0, 0))
     for label, (a, b) in found["params"].items():
         table.add_row(label, "" if a is None else a, "" if b is None else b)
@@ -111,7 +111,7 @@ def promote(
     name: Name = None,
     workdir: Workdir = None,
 ) -> int:
-    """Make a version the champion, whatever the gate said of it; who, when and why is written down."""
+    """Make a version the champion, whatever the gate said; who, when and why is recorded."""
     why = _reason(why)
     registry, workspace = _registry(workdir)
     from tasks.mlops.audit import person

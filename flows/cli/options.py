@@ -22,9 +22,9 @@ WIDTH = 160
 
 Workdir = Annotated[Path | None, Parameter(help="Where everything is kept [FREQD_WORKDIR, else ./freqd-work].")]
 Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
-Train = Annotated[Path | None, Parameter(help="Your own train part (with --test).")]
-Valid = Annotated[Path | None, Parameter(help="Your own validation part.")]
-Test = Annotated[Path | None, Parameter(help="Your own test part.")]
+Train = Annotated[Path | None, Parameter(help="Your own train split (with --test).")]
+Valid = Annotated[Path | None, Parameter(help="Your own validation split.")]
+Test = Annotated[Path | None, Parameter(help="Your own test split.")]
 Set = Annotated[
     list[str] | None,
     Parameter(name="--set", consume_multiple=True, help="Settings as section.key=value; see `freqd settings`."),
@@ -71,7 +71,7 @@ def check_file(option: str, path: Path | None) -> None:
     """See that a file can be written, before anything expensive is done.
 
     Raises:
-        InputError: it is a folder, or a part of its path is a file or may not be written.
+        InputError: it is a folder, or a folder of its path is a file or may not be written.
     """
     if path is None:
         return

@@ -21,7 +21,7 @@ def recommend(
     *,
     out: Annotated[Path, Parameter(help="Parquet file to write.")],
     k: K = 20,
-    include_seen: Annotated[bool, Parameter(negative="", help="Also what a user has met already.")] = False,
+    include_seen: Annotated[bool, Parameter(negative="", help="Also what a user already has.")] = False,
     alias: Alias = "champion",
     name: Name = None,
     workdir: Workdir = None,

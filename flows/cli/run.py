@@ -44,14 +44,14 @@ def run(
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None,
     start_from: Annotated[
-        str | None, Parameter(help="Go on from the models of an earlier run: its name, or champion [start.run].")
+        str | None, Parameter(help="Warm start from the models of an earlier run: its name, or champion [start.run].")
     ] = None,
     summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None,
 ) -> int:
     """Run the main job: from interactions to a registered student.
 
     Settings are taken from the preset, then the file, then the options; later ones win.
-    A run that was killed goes on where it stopped when the same command is given again.
+    A run that was killed resumes when the same command is given again.
     """
     settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
     check_name(name)
@@ -82,7 +82,7 @@ def stage(
 ) -> int:
     """Run one stage of an earlier run again, and say whether its result is the same.
 
-    The stages before it are taken from the cache. What comes after it is not run: `freqd run` does that, as needed.
+    The stages before it come from the cache. What comes after it is not run: `freqd run` does that, as needed.
     """
     from freqd.config.load import build
     from freqd.report.results import RunResult
@@ -107,7 +107,7 @@ def stage(
     same = (
         "the same result as before"
         if again.digest == digests[stage_name]
-        else "another result than before; `freqd run` carries it on"
+        else "a different result; `freqd run` continues with it"
     )
     console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
     return DONE
@@ -124,7 +124,7 @@ def report(
     *,
     workdir: Workdir = None,
 ) -> int:
-    """Show a run's result table and where its report is; an absent report is written again."""
+    """Show a run's result table and where its report is; a missing report is written again."""
     _, folder = find_run(workdir, run_name)
     from freqd.report.results import RunResult
 

@@ -40,21 +40,21 @@ def serve(
     alias: Alias = "champion",
     name: Name = None,
     host: Annotated[
-        str, Parameter(help="Address to listen on; one that others can reach asks for a token, see --token-file.")
+        str, Parameter(help="Address to listen on; one that others can reach requires a token, see --token-file.")
     ] = "127.0.0.1",
     port: Annotated[
         int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
     ] = 8080,
-    poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
+    poll: Annotated[float, Parameter(help="Seconds between two checks of the alias.", validator=Number(gte=0.1))] = 3.0,
     index: Annotated[
         IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
     ] = "auto",
-    index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000,
+    index_from: Annotated[int, Parameter(help="Number of items from which 'auto' uses an index.")] = 1_000_000,
     index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98,
     token_file: Annotated[
         Path | None,
         Parameter(
-            help="File with a token that every request has to bring [the variable FREQD_SERVE_TOKEN; on 127.0.0.1 none]."
+            help="File with a token that every request must send [the variable FREQD_SERVE_TOKEN; on 127.0.0.1 none]."
         ),
     ] = None,
     allow_host: Annotated[
@@ -73,7 +73,7 @@ def serve(
     """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
 
     A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
-    --from and --model a run's teacher can be served beside its student, to see what compression buys.
+    --from and --model a run's teacher can be served next to its student, to see what compression buys.
     """
     access = _access(host, token_file, allow_host or ())
     listening = _listen(host, port)
@@ -103,7 +103,7 @@ def _open(source: Registered | OfRun, index: IndexConfig, poll: float, address: 
         else f"{source.name} version {version} ({source.alias})"
     )
     _say(f"{named}: {address}")
-    _say(f"{len(recommender.item_ids):,} items, {recommender.features.dim} numbers each: {answers}")
+    _say(f"{len(recommender.item_ids):,} items, dimension {recommender.features.dim}: {answers}")
     _say(f"how to ask: {address}/   stop: Ctrl-C")
     return Service(source, Model(version, recommender), poll, index, _say)
 
@@ -186,7 +186,7 @@ def _access(host: str, token_file: Path | None, names: Sequence[str]) -> Access:
         raise InputError(f"--token-file {token_file} cannot be read: {error}", "name a file with one line") from error
     if not token and not loopback:
         raise InputError(
-            f"{host} can be reached by others, and there is no token that a request has to bring",
+            f"{host} can be reached by others, and there is no token that a request must send",
             f"make one (openssl rand -hex 24 > serve.token; chmod 600 serve.token), and give --token-file or set {TOKEN}",
         )
     if token and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
@@ -200,7 +200,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """A bound socket.
 
     Raises:
-        InputError: the address cannot be had, most often because the port is taken.
+        InputError: the address is not available, most often because the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # the protocol is named: asyncio sends small packets without delay only where it knows that the socket is TCP

@@ -1,4 +1,4 @@
-"""`freqd settings` and `freqd doctor`: what can be set, and whether all is well."""
+"""`freqd settings` and `freqd doctor`: what can be set, and whether everything works."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def settings(
 
 
 def doctor(*, workdir: Workdir = None) -> int:
-    """Look at versions, devices and stores; say what is wrong and how to mend it."""
+    """Check versions, devices and stores; say what is wrong and how to fix it."""
     from flows.ops.doctor import examine
 
     problems = 0
@@ -45,5 +45,5 @@ def doctor(*, workdir: Workdir = None) -> int:
         console.print(f"{'ok' if ok else 'WRONG':<6}{name:<14}{detail}", markup=False, soft_wrap=True)
         if not ok:
             console.print(f"{'':<20}remedy: {remedy}", markup=False, soft_wrap=True)
-    console.print("all is well" if not problems else f"{problems} to mend")
+    console.print("all is well" if not problems else f"{problems} to fix")
     return DONE if not problems else BROKEN

@@ -20,7 +20,7 @@ ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.
 
 schedule_app = App(
     name="schedule",
-    help="Retrain by the clock; list, pause, resume and remove schedules, those of drift checks too.",
+    help="Retrain on a schedule; list, pause, resume and remove schedules, those of drift checks too.",
 )
 
 
@@ -32,7 +32,7 @@ def up(
 ) -> int:
     """Start the Prefect server, the MLflow server and a worker on 127.0.0.1, and wait until they are healthy.
 
-    They keep the books of the working directory, in SQLite files or, with FREQD_DATABASE_URL, in PostgreSQL.
+    They keep their data in SQLite files of the working directory or, with FREQD_DATABASE_URL, in PostgreSQL.
     """
     from flows.ops import processes, servers
 
@@ -57,7 +57,7 @@ def up(
 
 
 def status(*, workdir: Workdir = None) -> int:
-    """Say how the servers and the worker are; exit code 1 unless all are healthy."""
+    """Show the state of the servers and the worker; exit code 1 unless all are healthy."""
     from flows.ops import servers
 
     found = servers.look(workspace_of(workdir))
@@ -71,7 +71,7 @@ def status(*, workdir: Workdir = None) -> int:
     console.print(table)
     if all(entry.well for entry in found):
         return DONE
-    console.print("not all is well: see `freqd logs`; `freqd up` starts again what is gone")
+    console.print("not all is well: see `freqd logs`; `freqd up` restarts what is gone")
     return BROKEN
 
 
@@ -96,7 +96,7 @@ def logs(
 
 
 def down(*, workdir: Workdir = None) -> int:
-    """Stop the servers, the worker and its runs; what they did is kept, and a stopped run goes on when it is run again."""
+    """Stop the servers, the worker and its runs; what they did is kept, and a stopped run resumes when it is run again."""
     from flows.ops import processes, servers
 
     try:
@@ -109,9 +109,9 @@ def down(*, workdir: Workdir = None) -> int:
 
 
 def deploy(*, workdir: Workdir = None) -> int:
-    """Tell a Prefect server of yours of the main job: work pool, deployment, automations. `freqd up` does it by itself.
+    """Register the main job with your own Prefect server: work pool, deployments, automations. `freqd up` does it by itself.
 
-    The server is that of PREFECT_API_URL. What is there is brought up to date; schedules are kept.
+    The server is that of PREFECT_API_URL. What exists there is updated; schedules are kept.
     """
     import httpx
 
@@ -139,9 +139,9 @@ def schedule(
     timezone: Annotated[str | None, Parameter(help="Time zone of the cron line [this machine's].")] = None,
     workdir: Workdir = None,
 ) -> int:
-    """Retrain by the clock with the settings of a file, as they are now. A schedule of the same name is replaced.
+    """Retrain on a schedule with the settings of a file, as they are now. A schedule of the same name is replaced.
 
-    The servers must be up (`freqd up`). No two runs run at once: a run that finds another one running is cancelled.
+    The servers must be up (`freqd up`). Only one run at a time: a run that finds another one running is cancelled.
     """
     settings = read_settings(config, None, None, (None, None, None), None)
     from freqd.data.sources import require_source
@@ -183,7 +183,7 @@ def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
 
 @schedule_app.command(name="resume")
 def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
-    """Let a paused schedule go on."""
+    """Resume a paused schedule."""
     deployment_of(workspace_of(workdir)).set_active(name, True)
     console.print(f"schedule {name!r} is active", markup=False)
     return DONE
@@ -191,7 +191,7 @@ def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
 
 @schedule_app.command(name="remove")
 def schedule_remove(name: ScheduleName, *, workdir: Workdir = None) -> int:
-    """Take a schedule away."""
+    """Remove a schedule."""
     deployment_of(workspace_of(workdir)).remove(name)
     console.print(f"schedule {name!r} is removed", markup=False)
     return DONE

@@ -25,7 +25,7 @@ def tune(
     method: Annotated[
         str | None, Parameter(help="An objective or a sum such as freqd+rce [the settings' own objectives].")
     ] = None,
-    trials: Annotated[int, Parameter(help="Settings that are tried, the present ones among them.")] = 30,
+    trials: Annotated[int, Parameter(help="Number of settings to try, the present ones included.")] = 30,
     budget: Annotated[str, Parameter(help="Time of all trials together, such as 90s, 20m or 2h.")] = "20m",
     config: Config = None,
     preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
@@ -33,10 +33,10 @@ def tune(
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the search [data set and method].")] = None,
 ) -> int:
-    """Search the settings of a method on the validation part; the result is a file for `freqd run --config`.
+    """Search the settings of a method on the validation split; the result is a file for `freqd run --config`.
 
-    The first trial has the present settings. A search that was stopped goes on when the same command is given again,
-    with more --trials or --budget too.
+    The first trial has the present settings. A search that was stopped resumes when the same command is given again,
+    also with more --trials or --budget.
     """
     settings = read_settings(config, preset, data, (None, None, None), set_)
     if trials < 1:

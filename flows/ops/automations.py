@@ -71,7 +71,7 @@ def close_silent_runs(client: SyncPrefectClient) -> None:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No sign of life for {SILENT_SECONDS} s. The same run again goes on where this one stopped.",
+                message=f"No sign of life for {SILENT_SECONDS} s. The same run again resumes where this one stopped.",
             )
         ],
     )

@@ -105,7 +105,7 @@ WATCH = Deployed(
     drift,
     "watch",
     "flows.drift.drift",
-    "Does the champion still fit? On drift a retraining is asked for. One check at a time.",
+    "Does the champion still fit? Drift starts a retraining. One check at a time.",
 )
 APPROVE = Deployed(
     approve,

@@ -1,4 +1,4 @@
-"""What `freqd doctor` looks at: versions, devices, stores."""
+"""What `freqd doctor` checks: versions, devices, stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.runtime.environment import SWITCHES
 from tasks.runtime.workspace import MIN_FREE_BYTES, Workspace
 
 Finding = tuple[str, bool, str, str]
-"""(what, whether it is well, what was seen, how to mend it)."""
+"""(what, whether it is well, what was seen, how to fix it)."""
 
 
 def examine(workspace: Workspace) -> Iterator[Finding]:

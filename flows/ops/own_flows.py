@@ -22,7 +22,7 @@ from flows.ops.execute import RUN_VARIABLE, RefusedError, name_of, require_own
 
 CHILD = (sys.executable, "-P", "-m", "flows.ops.execute")
 LOOK_SECONDS = 2.0
-"""How often the worker looks whether a run is to be cancelled."""
+"""How often the worker checks whether a run is to be cancelled."""
 STOP_SECONDS = 20.0
 """How long a run has to end by itself, once it is told to."""
 
@@ -96,7 +96,7 @@ class OwnFlowsWorker(BaseWorker[Configuration, BaseVariables, Outcome]):
                     _signal(process, signal.SIGKILL)
                     await process.wait()
                 await self.client.set_flow_run_state(
-                    flow_run.id, Cancelled(message="cancelled; the same run again goes on where it stopped"), force=True
+                    flow_run.id, Cancelled(message="cancelled; the same run again resumes where it stopped"), force=True
                 )
                 return 0
 

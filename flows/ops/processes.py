@@ -54,7 +54,7 @@ def require_free(name: str, port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise InputError(
-                f"port {port} for {name} cannot be had: {_holder(port) or error.strerror}",
+                f"port {port} for {name} is not available: {_holder(port) or error.strerror}",
                 f"name another one with --{name}-port, or stop what listens there",
             ) from error
 

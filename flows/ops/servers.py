@@ -62,7 +62,7 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
         workspace: whose stores the servers keep.
         prefect_port: port of the Prefect server.
         mlflow_port: port of the MLflow server.
-        say: told what happens.
+        say: called with what happens.
 
     Raises:
         InputError: a port is taken, or the database cannot be used.

@@ -59,7 +59,7 @@ class Aging:
 def aging(samples: Sequence[Sample], config: EvaluateConfig, rng: np.random.Generator) -> Aging | None:
     """Put windows together: a mean a user, then the paired bootstrap over users.
 
-    A user who is there in several windows is one draw of the bootstrap, for what she does in one window tells of the next.
+    A user who is there in several windows is one draw of the bootstrap, since what they do in one window is related to the next.
 
     Args:
         samples: one a window; those without users say nothing.

@@ -3,7 +3,7 @@
 What a model does not know counts against it as it would in production: a user who came after it gets what was most
 popular when it was made, and an item that came after it is never recommended. What nobody could have known when the
 window began counts against no model: users and items that the newest model, made right before the window, does not know
-are left out, as in the test part of a run.
+are left out, as in the test split of a run.
 """
 
 from __future__ import annotations

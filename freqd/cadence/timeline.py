@@ -106,7 +106,7 @@ def check_settings(config: RunConfig) -> None:
     """See that the settings let a model be made as of a date and judged on what came later.
 
     Raises:
-        InputError: the data are to be split in another way or are known to have no times, or the teacher is brought.
+        InputError: the data are to be split in another way or are known to have no times, or the teacher is external embeddings.
     """
     if config.data.train is not None or config.data.split in ("random", "given"):
         how = "data.train and data.test" if config.data.train is not None else f"data.split={config.data.split}"
@@ -119,7 +119,7 @@ def check_settings(config: RunConfig) -> None:
         raise _no_times(without_times)
     if config.teacher.kind == "features":
         raise InputError(
-            "teacher.kind=features: brought features were made once, so they do not age and know what came later",
+            "teacher.kind=features: external embeddings were made once, so they do not age and know what came later",
             "name a teacher that is trained here: als, bpr or lightgcn",
         )
 

@@ -45,7 +45,7 @@ class SpectralConfig(Settings):
         (0.1, 0.2, 0.3, 0.4, 0.5), description="auto: strengths that are tried, as low-pass and as high-pass."
     )
     band_weights: bool = Field(
-        True, description="auto: filters with one weight a band, fitted to the ranking on validation, are tried too."
+        True, description="auto: also try filters with per-band weights, fitted to the ranking on validation."
     )
     weights_degree: int = Field(16, ge=1, le=200, description="Degree of the polynomials that follow such weights.")
     min_gain: float = Field(

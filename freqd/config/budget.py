@@ -19,14 +19,14 @@ def within_budget(config: RunConfig) -> RunConfig:
     """The settings with the trainings' time budgets shortened so that their sum fits ``budget_minutes``.
 
     Limits that fit already stay as they are; else all are shortened by the same factor. A teacher without a limit gets half
-    of the trainings' time, the others the rest in equal parts; a brought teacher needs none. Without ``budget_minutes``
+    of the trainings' time, the others the rest in equal parts; external embeddings need none. Without ``budget_minutes``
     nothing changes.
     """
     if config.budget_minutes is None:
         return config
     available = 60.0 * config.budget_minutes * TRAINING_SHARE
     teacher, distill = config.teacher, config.distill
-    trainings = 2 if distill.baselines else 1  # the student alone has as much as the distillation
+    trainings = 2 if distill.baselines else 1  # the no-distillation baseline has as much as the distillation
     each = distill.max_seconds or (1 - TEACHER_SHARE) * available / trainings
     wanted = _teacher_seconds(teacher, available) + trainings * each
     factor = min(1.0, available / wanted)

@@ -58,9 +58,9 @@ class DataConfig(Settings):
         min_length=1,
         description="A named data set (see `freqd data list`), or one or more CSV, TSV or Parquet files.",
     )
-    train: str | None = Field(None, description="File with the train part (with `test`, replaces `source`).")
-    valid: str | None = Field(None, description="File with the validation part; without it one is cut off train.")
-    test: str | None = Field(None, description="File with the test part.")
+    train: str | None = Field(None, description="File with the train split (with `test`, replaces `source`).")
+    valid: str | None = Field(None, description="File with the validation split; without it one is cut from train.")
+    test: str | None = Field(None, description="File with the test split.")
     sql: str | None = Field(None, description="A SELECT to run against `database_url` (replaces `source`).")
     database_url_env: str = Field(
         "FREQD_SOURCE_DATABASE_URL",
@@ -79,11 +79,11 @@ class DataConfig(Settings):
     )
     as_of: date | None = Field(None, description="Ignore every interaction after this day (UTC).")
     min_time: date = Field(
-        date(1990, 1, 1), description="Times before this day (UTC) are taken for missing; they are counted and told."
+        date(1990, 1, 1), description="Times before this day (UTC) count as missing, and are reported."
     )
     max_time: date | None = Field(
         None,
-        description="Times after this day (UTC) are taken for missing; they are counted and told. Default: tomorrow.",
+        description="Times after this day (UTC) count as missing, and are reported. Default: tomorrow.",
     )
     min_weight: float | None = Field(
         None,
@@ -94,21 +94,21 @@ class DataConfig(Settings):
         None,
         ge=1,
         le=1000,
-        description="k-core: users with fewer distinct items are dropped (default 5; 1 for given parts).",
+        description="k-core: users with fewer distinct items are dropped (default 5; 1 for given splits).",
     )
     min_item_interactions: int | None = Field(
         None,
         ge=1,
         le=1000,
-        description="k-core: items with fewer distinct users are dropped (default 5; 1 for given parts).",
+        description="k-core: items with fewer distinct users are dropped (default 5; 1 for given splits).",
     )
     split: Literal["auto", "time", "random", "given"] = Field(
         "auto",
-        description="time: one global cut; random: a share of every user's items; given: the data's own parts. "
-        "auto: given if there are parts, else time if there is time, else random.",
+        description="time: one global cut; random: a share of every user's items; given: the data's own splits. "
+        "auto: given if the data have splits, else time if they have times, else random.",
     )
     valid_fraction: Fraction = Field(0.1, description="Share of the interactions for validation.")
-    test_fraction: Fraction = Field(0.1, description="Share of the interactions for the test part.")
+    test_fraction: Fraction = Field(0.1, description="Share of the interactions for the test split.")
 
     @property
     def text_layout(self) -> Literal["table", "adjacency"] | None:

@@ -14,13 +14,14 @@ class TeacherConfig(Settings):
 
     kind: Literal["als", "bpr", "lightgcn", "features"] = Field(
         "als",
-        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: bring your own.",
+        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: external embeddings.",
     )
     features: str | None = Field(
-        None, description="Folder or file with the brought teacher's features (safetensors, npz or Parquet with ids)."
+        None,
+        description="Folder or file with external embeddings as the teacher (safetensors, npz or Parquet with ids).",
     )
     factors: tuple[Annotated[int, Field(ge=2, le=4096)], ...] = Field(
-        (64, 256), min_length=1, description="Numbers a user and an item; several are searched on validation."
+        (64, 256), min_length=1, description="Embedding dimension; several are searched on validation."
     )
     regularization: tuple[Annotated[float, Field(ge=0.0)], ...] = Field(
         (10.0, 50.0), min_length=1, description="ALS: L2 strength; several are searched on validation."
@@ -62,7 +63,7 @@ class TeacherConfig(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> TeacherConfig:
         if self.trajectory_points and self.kind == "features":
-            raise ValueError("teacher.trajectory_points needs a teacher that is trained here, not brought features")
+            raise ValueError("teacher.trajectory_points needs a teacher that is trained here, not external embeddings")
         if (self.kind == "features") != (self.features is not None):
             raise ValueError("teacher.kind = 'features' and teacher.features = PATH go together: give both or neither")
         return self
@@ -92,7 +93,7 @@ class DistillConfig(Settings):
 
     backbone: Literal["mf", "lightgcn"] = Field("mf", description="The student's model.")
     layers: int = Field(2, ge=1, le=8, description="LightGCN student: propagation layers.")
-    dim: int = Field(20, ge=1, le=1024, description="Numbers a user and an item of the student.")
+    dim: int = Field(20, ge=1, le=1024, description="Embedding dimension of the student.")
     objectives: tuple[ObjectiveConfig, ...] = Field(
         (ObjectiveConfig(name="freqd", weight=0.01), ObjectiveConfig(name="rce", weight=1.0)),
         description="Terms of the distillation loss.",
@@ -103,7 +104,7 @@ class DistillConfig(Settings):
     )
     init_std: float = Field(0.01, gt=0.0, le=1.0, description="Standard deviation of an MF student's random start.")
     baselines: bool = Field(
-        True, description="Also train the student alone and compute the SVD student, for comparison."
+        True, description="Also train the no-distillation baseline and compute the SVD student, for comparison."
     )
     epochs: AutoEpochs = Field(
         "auto",
@@ -124,14 +125,14 @@ class DistillConfig(Settings):
     scratch_learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         (2e-3,),
         min_length=1,
-        description="Step sizes tried for the student trained alone; the best on validation counts.",
+        description="Step sizes tried for the no-distillation baseline; the best on validation counts.",
     )
     scratch_weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
-        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the student trained alone."
+        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the no-distillation baseline."
     )
     scratch_epochs: AutoEpochs = Field(
         "auto",
-        description="Epochs at the most for the student trained alone; auto: as many as make 30,000 steps, but 100 to 300.",
+        description="Maximum number of epochs of the no-distillation baseline; auto: as many as make 30,000 steps, but 100 to 300.",
     )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
@@ -139,6 +140,6 @@ class DistillConfig(Settings):
         None,
         gt=0.0,
         le=1e7,
-        description="Time budget of the distillation, and as much for all trainings of the student alone together; "
+        description="Time budget of the distillation, and the same again for all trainings of the no-distillation baseline together; "
         "the best so far is kept, and the report says so. Without it: none.",
     )

@@ -61,7 +61,7 @@ class RegistryConfig(Settings):
     )
     same_family: bool = Field(
         False,
-        description="true: the data are taken to be a later state of those that the champion was made of, without a look.",
+        description="true: the data are taken to be a later state of those that the champion was made of, without a check.",
     )
     min_known_share: Fraction = Field(
         0.5,
@@ -128,32 +128,32 @@ class DriftConfig(Settings):
 
 
 class StartConfig(Settings):
-    """Where a run's trainings start: from nothing, or from the models of an earlier run."""
+    """Where a run's trainings start: from scratch, or from the models of an earlier run."""
 
     run: str = Field(
         "none",
         min_length=1,
-        description="none; champion: the run that the registered champion came from, from nothing if there is none yet; "
+        description="none; champion: the run that the registered champion came from, from scratch if there is none yet; "
         "or the name of a run. An ALS teacher and the student go on from there; new users and items are filled in. "
         "`freqd compare`, `tune` and `cadence` take no notice of it.",
     )
     required: bool = Field(
         True,
         description="true: a run that was named is refused where it does not fit the data; false: the new run then starts "
-        "from nothing and says why, as it does with a champion that does not fit.",
+        "from scratch and says why, as it does with a champion that does not fit.",
     )
     sweeps: int = Field(
         8,
         ge=1,
         le=500,
-        description="Sweeps by which the earlier ALS teacher is carried on at the most; patience ends them early.",
+        description="Warm start: maximum number of further sweeps of the earlier ALS teacher; patience ends them early.",
     )
     tolerance: float = Field(
         0.1,
         ge=0.0,
         le=1.0,
         description="Share by which its validation NDCG@10 may be below what it was in its own run; beyond that the "
-        "teacher is searched for as in a run from nothing, and the better one is taken.",
+        "teacher is searched for as in a run from scratch, and the better one is taken.",
     )
     epochs: int = Field(
         12, ge=1, le=100_000, description="Epochs of the student at the most, if fewer than distill.epochs."
@@ -195,7 +195,7 @@ class CadenceConfig(Settings):
         None,
         ge=1,
         le=3660,
-        description="Days of a window; default: what follows the first `history` of the interactions, in equal parts.",
+        description="Days of a window; default: what follows the first `history` of the interactions, in equal windows.",
     )
     history: Fraction = Field(
         0.5, description="Share of the interactions before the first window, where period_days is not set."

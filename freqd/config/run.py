@@ -35,7 +35,7 @@ class RunConfig(Settings):
         None,
         gt=0.0,
         le=1e5,
-        description="Time budget of the run: shortens the budgets of teacher, distillation and the student alone, "
+        description="Time budget of the run: shortens the budgets of teacher, distillation and the no-distillation baseline, "
         "which then stop and keep the best so far.",
     )
 
@@ -43,6 +43,6 @@ class RunConfig(Settings):
     def _consistent(self) -> RunConfig:
         if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:
             raise ValueError(
-                "teacher.trajectory_points needs an ALS teacher that is trained from nothing; set start.run to none"
+                "teacher.trajectory_points needs an ALS teacher that is trained from scratch; set start.run to none"
             )
         return self

@@ -42,7 +42,7 @@ class NamedData:
         title, owner, licence, url: whose it is and on which terms.
         users, items, interactions: as published, before any cleaning.
         time: whether there are times.
-        parts: the owner's own parts; empty if there are none.
+        parts: the owner's own splits; empty if there are none.
         columns: which column means what.
         folders: names of its folder in ``data_dir``.
         downloads: the owner's files.

@@ -1,4 +1,4 @@
-"""What data and settings must allow, and what the user is told of a split that will say little."""
+"""What data and settings must allow, and what is reported about a split that shows little."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from freqd.data.sources import Source
 from freqd.errors import InputError
 
 WARN_UNKNOWN, REFUSE_UNKNOWN = 0.2, 0.98
-"""Share of a given part's users, or items, that train does not know: from here on it is told; nothing could be judged."""
+"""Share of a given part's users, or items, that train does not know: from here on it is reported; nothing could be evaluated."""
 
 
 def wanted_split(config: DataConfig, source: Source) -> How | None:
     """How to split, as far as settings and files decide it; None where a time column would.
 
     Raises:
-        InputError: the owner's parts are wanted, and there are none.
+        InputError: the owner's splits are wanted, and there are none.
     """
     if config.split == "given" and not source.has_parts:
         raise InputError(
-            f"data.split=given, but {', '.join(source.labels)} has no parts",
+            f"data.split=given, but {', '.join(source.labels)} has no splits",
             "give data.train and data.test, or set data.split to time or random",
         )
     if config.split == "auto":
@@ -37,9 +37,9 @@ def wanted_split(config: DataConfig, source: Source) -> How | None:
 
 
 def no_times(place: str, day: date) -> InputError:
-    """Of data of which nobody can tell what was there by a day."""
+    """Of data that do not show what was there by a day."""
     return InputError(
-        f"what was there as of {day} (data.as_of) cannot be told: {place} has no time column",
+        f"what was there as of {day} (data.as_of) is not known: {place} has no time column",
         "name it with data.columns.time; data without times can only be run as they are: `freqd run` without data.as_of",
     )
 
@@ -65,7 +65,7 @@ def resolve_split(how: How | None, config: DataConfig, source: Source, rows: Raw
         raise no_times(place, config.as_of)
     if rows.times is not None and rows.times.ordinal and config.as_of is not None:
         raise InputError(
-            f"what was there as of {config.as_of} (data.as_of) cannot be told: column '{columns.time}' of {place} holds small "
+            f"what was there as of {config.as_of} (data.as_of) is not known: column '{columns.time}' of {place} holds small "
             "numbers, not dates",
             "give dates, or leave data.as_of out",
         )
@@ -88,16 +88,16 @@ def require_parts(pairs: Pairs, how: How, config: DataConfig, ledger: Ledger) ->
         "time": "check the time column, or set data.split=random",
         "random": f"give more data, or raise data.valid_fraction ({config.valid_fraction:g}) and data.test_fraction "
         f"({config.test_fraction:g})",
-        "given": "check the files of the parts: their ids have to be those of train",
+        "given": "check the files of the splits: their ids have to be those of train",
     }
     for name, count in zip(PARTS, np.bincount(pairs.part, minlength=3), strict=True):
-        ledger.require(int(count), f"the split ({how}) leaves no {name} part", remedies[how])
+        ledger.require(int(count), f"the split ({how}) leaves no {name} split", remedies[how])
     if any(int(known.sum()) < 2 for known in splits.known_in_train(pairs)):
         raise InputError(f"train has fewer than two users or two items ({ledger.history()})", remedies[how])
 
 
 def check_given(pairs: Pairs, ledger: Ledger) -> None:
-    """See that the owner's validation and test parts can be judged by models of train.
+    """See that the owner's validation and test splits can be judged by models of train.
 
     Raises:
         InputError: next to none of the users, items or pairs of a part are known in train.
@@ -119,7 +119,7 @@ def check_given(pairs: Pairs, ledger: Ledger) -> None:
             if share >= REFUSE_UNKNOWN:
                 raise InputError(
                     f"{problem}, so no model can be judged by it",
-                    "give parts of the same users and items, with ids written alike; or give all files as data.source and let "
+                    "give splits of the same users and items, with ids written alike; or give all files as data.source and let "
                     "freqd split them",
                 )
             if share >= WARN_UNKNOWN and what != "interactions":

@@ -1,4 +1,4 @@
-"""Rows to distinct pairs: rules 1 and 2 of ``freqd.data.ingest``, and what looks wrong about the ids."""
+"""Rows to distinct pairs: rules 1 and 2 of ``freqd.data.ingest``, and what seems wrong with the ids."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def fetch(
 ) -> Path:
     """Bring ``remote`` into ``folder`` unless a good copy is there, and return its path.
 
-    A broken transfer goes on where it stopped (``<file>.part``), after a pause that doubles. The file gets its name
+    A broken transfer resumes where it stopped (``<file>.part``), after a pause that doubles. The file gets its name
     only when it is whole and its digest is right.
 
     Raises:

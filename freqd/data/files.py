@@ -93,7 +93,7 @@ class DataFile:
             )
             if found.fault.what == LONE_RETURN:
                 remedy = f"change all line ends: tr '\\r' '\\n' < {shlex.quote(str(self.path))} > lines.csv"
-            raise InputError(f"{self.where(found.fault)}, so it cannot be told where its rows end", remedy)
+            raise InputError(f"{self.where(found.fault)}, so it is not clear where its rows end", remedy)
         return found
 
     def where(self, fault: Fault) -> str:
@@ -217,7 +217,7 @@ def unreadable(file: DataFile, error: BaseException) -> InputError:
         if found is not None:
             return too_long(file, *found)
     return InputError(
-        f"{file.label} cannot be read as text with separator {file.separator!r}: {reason}", "mend the file"
+        f"{file.label} cannot be read as text with separator {file.separator!r}: {reason}", "fix the file"
     )
 
 
@@ -227,7 +227,7 @@ def too_long(file: DataFile, row: int, fields: int, expected: int) -> InputError
     return InputError(
         f"{file.label}: row {row:,} (the header not counted) has {fields} fields, more fields than {first} ({expected}; "
         f"separator {file.separator!r})",
-        "quote fields that contain the separator, or mend that row",
+        "quote fields that contain the separator, or fix that row",
     )
 
 
@@ -250,7 +250,7 @@ def check_count(files: Iterable[DataFile], rows: int) -> None:
 
 
 def check_layout(file: DataFile, ledger: Ledger) -> None:
-    """Tell how the quotes of a file were taken if that was a choice, and of rows that break off.
+    """Report how the quotes of a file were read if that was a choice, and rows that break off.
 
     Raises:
         InputError: most rows have fewer fields than the header.

@@ -1,4 +1,4 @@
-"""What is told of a split: how its data were read, what was dropped and why, and where it was cut."""
+"""What is reported about a split: how its data were read, what was dropped and why, and where it was cut."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Times(_Record):
 
 
 class Cuts(_Record):
-    """The first time of the validation part and of the test part, as ISO times in UTC."""
+    """The first time of the validation split and of the test split, as ISO times in UTC."""
 
     valid_from: str
     test_from: str
@@ -46,7 +46,7 @@ class Counts(_Record):
 
 
 class SplitInfo(_Record):
-    """What ``ingest`` tells of a split. One that was made otherwise says nothing: all fields have their defaults.
+    """What ``ingest`` reports about a split. One that was made otherwise says nothing: all fields have their defaults.
 
     Attributes:
         name, source: of the data, and what the user asked for. They are no part of what the split is, since the same

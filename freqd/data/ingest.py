@@ -8,7 +8,7 @@ Rules, in this order:
    (train before validation before test) is dropped from the later one.
 3. Users and items below the minimum are removed until none is left (k-core; default 5, for given parts 1).
 4. Split. By time: one cut in time for all users, equal times never apart. At random: a share of every user's items.
-   Given: the owner's parts; a missing validation part is cut off train at random per user.
+   Given: the owner's splits; a missing validation split is cut off train at random per user.
 5. After a split by time or at random, validation and test keep only pairs whose user and item occur in train: no model
    can rank others. Given parts keep all their ids, so that numbers compare with published ones; they are refused where
    next to nothing in them could be ranked.
@@ -73,16 +73,16 @@ def ingest(
 
     Args:
         config: the settings.
-        seed: of the random split, or of the validation part cut off given train data.
+        seed: of the random split, or of the validation split cut off given train data.
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query go.
         registry: ids of earlier runs; dense ids then keep their order over runs. Without it they are sorted.
-        progress: told how far it is.
+        progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
     """
-    progress(0.0, "looking for the data")
+    progress(0.0, "finding the data")
     source = open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=True, progress=progress)
     try:
         return _ingest(config, source, seed, registry, progress)
@@ -92,7 +92,7 @@ def ingest(
 
 
 def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> Observed:
-    """Read and clean the interactions of ``config`` (rules 1 and 2), parts together, for a look at what is there.
+    """Read and clean the interactions of ``config`` (rules 1 and 2), splits together, to show what is there.
 
     Users and items with few partners stay, for who is new has few.
 
@@ -100,7 +100,7 @@ def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progr
         config: the settings; those of the k-core and of the split do not matter.
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query go.
-        progress: told how far it is.
+        progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
@@ -129,7 +129,7 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
     progress(0.4, f"cleaning {ledger.rows_read:,} rows")
     found = clean(rows, config, how, ledger)
     del rows
-    progress(0.6, f"looking at {len(found.pairs):,} pairs")
+    progress(0.6, f"checking {len(found.pairs):,} pairs")
     pairs = _core(found.pairs, config, how, ledger)
     progress(0.7, f"splitting {len(pairs):,} pairs")
     part, cuts = _split(pairs, how, config, seed)

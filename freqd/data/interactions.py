@@ -72,7 +72,7 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Train, validation and test part over one id space, pairwise disjoint.
+    """Train, validation and test split over one id space, pairwise disjoint.
 
     Attributes:
         user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the dense id.

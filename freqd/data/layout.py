@@ -110,7 +110,7 @@ def census(content: Path | bytes, separator: str, *, header: bool, quotes: Quote
 
     Quotes mean what RFC 4180 says if all of them are in their places. Else, if every line has as many fields as the
     first one once quotes are taken for plain characters, that is how they are meant (inch marks, a backslash before a
-    quote). Else nobody can tell where a record ends. Two strays may be in the right places by chance: then whole rows lie
+    quote). Otherwise it is not clear where a record ends. Two strays may be in the right places by chance: then whole rows lie
     between them.
 
     Args:

@@ -18,20 +18,20 @@ from freqd.errors import InputError
 
 PART_CODES = {"train": TRAIN, "valid": VALID, "test": TEST}
 SAMPLE = 1000
-"""Values of a column by which it is told what it holds."""
+"""Values of a column that show what it holds."""
 _EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 """From which number on a type of floating point merges neighbouring integers."""
 _WHOLE = "a whole field: a quote opens or closes it, while other quotes in this file stand where they enclose nothing"
-_QUOTES_REMEDY = "mend the stray quotes, or say with data.quotes=plain that quotes are characters like others"
+_QUOTES_REMEDY = "fix the stray quotes, or say with data.quotes=plain that quotes are characters like others"
 _SMALL_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _YEAR_1, _YEAR_9999 = -62_135_596_800, 253_402_300_799
-_IGNORE = "mend or remove that row, or name another column with data.columns (data.columns.{}=none ignores it)"
+_IGNORE = "fix or remove that row, or name another column with data.columns (data.columns.{}=none ignores it)"
 IdKind = Literal["integer", "text"]
 
 
 class Suspect(NamedTuple):
-    """What must not be in a column: where it is, what is wanted in its place, how to mend it, and where to look first.
+    """What must not be in a column: where it is, what is wanted in its place, how to fix it, and what to check first.
 
     ``flag`` is true wherever ``where`` is, and quicker; None: ``where`` is as quick.
     """

@@ -60,7 +60,7 @@ def fetch_rows(query: str, variable: str, cache_dir: Path, *, reuse: bool, progr
         variable: name of the environment variable with the database's address.
         cache_dir: folder for the rows; they are readable by this user only.
         reuse: take the rows that are there if they were fetched within ``SNAPSHOT_SECONDS``.
-        progress: told how much has arrived.
+        progress: called with what has arrived.
 
     Raises:
         InputError: the server does not answer, refuses the query, or sends no rows; or the disk is full.
@@ -125,7 +125,7 @@ def _copy(address: Address, statement: str, target: Path, variable: str, progres
             f"the database refuses the query of data.sql: {_first_line(error)}", "give one SELECT that psql accepts"
         ) from error
     except psycopg.Error as error:
-        raise InputError(f"the query of data.sql failed: {_first_line(error)}", "run it in psql and mend it") from error
+        raise InputError(f"the query of data.sql failed: {_first_line(error)}", "run it in psql and fix it") from error
 
 
 def _first_line(error: Exception) -> str:

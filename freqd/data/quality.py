@@ -34,7 +34,7 @@ class Ledger:
 
 
 class Check(NamedTuple):
-    """A row of the table of `freqd data check`: what was looked at, how many rows it concerns (if any), and a note."""
+    """A row of the table of `freqd data check`: what was checked, how many rows it concerns (if any), and a note."""
 
     check: str
     rows: int | None
@@ -46,7 +46,7 @@ class QualityReport:
     """The outcome of `freqd data check`.
 
     Attributes:
-        info: what is told of the split that a run would make; None if the data cannot be used.
+        info: what is reported about the split that a run would make; None if the data cannot be used.
         problem, remedy: what is wrong, if they cannot.
     """
 

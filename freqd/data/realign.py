@@ -72,9 +72,9 @@ def known_answers(before: Split, now: Split, users: Rows, items: Rows) -> int:
 
 
 def unknown_answers(before: Split, now: Split) -> Split:
-    """``now`` with a test part on which a model of ``before`` can be judged too: without what it was made of or chosen by.
+    """``now`` with a test split on which a model of ``before`` can be judged too: without what it was made of or chosen by.
 
-    In a later state of the same data, cut by time, that is the whole test part; not where the data were split at random
+    In a later state of the same data, cut by time, that is the whole test split; not where the data were split at random
     again. If nothing were left, ``now`` as it is.
     """
     users, items = Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids)

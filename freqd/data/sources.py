@@ -38,7 +38,7 @@ class Source:
 
     @property
     def has_parts(self) -> bool:
-        """Whether the owner's own parts are there."""
+        """Whether the owner's own splits are there."""
         return ALL not in self.files
 
     def all_files(self) -> list[DataFile]:
@@ -64,7 +64,7 @@ def open_source(
         data_dir: where named data sets are looked for first.
         cache_dir: where downloads and the rows of a query are kept.
         reuse: a query's rows fetched a short while ago are taken again.
-        progress: told of downloads.
+        progress: called during downloads.
 
     Raises:
         InputError: something is missing, empty, mixed or damaged.

@@ -50,7 +50,7 @@ def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[
     """Parts (n,) by one global cut each for test and validation, and the cuts as ISO times.
 
     Raises:
-        InputError: the times leave no test or no validation part.
+        InputError: the times leave no test or no validation split.
     """
     time = pairs.time
     assert time is not None
@@ -58,7 +58,7 @@ def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[
     if test_from is None:
         raise InputError(
             f"all {len(time):,} interactions have the same time ({iso(int(time[0]))}), "
-            "so a cut in time leaves no test part",
+            "so a cut in time leaves no test split",
             "check the time column, or set data.split=random",
         )
     earlier = time[time < test_from]
@@ -66,7 +66,7 @@ def by_time(pairs: Pairs, valid_fraction: float, test_fraction: float) -> tuple[
     if valid_from is None:
         raise InputError(
             f"all interactions before the test cut ({iso(test_from)}) have the same time, "
-            "which leaves no validation part",
+            "which leaves no validation split",
             "check the time column, or set data.split=random",
         )
     part = np.zeros(len(time), np.int8)
@@ -81,7 +81,7 @@ def at_random(pairs: Pairs, valid_fraction: float, test_fraction: float, seed: i
 
 
 def as_given(pairs: Pairs, valid_fraction: float, seed: int) -> PartArray:
-    """The owner's parts (n,); a missing validation part is cut off train, at random per user; test is untouched.
+    """The owner's splits (n,); a missing validation split is cut off train, at random per user; test is untouched.
 
     An item that would lose its last train interaction keeps it.
     """

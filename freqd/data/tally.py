@@ -1,4 +1,4 @@
-"""One quick pass over the bytes of a text file: enough where it is in order, else ``freqd.data.layout`` looks closer.
+"""One quick pass over the bytes of a text file: enough where it is in order, else ``freqd.data.layout`` reads it closely.
 
 64 bytes at a time, as the bits of words: which of them are quotes, separators, line ends, and by the exclusive or of all
 quotes before them which lie within quotes (Langdale & Lemire, Parsing Gigabytes of JSON per Second, 2019).
@@ -47,7 +47,7 @@ def tally(blocks: Iterable[Bytes], separator: str) -> Tally:
 
     Args:
         blocks: the bytes of the file, in order.
-        separator: of one character; empty: fields are not told.
+        separator: of one character; empty: fields are not recognised.
     """
     state = np.zeros(_STATE, np.int64)
     state[[_WIDTH, _LONE]] = -1

@@ -1,4 +1,4 @@
-"""The column of times: of all files, as seconds, with what is missing, unreadable or implausible found and told."""
+"""The column of times: of all files, as seconds, with what is missing, unreadable or implausible found and reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Numbers as times: whether they count seconds, milliseconds or days.
 
-Told by the unit in which most of a column are plausible times; a column of two units is refused rather than read by one
+Recognised by the unit in which most of a column are plausible times; a column of two units is refused rather than read by one
 of them.
 """
 

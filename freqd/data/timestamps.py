@@ -112,7 +112,7 @@ def time_form(name: str, sample: pl.Series, place: str) -> TimeForm:
 def _number_texts(column: pl.Expr, texts: pl.Series) -> TimeForm:
     text = column.str.strip_chars()
     whole = bool(texts.str.strip_chars().str.contains(r"^-?\d{1,19}$").all())
-    # 0.1 s of 1.6e18 ns is more than float64 can tell: whole numbers are read as such, unless one of them has a fraction
+    # 0.1 s of 1.6e18 ns is more than float64 can resolve: whole numbers are read as such, unless one of them has a fraction
     number = text.cast(pl.Float64, strict=False).fill_nan(None)
     quick = text.cast(pl.Int64, strict=False) if whole else number
     value = pl.coalesce(quick, number.floor().cast(pl.Int64, strict=False)) if whole else number

@@ -1,4 +1,4 @@
-"""The student trained alone: what distillation has to beat."""
+"""The no-distillation baseline: what distillation has to beat."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class DistillContext:
         graphs: the user graph and the item graph (and the bipartite one, if that was asked for).
         feature_filters: h(L) per side for the feature terms.
         train: R, (n_users, n_items) binary CSR.
-        dim: d, the student's numbers a user and an item.
+        dim: d, the student's embedding dimension.
         seed: of every random choice that an objective makes while it is built.
         device: torch device on which the terms are computed.
         trajectory: the teacher's best items at several points of its training, (points, n_users, K) int32, earliest

@@ -26,7 +26,7 @@ class DistillSources:
     """What a student learns from.
 
     Attributes:
-        split: train part to learn from, validation part to stop by.
+        split: train split to learn from, validation split to stop by.
         teacher: whose features and scores are imitated.
         graphs: on which the teacher's features are filtered.
         spectrum: which filters to use for the features and for the ranking.

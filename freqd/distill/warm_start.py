@@ -91,7 +91,7 @@ def check_student(student: TrainedModel, config: DistillConfig) -> None:
         )
     if student.features.dim != config.dim:
         raise InputError(
-            f"the run to start from has a student of {student.features.dim} numbers, and distill.dim is {config.dim}",
+            f"the run to start from has a student of dimension {student.features.dim}, and distill.dim is {config.dim}",
             f"set distill.dim={student.features.dim}, or start.run=none",
         )
 

@@ -19,7 +19,7 @@ from freqd.spectral import band_edges
 
 DAY = 86_400
 LOT_SEED = 0
-"""Of the graphs drawn by lot: the same check gives the same numbers."""
+"""Of the graphs drawn at random: the same check gives the same numbers."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,9 @@ def _spectral(side: Side, shift: SpectralShift | None, config: DriftConfig, know
         return Measure(name, None, limit, False, why)
     who = {"user": "users who choose the same", "item": "items that are chosen together"}[side]
     before, after, lot = (1.0 - f for f in (shift.frequency_before, shift.frequency_after, shift.frequency_lot))
-    text = f"{who} are alike by {after:.3f} in the model's features, before by {before:.3f}, by lot by {lot:.3f}"
+    text = f"{who} are alike by {after:.3f} in the model's features, before by {before:.3f}, at random by {lot:.3f}"
     if not shift.telling:
-        return Measure(name, None, limit, False, f"{text}: too little before to tell a loss from chance")
+        return Measure(name, None, limit, False, f"{text}: too little before to distinguish a loss from chance")
     over = shift.lost > limit and shift.beyond_chance
     return Measure(name, shift.lost, limit, over, f"{text}; {shift.moved:.1%} of the energy is in another band")
 

@@ -2,7 +2,7 @@
 
 On a graph that fits the features, neighbours are alike: their energy lies at low frequencies. The mean frequency
 ⟨X, L X⟩ / ‖X‖² is 1 minus the likeness of neighbours, and where it stands between that of the model's own graph and
-that of a graph of the same pairs drawn by lot says how much of the structure is lost.
+that of a graph of the same pairs drawn at random says how much of the structure is lost.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Side = Literal["user", "item"]
 SIDES: tuple[Side, ...] = ("user", "item")
 
 LOTS = 8
-"""Graphs drawn by lot: their mean is what structure is measured from, their spread what chance alone does."""
+"""Graphs drawn at random: their mean is what structure is measured from, their spread what chance alone does."""
 CLEAR = 4.0
-"""A difference of this many standard deviations between graphs drawn by lot is beyond chance."""
+"""A difference of this many standard deviations between graphs drawn at random is beyond chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class SpectralShift:
         nodes: users or items in each of the two graphs.
         before, after: (bands,) ⟨X, h_b(L) X⟩ / ‖X‖² on each; sums to 1, all 0 if the features are 0.
         frequency_before, frequency_after: ⟨X, L X⟩ / ‖X‖², in [0, 2].
-        frequency_lot: mean of the same over graphs of the model's own pairs with their items drawn by lot.
+        frequency_lot: mean of the same over graphs of the model's own pairs with their items drawn at random.
         spread: standard deviation over those graphs.
     """
 
@@ -57,17 +57,17 @@ class SpectralShift:
 
     @property
     def telling(self) -> bool:
-        """Whether the model's own graph differs from one drawn by lot beyond chance; else nothing can be lost."""
+        """Whether the model's own graph differs from one drawn at random beyond chance; else nothing can be lost."""
         return self.frequency_lot - self.frequency_before > CLEAR * self.spread
 
     @property
     def lost(self) -> float:
-        """Share of the structure that is lost: 0 as before, 1 as by lot; below 0 where there is more than before."""
+        """Share of the structure that is lost: 0 as before, 1 as at random; below 0 where there is more than before."""
         return (self.frequency_after - self.frequency_before) / (self.frequency_lot - self.frequency_before)
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the mean frequency rose by more than graphs drawn by lot differ among themselves."""
+        """Whether the mean frequency rose by more than graphs drawn at random differ among themselves."""
         return self.frequency_after - self.frequency_before > CLEAR * self.spread
 
 
@@ -95,7 +95,7 @@ def spectral_shift(
         features: the model's.
         graph: K of the graphs; its kind is not asked, for a graph of the features would not see the interactions.
         spectral: bands, method and degree.
-        rng: draws the lots.
+        rng: source of the random graphs.
     """
     signals = {"user": unit_rows(features.users), "item": unit_rows(features.items)}
     neighbours = graph.model_copy(update={"kind": "cooccurrence"})

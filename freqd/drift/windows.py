@@ -91,9 +91,9 @@ def find_fresh(
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a model knows of, oldest first: by time, else by part; where that is equal, in an order drawn by lot.
+    """What a model knows of, oldest first: by time, else by part; where that is equal, in an order drawn at random.
 
-    By lot, since by id the cut through a day would always go through the same users. The lot does not depend on the
+    At random, since by id the cut through a day would always go through the same users. The order does not depend on the
     order in which the interactions come.
 
     Attributes:

@@ -34,7 +34,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank all items for the users of ``part`` and measure the lists.
 
-    ``standard`` masks the train items, and at the test part the validation items too, and averages over the users with
+    ``standard`` masks the train items, and at the test split the validation items too, and averages over the users with
     at least one target. ``kd-paper`` masks the train items only and averages over all users, of whom those without a
     target score 0. Accuracy is a mean over users; coverage, Gini, popularity and novelty are over all lists.
 
@@ -44,7 +44,7 @@ def evaluate(
         config: protocol and cut-offs.
         part: whose interactions are the targets.
         among: (n_users,) the users to judge, of those that the protocol judges; None for all.
-        progress: told after every few thousand users.
+        progress: called after every few thousand users.
 
     Raises:
         ValueError: the features are of another size than the split, or not finite.
@@ -59,12 +59,12 @@ def evaluate(
     n_targets = np.diff(targets.indptr)
     if targets.nnz == 0:
         raise InputError(
-            f"the {part} part has no interactions: nothing to evaluate",
-            f"raise data.{part}_fraction, or give a {part} part that holds interactions of known users and items",
+            f"the {part} split has no interactions: nothing to evaluate",
+            f"raise data.{part}_fraction, or give a {part} split that holds interactions of known users and items",
         )
     if among is not None and not n_targets[among].any():
         raise InputError(
-            f"none of the users to judge has an interaction in the {part} part", "judge users that have one"
+            f"none of the users to judge has an interaction in the {part} split", "judge users that have one"
         )
     everyone = config.protocol == "kd-paper"
     judged = np.ones(split.n_users, np.bool_) if everyone else n_targets > 0

@@ -1,4 +1,4 @@
-"""The number by which everything is chosen: NDCG@10 on the validation part, always over the same users."""
+"""The number by which everything is chosen: NDCG@10 on the validation split, always over the same users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a train part to its graphs."""
+"""From a train split to its graphs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build_graphs(train: Interactions, config: GraphConfig, features: Embeddings 
     No n x n matrix is ever dense: memory is O(nnz + n·K).
 
     Args:
-        train: interactions of the train part only; others would leak what is to be predicted.
+        train: interactions of the train split only; others would leak what is to be predicted.
         config: kind and K.
         features: the teacher's, needed for ``features`` only.
 

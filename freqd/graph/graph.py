@@ -57,7 +57,7 @@ def normalised(adjacency: sparse.csr_array) -> sparse.csr_array:
 
 @dataclass(frozen=True, eq=False)
 class Graphs:
-    """The graphs of one train part.
+    """The graphs of one train split.
 
     Attributes:
         user, item: graph of each side, on which that side's features are signals.

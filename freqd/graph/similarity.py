@@ -16,7 +16,7 @@ COLUMN_TILE = 2048
 """A tile of similarities is 4 MiB: it stays in the cache between the product and the selection."""
 
 MAX_NODES = 300_000
-"""Exact search takes 2 n² d operations: with 256 numbers a node, about ten minutes on one core at this size."""
+"""Exact search takes 2 n² d operations: at dimension 256, about ten minutes on one core at this size."""
 
 
 def cosine_neighbours(features: FloatMatrix, k: int) -> Neighbours:
@@ -44,7 +44,7 @@ def cosine_neighbours(features: FloatMatrix, k: int) -> Neighbours:
     if len(bad):
         raise InputError(
             f"the teacher's features hold a value that is not finite (first in row {bad[0]})",
-            "train the teacher again with more regularisation, or mend the brought features",
+            "train the teacher again with more regularisation, or fix the external embeddings",
         )
     unit = unit_rows(features)
     k = min(k, max(n - 1, 1))

@@ -47,7 +47,7 @@ class LightGCN:
 
     Args:
         train: (n_users, n_items) binary CSR.
-        dim: numbers a user and an item.
+        dim: embedding dimension.
         layers: propagations L.
         init: parameters (not features) to start from; None draws N(0, 0.1²).
     """

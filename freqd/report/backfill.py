@@ -13,7 +13,7 @@ class BackfilledRun(ResultPart):
 
     Attributes:
         passed_over: whether it had finished before.
-        started_from: the run whose models it went on from; None if from nothing, and ``why``.
+        started_from: the run whose models it went on from; None if from scratch, and ``why``.
         seconds: of all stages when they were computed.
         model: name and version, if it was registered.
         gate: what the gate said, if it was asked.
@@ -91,8 +91,8 @@ def markdown(result: BackfillResult) -> str:
 def notes(result: BackfillResult) -> list[str]:
     """What the columns mean, and why runs that were to start from another one did not."""
     said = [
-        "NDCG@10 of the students on the test part of their own date: the last interactions up to it. Dates differ in their "
-        "test parts, so a lower number need not be a worse model. Seconds are those of all stages when they were computed."
+        "NDCG@10 of the students on the test split of their own date: the last interactions up to it. Dates differ in their "
+        "test splits, so a lower number need not be a worse model. Seconds are those of all stages when they were computed."
     ]
     alone = [run for run in result.runs if run.why and run.started_from is None]
-    return [*said, *(f"As of {run.as_of} it started from nothing: {run.why}." for run in alone)]
+    return [*said, *(f"As of {run.as_of} it started from scratch: {run.why}." for run in alone)]

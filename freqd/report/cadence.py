@@ -35,25 +35,25 @@ def verdict(result: CadenceResult) -> Verdict:
     way = {"full": "a full run", "re-distilled": "re-distillation"}[result.advice.kind]
     if every is None:
         return Verdict(
-            "How fast it ages cannot be told",
-            "No user of a later window was known by then, so there was nothing to judge.",
+            "How fast it ages is not known",
+            "No model knew a user of a later window, so there was nothing to evaluate.",
             "neutral",
         )
     if decayed is None:
         return Verdict(
             "No decay measurable",
-            f"A model {fmt.count(every - result.period_days)} days old, the oldest that could be judged, loses nothing beyond chance against a "
-            f"fresh one. These data give no reason to retrain more often than every {fmt.count(every)} days; by {way}.",
+            f"A model {fmt.count(every - result.period_days)} days old, the oldest that could be evaluated, loses nothing significant against a "
+            f"fresh one. These data give no reason to retrain more often than every {fmt.count(every)} days, by {way}.",
             "good",
         )
     often = "at least " if decayed == 1 else ""
     return Verdict(
         f"Retrain {often}every {fmt.count(every)} days",
-        f"At an age of {fmt.count(every)} days a model loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against a fresh one, which is beyond "
-        f"chance; younger ones do not. Retrain by {way}."
+        f"At an age of {fmt.count(every)} days a model loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against a fresh one, which is "
+        f"significant; at younger ages it is not. Retrain by {way}."
         if decayed > 1
-        else f"Already {fmt.count(every)} days old, the youngest that was judged, a model loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against "
-        f"a fresh one, which is beyond chance. Retrain by {way}.",
+        else f"At {fmt.count(every)} days old, the youngest age that was evaluated, a model already loses {fmt.metric(result.loss_at(decayed))} NDCG@10 against "
+        f"a fresh one, which is significant. Retrain by {way}.",
         "mixed",
     )
 
@@ -70,7 +70,7 @@ def advice(result: CadenceResult) -> list[str]:
         )
     lines.append(_ways(result))
     lines += [
-        f"As of {model.as_of} re-distillation started from nothing: {model.why}."
+        f"As of {model.as_of} re-distillation started from scratch: {model.why}."
         for model in result.models
         if model.why
     ]
@@ -79,7 +79,7 @@ def advice(result: CadenceResult) -> list[str]:
         f"To a model {oldest.days} days old {fmt.percent(oldest.unknown_users)} of a window's users and "
         f"{fmt.percent(oldest.unknown_items)} of its items are unknown; to a fresh one "
         f"{fmt.percent(youngest.unknown_users)} and {fmt.percent(youngest.unknown_items)}. What a fresh model does not "
-        "know either is in no loss here."
+        "know either is not part of any loss here."
     )
     return [line for line in lines if line]
 
@@ -88,7 +88,7 @@ def _ways(result: CadenceResult) -> str:
     """Full run against re-distillation."""
     again, full = result.seconds["re-distilled"], result.seconds["full"]
     if result.redistilled is None or again is None or full is None:
-        return "Re-distillation could not be judged."
+        return "Re-distillation could not be evaluated."
     loss = result.redistilled.loss
     found = (
         f"A full run takes {fmt.duration(full)}, re-distillation {fmt.duration(again)}; the full model is "
@@ -97,7 +97,7 @@ def _ways(result: CadenceResult) -> str:
     )
     end = {
         "": "so re-distillation will do",
-        "worse": "so re-distillation loses beyond chance, and a full run is worth its time",
+        "worse": "so re-distillation loses significantly, and a full run is worth its time",
         "costlier": "so re-distillation saves nothing",
     }[result.advice.why]
     return f"{found}, {end}."
@@ -147,7 +147,7 @@ def by_interval(result: CadenceResult) -> Table:
 
 def models(result: CadenceResult) -> Table:
     """One row a model: data, start, cost, and its quality on the window right after."""
-    header = ["as of", "made by", "users", "items", "teacher from", "student from", "seconds", "NDCG@10, next window", "users judged"]  # fmt: skip
+    header = ["as of", "made by", "users", "items", "teacher from", "student from", "seconds", "NDCG@10, next window", "users evaluated"]  # fmt: skip
     lines = [_model(result, model) for model in result.models]
     return Table("The models", header, lines, frozenset({2, 3, 6, 7, 8}))
 
@@ -185,8 +185,8 @@ def notes(result: CadenceResult) -> list[str]:
     """What the numbers mean."""
     level = fmt.percent(result.confidence)
     return [
-        "A model is made as of the day before a window, exactly as a run as of that day makes it, and judged on that window and all "
-        "later ones as it would be served then: full ranking, what a user had when the window began masked, the most popular items for a user "
+        "A model is made as of the day before a window, exactly as a run as of that day makes it, and evaluated on that window and all "
+        "later ones as it would be served then: a full ranking without what a user had when the window began, the most popular items for a user "
         "it does not know, never an item it does not know. Fresh is the full model made right before the same window. The mean is over the "
         "users that the fresh model knows and that met something new it could know; the columns after that are of those among them whom the "
         "aged model knows too: what is lost there is lost because tastes and items moved on, the rest because it does not know its users.",
@@ -195,7 +195,7 @@ def notes(result: CadenceResult) -> list[str]:
         "first such age. Ages are tested one by one, without a correction for their number.",
         "Every user counts once, by the mean over the windows; the interval is a bootstrap over users. An age is seen in as many windows as "
         "the table says, and different ages in different windows, so compare aged with fresh rather than ages with each other.",
-        "Unknown users and items are of all that occur in the window; who has too few interactions to be in a run is unknown to it.",
+        "Unknown users and items are counted among all that occur in the window; those with too few interactions to be in a run are unknown to it.",
         "Seconds are those of data, graphs, teacher, spectrum and distillation on this machine when they were computed, without evaluation "
         "and baselines. Re-distillations follow one another, each from the one before.",
     ]
@@ -237,8 +237,8 @@ def caption(result: CadenceResult) -> Caption:
     costs = ", ".join(f"{way} {fmt.duration(result.seconds[kind])}" for kind, way in KINDS.items())
     level = fmt.percent(result.confidence)
     return Caption(
-        f"Left: whiskers are the {level} interval of the loss; where one ends below the fresh model, the loss is beyond chance. "
-        "Middle: of a window's interactions, those of users and with items that a model of that age does not know.",
+        f"Left: whiskers are the {level} interval of the loss; where one ends below the fresh model, the loss is significant. "
+        "Middle: share of a window's interactions with users and items that a model of that age does not know.",
         f"NDCG@10 of aged against fresh models, {told or 'none'}. Cost of a retraining: {costs}.",
     )
 

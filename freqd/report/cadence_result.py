@@ -34,8 +34,8 @@ class AgedModel(ResultPart):
     """A model that was made.
 
     Attributes:
-        teacher_start, student_start: what they went on from; None if from nothing.
-        why: re-distillation started from nothing, if it did.
+        teacher_start, student_start: what they went on from; None if from scratch.
+        why: re-distillation started from scratch, if it did.
         seconds: by stage, and ``all``.
     """
 
@@ -139,7 +139,7 @@ class StageOfCadence(ResultPart):
 
 
 class CadenceResult(Books):
-    """The result of a cadence; ``seconds`` are those of one retraining by kind, None where there was none to tell by."""
+    """The result of a cadence; ``seconds`` are those of one retraining by kind, None where there was none to measure."""
 
     data: TimelineFacts
     period_days: int

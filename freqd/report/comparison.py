@@ -56,7 +56,7 @@ def tables(result: ComparisonResult) -> list[tuple[str, Table]]:
         (
             entry.name,
             Table(
-                f"{entry.name}, students of {table.dim} numbers",
+                f"{entry.name}, students of dimension {table.dim}",
                 header,
                 [_cells(row) for row in (entry.teacher, *table.rows)],
                 frozenset(range(1, len(header))),
@@ -113,21 +113,21 @@ def markdown(result: ComparisonResult, *, images: bool = True) -> str:
 
 def notes(result: ComparisonResult) -> list[str]:
     """What the columns mean, and why some cells are empty."""
-    judged = f"Test part, protocol {result.protocol}."
+    judged = f"Test split, protocol {result.protocol}."
     seeds = ", ".join(map(str, result.seeds))
     said = [
         f"{judged} Means over the seeds {seeds} with Student's t interval; data, teacher and spectrum are the same for all."
         if len(result.seeds) > 1
         else f"{judged} One seed, so the intervals over seeds are not known: raise --seeds.",
-        "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10; scratch is the student trained alone. "
+        "Gap closed is (method − scratch) / (teacher − scratch) on NDCG@10; scratch is the no-distillation baseline. "
         f"Minus {result.against} is NDCG@10 minus that of {result.against}; p is two-sided, from a paired bootstrap over users "
         f"({fmt.count(result.bootstrap_samples)} resamples, values averaged over "
-        "the seeds), corrected by Holm for the number of methods in the table.",
+        "the seeds), corrected for the number of methods in the table (Holm).",
         "The teacher was trained once and the SVD student has no random choice, so neither has an interval over seeds. Seconds are "
         "those of one training; those of scratch include the choice of its settings.",
     ]
     reasons = dict.fromkeys(
-        f"{entry.name}, {table.dim} numbers: {row.gap_closed.reason}."
+        f"{entry.name}, dimension {table.dim}: {row.gap_closed.reason}."
         for entry in result.data
         for table in entry.tables
         for row in table.rows
@@ -196,7 +196,7 @@ def methods_side_by_side(entry: ComparedData, level: str) -> bytes:
             axes.plot(row.ndcg.mean, place, marker, color=colour, markersize=7)
         _teacher_line(axes, entry, vertical=True)
         axes.locator_params(axis="x", nbins=4)
-        dress(axes, title=f"{table.dim} numbers", x="NDCG@10, test", grid="x")
+        dress(axes, title=f"Dimension {table.dim}", x="NDCG@10, test", grid="x")
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     panels[0].set_yticks(range(len(names)), [shorten(name, 20) for name in names], parse_math=False)
     panels[0].tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -234,8 +234,8 @@ def quality_against_size(entry: ComparedData) -> bytes:
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     by_size.set_xticks(sizes, [f"{size:g}" for size in sizes])
     by_time.set_xticks(*_round_ticks(*by_time.get_xlim()))
-    dress(by_size, title=shorten(entry.name, 30), x="Numbers a user and an item", y="NDCG@10, test")
-    dress(by_time, x="Milliseconds a ranking, one thread")
+    dress(by_size, title=shorten(entry.name, 30), x="Embedding dimension", y="NDCG@10, test")
+    dress(by_time, x="Milliseconds per ranking, one thread")
     legend(by_size, loc="upper left", bbox_to_anchor=(2.12, 1.0))
     return png(figure)
 
@@ -272,7 +272,7 @@ def mastery_by_band(entry: ComparedData) -> bytes:
                 axes.plot(
                     centres, values, marker=marker, color=colour, linewidth=1.4, markersize=5, label=shorten(name, 18)
                 )
-            title = f"{PLURAL[side].capitalize()}, {table.dim} numbers"
+            title = f"{PLURAL[side].capitalize()}, dimension {table.dim}"
             dress(axes, title=title, y="Mastery" if side == SIDES[0] else "")
     panels[0][0].set_ylim(max(lowest, -0.5) * 1.1 - 0.02, 1.05)
     panels[0][0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")

@@ -49,7 +49,7 @@ class Compared(ResultPart):
     Attributes:
         seconds: mean of a training's.
         median_ms: to rank all items for one user, one thread.
-        gap_closed: None for the student trained alone.
+        gap_closed: None for the no-distillation baseline.
         minus_against: None for the method that the others are tested against.
         mastery: by side and band.
     """

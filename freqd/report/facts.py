@@ -36,7 +36,7 @@ class OpenResultPart(BaseModel):
 
 
 class ByModel(ResultPart, Generic[Part]):
-    """One entry a model; a run without baselines has neither ``scratch`` (the student trained alone) nor ``svd``."""
+    """One entry a model; a run without baselines has neither ``scratch`` (the no-distillation baseline) nor ``svd``."""
 
     teacher: Part
     scratch: Part | None = None
@@ -77,7 +77,7 @@ class ModelFacts(ResultPart):
 
     Attributes:
         parameters: numbers kept for all users and items.
-        dim: numbers a user and an item.
+        dim: embedding dimension.
         valid_ndcg_at_10: None for one that was not validated.
         median_ms, p95_ms: to rank all items for one user, one thread.
     """
@@ -226,7 +226,7 @@ class TeacherTrial(OpenResultPart):
 
 
 class TrainingInfo(OpenResultPart):
-    """How a model came to be: what its training tells of itself."""
+    """How a model came to be: what its training recorded."""
 
     trials: tuple[TeacherTrial, ...] = ()
 
@@ -271,7 +271,7 @@ class RegisteredModel(ResultPart):
 
 
 class Environment(ResultPart):
-    """Python, packages and machine, as ``freqd.provenance.environment`` tells them."""
+    """Python, packages and machine, as ``freqd.provenance.environment`` has them."""
 
     python: str
     system: str

@@ -1,4 +1,4 @@
-"""Part of a run's result that tells of its data."""
+"""Part of a run's result that describes its data."""
 
 from __future__ import annotations
 

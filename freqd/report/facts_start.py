@@ -1,4 +1,4 @@
-"""Parts of a run's result that tell of its time budget and of the run that it started from."""
+"""Parts of a run's result that describe its time budget and the run that it started from."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrainingSeconds(ResultPart):
 
 
 class StartSeconds(ResultPart):
-    """Of this run, the earlier one, and the latest one from nothing; None where that is no longer known."""
+    """Of this run, the earlier one, and the latest one from scratch; None where that is no longer known."""
 
     now: TrainingSeconds
     before: TrainingSeconds | None
@@ -56,7 +56,7 @@ class StartSeconds(ResultPart):
 
 
 class StartRecord(ResultPart):
-    """Where the trainings started: in run ``run``, or, where that is None, from nothing, since ``why``."""
+    """Where the trainings started: in run ``run``, or, where that is None, from scratch, since ``why``."""
 
     asked: str
     run: str | None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Role:
-    """One of the compared models: its key in the summary and its looks.
+    """One of the compared models: its key in the summary and its appearance.
 
     Attributes:
         key: its name in the summary.
@@ -33,7 +33,7 @@ class Role:
 
 
 TEACHER = Role("teacher", "Teacher", "the teacher", "#0072B2", "s")
-SCRATCH = Role("scratch", "Trained alone", "a student trained alone", "#7F7F7F", "D")
+SCRATCH = Role("scratch", "No-distillation baseline", "the no-distillation baseline", "#7F7F7F", "D")
 SVD = Role("svd", "SVD of teacher", "the SVD student", "#E69F00", "^")
 STUDENT = Role("student", "Student", "the student", "#C84C00", "o")
 

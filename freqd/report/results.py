@@ -43,7 +43,7 @@ class RunResult(ResultPart):
     Attributes:
         freqd: version that made it.
         folder: in which the run was started; its relative paths are those of there.
-        metrics: on the test part, by name.
+        metrics: on the test split, by name.
         intervals: paired differences over the test users, as ``student_minus_teacher``.
         artifacts: by stage and name, as ``distill.student``.
         model, gate: None if the student was not registered.

@@ -42,7 +42,7 @@ def _best(result: TuningResult) -> Table:
             ]
         )
     header = ["trial", "validation NDCG@10", "minus as given", "epochs", "seconds", *leading]
-    caption = f"{result.data}, {result.method}, students of {result.dim} numbers"
+    caption = f"{result.data}, {result.method}, students of dimension {result.dim}"
     return Table(caption, header, lines, frozenset(range(1, len(header))))
 
 
@@ -81,8 +81,8 @@ def notes(result: TuningResult) -> list[str]:
     used = f"{fmt.duration(result.seconds)} of {fmt.duration(result.budget_seconds)}"
     said = [
         f"Used {len(result.trials)} of {result.requested} trials ({counts}) and {used}. Compare methods that had equal budgets.",
-        "Settings were chosen by the validation part, and the best of many is partly luck: its validation NDCG@10 promises more "
-        "than the test part will show. The search did not look at the test part.",
+        "Settings were chosen on the validation split, and the best of many is partly luck: its validation NDCG@10 promises more "
+        "than the test split will show. The search did not use the test split.",
     ]
     if result.importances:
         said.append("Importance: share of what sets the best trials apart from all completed ones (PED-ANOVA).")

@@ -1,4 +1,4 @@
-"""Features for other systems: safetensors, npz or Parquet, with ids; readable again as a brought teacher."""
+"""Features for other systems: safetensors, npz or Parquet, with ids; readable again as external embeddings."""
 
 from __future__ import annotations
 

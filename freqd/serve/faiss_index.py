@@ -1,9 +1,9 @@
-"""The best items of a user out of millions, without a look at all of them: an inverted file (faiss).
+"""The best items of a user out of millions, without scanning all of them: an inverted file (faiss).
 
 An item y becomes (y, √(M² − ‖y‖²)) with M the greatest norm, so that all items lie on one sphere and the greatest inner
-product is the least distance (Bachrach et al., RecSys 2014). There k-means cuts them into cells, and a question looks
-into the cells nearest to the user, scaled to a norm of M/4: of M/8 to infinity it found most there. Within a cell scores
-are the true inner products. How many cells are looked into is not set but measured: as many as the recall asks for.
+product is the least distance (Bachrach et al., RecSys 2014). There k-means cuts them into cells, and a question searches
+the cells nearest to the user, scaled to a norm of M/4: of M/8 to infinity it found most there. Within a cell scores
+are the true inner products. How many cells are searched is not set but measured: as many as the recall asks for.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Cells:
 
     Attributes:
         count: cells.
-        probes: cells that a question looks into, 1 to ``count``; with all of them the answer is exact.
+        probes: cells that a question searches, 1 to ``count``; with all of them the answer is exact.
     """
 
     def __init__(self, items: FloatMatrix, *, seed: int = 0, count: int | None = None) -> None:
@@ -99,7 +99,7 @@ class Cells:
         self.probes = self.count
 
     def search(self, vectors: FloatMatrix, fetch: int) -> npt.NDArray[np.int64]:
-        """The ``fetch`` best items of each row of ``vectors`` (n, d) in the cells looked into: ids (n, fetch), then −1s."""
+        """The ``fetch`` best items of each row of ``vectors`` (n, d) in the cells searched: ids (n, fetch), then −1s."""
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         scaled = vectors * (QUERY_NORM * self._radius / np.where(norms > 0, norms, 1))
         asked = np.column_stack([scaled, np.zeros(len(vectors))]).astype(np.float32)
@@ -142,7 +142,7 @@ class Approximate:
 
 
 def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Approximate:
-    """Put the items into cells, and look into as many as ``config.recall`` takes, measured on users of the model.
+    """Put the items into cells, and search as many as ``config.recall`` takes, measured on users of the model.
 
     Time is that of n · 4√n distances; memory that of the items once more, and of ``BLOCK`` of them meanwhile.
 

@@ -62,7 +62,7 @@ def analyse(
         validate: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
         rng: for the density of states and the folds of the users.
-        validation: whose interactions one weight a band is fitted to; None leaves that out, as ``config.band_weights`` does.
+        validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
 
     Raises:
         ValueError: features and graphs do not fit.
@@ -128,7 +128,7 @@ def _band_fit(
     config: SpectralConfig,
     rng: np.random.Generator,
 ) -> Fit:
-    """Filters with one weight a band, where their gain on users they were not fitted to is beyond its standard error."""
+    """Filters with per-band weights, where their gain on users they were not fitted to is beyond its standard error."""
     coefficients = hat_coefficients(edges, config.weights_degree)
     known: dict[SideFilters, IdArray] = {}
 

@@ -1,4 +1,4 @@
-"""A filter with one weight a band, fitted to the ranking on validation.
+"""A filter with per-band weights, fitted to the ranking on validation.
 
 No single α can weigh up one band and down its neighbours; one weight w_b a band can:
 

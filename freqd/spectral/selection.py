@@ -117,7 +117,7 @@ def choose_ranking_filters(
 
     Args:
         measured: knows the value of the raw teacher, ``base_ndcg``.
-        fit: gives filters with one weight a band, which are tried after the others.
+        fit: gives filters with per-band weights, which are tried after the others.
     """
     current, value = SideFilters(), base_ndcg
     notes: dict[Side, str] = {}

@@ -23,7 +23,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class Address:
-    """Where a database is; ``repr`` tells no password."""
+    """Where a database is; ``repr`` shows no password."""
 
     host: str
     port: int | None

@@ -104,7 +104,7 @@ _REMEDIES = {
     errno.EACCES: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
     errno.EPERM: f"see who owns it and whether you may write there, or {_OTHER_PLACE}",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.ENOTDIR: f"a part of the path is a file: {_OTHER_PLACE}",
+    errno.ENOTDIR: f"a folder in the path is a file: {_OTHER_PLACE}",
     errno.EISDIR: "a folder is in its place: give another name, or move it away",
     errno.EEXIST: "something of that name is in its place: give another name, or move it away",
     errno.EIO: f"look at the disk (dmesg), or {_OTHER_PLACE}",

@@ -1,1 +1,1 @@
-"""Teachers: trained here or brought from elsewhere."""
+"""Teachers: trained here, or external embeddings."""

@@ -43,7 +43,7 @@ class AlsPoint:
     """One setting of ALS.
 
     Attributes:
-        factors: numbers a user and an item, D >= 1.
+        factors: embedding dimension D >= 1.
         regularization: L2 strength, >= 0.
         alpha: extra confidence of a seen pair, whose weight is 1 + alpha; > 0.
     """

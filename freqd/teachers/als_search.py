@@ -5,7 +5,7 @@ Coarse to fine, so that the time goes where it pays:
 1. *Screening.* Every (regularization, alpha) gets ``SCREENING_SWEEPS`` sweeps at the smallest number of factors, which
    is the cheapest. At each larger number only the better half of the pairs, as ranked so far, is tried. What is good
    for a small model is near what is good for a big one, but not the same: hence half, and not one.
-2. *Finish.* The ``FINALISTS`` best of all are carried on, best first, until ``patience`` validations bring nothing
+2. *Finish.* The ``FINALISTS`` best of all are continued, best first, until ``patience`` validations bring nothing
    better or all sweeps are done. The best validation NDCG@10 wins; at equal values the one that was tried first.
 
 The budget is looked at before anything is started: a setting is tried only if its cost, as measured on this data, still

@@ -1,4 +1,4 @@
-"""ALS carried on from the teacher of an earlier run: its setting, its rows, a few sweeps."""
+"""A warm start of ALS from the teacher of an earlier run: its setting, its rows, a few sweeps."""
 
 from __future__ import annotations
 

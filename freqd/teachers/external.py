@@ -1,4 +1,4 @@
-"""A brought teacher: features that the user's own system made, read, checked and put in the order of the split's ids.
+"""External embeddings: features that the user's own system made, read, checked and put in the order of the split's ids.
 
 Accepted, always without pickle:
 
@@ -46,7 +46,7 @@ class Brought:
     """Features aligned with a split.
 
     Attributes:
-        features: rows in the order of the split's dense ids; zero rows where nothing was brought.
+        features: rows in the order of the split's dense ids; zero rows where there is nothing.
         info: per side ``{rows, by_id, matched, missing, unused}``, and ``warnings``.
     """
 
@@ -81,15 +81,15 @@ def brought_files(path: str | Path) -> list[Path]:
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise InputError(
-                f"the folder {place} of the brought teacher has no {' and no '.join(missing)}",
+                f"the folder {place} of the external embeddings has no {' and no '.join(missing)}",
                 "put users.parquet and items.parquet there, or name one .safetensors or .npz file",
             )
         return files
     if not place.is_file():
-        raise InputError(f"the brought teacher's features {place} do not exist", "check the path in teacher.features")
+        raise InputError(f"the external embeddings {place} do not exist", "check the path in teacher.features")
     if place.suffix not in (".safetensors", ".npz"):
         raise InputError(
-            f"the brought teacher's features {place} have an unknown ending '{place.suffix}'",
+            f"the external embeddings {place} have an unknown ending '{place.suffix}'",
             "use a .safetensors or .npz file, or a folder with users.parquet and items.parquet",
         )
     return [place]

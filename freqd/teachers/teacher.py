@@ -30,7 +30,7 @@ ALS_PATIENCE = 2
 """Validations, two sweeps apart, without a better value: ALS that has passed its best does not come back to it."""
 
 START = StartConfig()
-"""How a previous teacher is carried on, by default."""
+"""How a warm start from a previous teacher goes, by default."""
 
 
 def train_teacher(
@@ -42,29 +42,29 @@ def train_teacher(
 ) -> TrainedModel:
     """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.
 
-    An ALS teacher with a ``previous`` one is carried on from there instead, and searched for only where that is worse.
+    An ALS teacher with a ``previous`` one starts from there instead, and is searched for only where that is worse.
 
     Args:
-        split: trained on its train part, chosen by its validation part; the test part is not looked at.
+        split: trained on its train split, chosen by its validation split; the test split is not used.
         environment: its ``device`` is that of bpr and lightgcn, for ALS runs on the CPU; its ``checkpoint`` is a folder for
             unfinished work, made if missing, from which a killed run goes on.
         previous: ALS: the teacher of an earlier run; the other kinds do not look at it.
-        start: how it is carried on.
+        start: how a warm start from it goes.
 
     Returns:
         The model. Its ``info`` has: kind, factors, trials (one row a setting that was tried), valid_ndcg_at_10 (over
         all validation users), seconds, budget_hit (the time budget cut the search short), not_tried, warnings; ALS:
         also regularization, alpha, best_epoch (sweeps), and ``start`` if there was a previous one (way: continued or
-        searched; its validation NDCG@10, before and carried on; rows); features: also ``brought``, the counts of
+        searched; its validation NDCG@10, before and after the warm start; rows); features: also ``brought``, the counts of
         matched ids.
 
     Raises:
-        InputError: the validation part is empty, brought features do not fit, no setting gave a usable model, or the
+        InputError: the validation split is empty, external embeddings do not fit, no setting gave a usable model, or the
             previous teacher's setting is not among those of ``config``.
     """
     if len(split.valid) == 0:
         raise InputError(
-            "the validation part is empty, so no teacher can be chosen",
+            "the validation split is empty, so no teacher can be chosen",
             "give a validation file (--valid), or raise data.valid_fraction",
         )
     if config.kind == "features":
@@ -117,7 +117,7 @@ def _als_teacher(split: Split, config: TeacherConfig, environment: TrainingEnvir
 def _continued_teacher(
     split: Split, config: TeacherConfig, environment: TrainingEnvironment, previous: Previous, start: StartConfig
 ) -> TrainedModel:
-    """The previous teacher trained further; the winner of a search if it is worse than ``start.tolerance`` allows.
+    """A warm start from the previous teacher; the winner of a search if it is worse than ``start.tolerance`` allows.
 
     What it is held against is the previous teacher's own validation NDCG@10: of other interactions, but the best there
     is to say, without a search, that its setting has become a bad one.

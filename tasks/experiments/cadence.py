@@ -44,7 +44,7 @@ class Model(BaseModel):
         kind: full or re-distilled.
         split, teacher, student: its artifacts.
         seconds: what each of its stages took, data to distillation.
-        why: why a re-distillation started from nothing; empty otherwise.
+        why: why a re-distillation started from scratch; empty otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""What a comparison adds to the stages of a run: one model on the test part, its entry in MLflow, the tables."""
+"""What a comparison adds to the stages of a run: one model on the test split, its entry in MLflow, the tables."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Subject(BaseModel):
 
 
 class JudgedAlone(StageOutcome):
-    """One model on the test part."""
+    """One model on the test split."""
 
     @property
     def report(self) -> ArtifactRef:
@@ -107,7 +107,7 @@ class Mastered(StageOutcome):
 def judge(
     at: Stage, split: ArtifactRef, model: ArtifactRef, config: Annotated[EvaluateConfig, Only("protocol", "ks")]
 ) -> Result:
-    """Judge one model on the test part, as the stage ``evaluate`` of a run does."""
+    """Judge one model on the test split, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
     report = rank_and_measure(trained.features, at.open(split, Split), config, progress=at.progress)
     facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})

@@ -1,4 +1,4 @@
-"""What a comparison and a cadence keep alike: the books of a result, and the folder of its files."""
+"""What a comparison and a cadence keep alike: the record of a result, and the folder of its files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a search over settings adds to the stages of a run: its study on disk, one trial, the result.
 
-A trial is a distillation whose settings Optuna drew, judged on the validation part alone. It is the stage ``distill`` of
+A trial is a distillation whose settings Optuna drew, judged on the validation split alone. It is the stage ``distill`` of
 a run, so a run with the settings found has its student already. The study is a SQLite file; whatever is killed goes on
 from it, the trial in progress from the training's own checkpoint.
 """
@@ -80,7 +80,7 @@ class Search(BaseModel):
     config: DistillConfig = Field(description="The settings of the first trial; ranges lie around them.")
     seed: int
     trials: int
-    budget: float = Field(description="Seconds of all trials together, those of earlier, killed parts included.")
+    budget: float = Field(description="Seconds of all trials together, those of earlier, killed attempts included.")
 
     @property
     def space(self) -> tuple[Dimension, ...]:
@@ -234,7 +234,7 @@ class _Watcher:
         return [{"epoch": epoch, METRIC: value} for epoch, value in sorted(self._values.items())]
 
     def report(self, epoch: int, score: float) -> None:
-        """Tell the study a validation, once."""
+        """Report a validation to the study, once."""
         if epoch not in self._values:
             self._values[epoch] = score
             self._trial.report(score, epoch)
@@ -273,13 +273,13 @@ def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution
 def _close(
     context: RunContext, search: Search, study: Study, drawn: Trial, watcher: _Watcher, outcome: StageOutcome
 ) -> None:
-    """Tell the study how the trial ended, name its run in MLflow, and show where the search stands."""
+    """Report to the study how the trial ended, name its run in MLflow, and show where the search stands."""
     number = len(finished(study)) + 1
     epochs, value = watcher.epoch, None
     if outcome.refs:
         model = context.workspace.store.open(outcome.refs["student"], TrainedModel)
         epochs, value = model.info["epochs"], model.info["valid_ndcg_at_10"]
-        for entry in model.history:  # those before a kill, or of a student that was at hand
+        for entry in model.history:  # those before a kill, or of a student that was cached
             watcher.report(entry["epoch"], entry["valid_ndcg_at_10"])
     facts = {
         "end": watcher.end,

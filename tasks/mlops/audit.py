@@ -1,7 +1,7 @@
 """Who moved which model where, when, why and on which evidence: one JSON line each, appended and never rewritten.
 
 Every line holds the digest of the line before it, and a file beside the trail the digest of the last one, so that a line that
-was changed or taken out is noticed, at the end too. Who can write both files can forge both: a copy elsewhere tells.
+was changed or removed is noticed, at the end too. Anyone who can write both files can forge both: a copy elsewhere shows it.
 """
 
 from __future__ import annotations

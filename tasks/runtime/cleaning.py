@@ -59,7 +59,7 @@ class Plan:
 
 
 def plan(workspace: Workspace, keep: int, older_than_days: float, now: float | None = None) -> Plan:
-    """Look for what can go; nothing is changed.
+    """Find what can be removed; nothing is changed.
 
     Args:
         workspace: the working directory.
@@ -216,7 +216,7 @@ def _forget(workspace: Workspace, runs: list[str]) -> None:
     """MLflow only marks runs as deleted; its own command takes them and their files away."""
     own = {**os.environ, **{k: v for k, v in server_state.stores(workspace).items() if k.startswith("MLFLOW_")}}
     if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http") and server_state.Stack.running(workspace) is None:
-        return  # a server of somebody else's, whose database is not at hand
+        return  # a server of somebody else's, whose database is out of reach
     for first in range(0, len(runs), 100):
         subprocess.run(
             [

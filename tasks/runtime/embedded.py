@@ -28,7 +28,7 @@ from freqd.errors import InputError
 from tasks.runtime import stopping
 
 START_SECONDS, SAY_SECONDS = 600.0, 10.0
-"""How long the server may take to start while its process lives, and how often that is told."""
+"""How long the server may take to start while its process lives, and how often that is reported."""
 RESTARTS = 3
 TOKEN_VARIABLE, TOKEN_HEADER = "FREQD_SERVER_TOKEN", "X-Freqd-Token"
 
@@ -80,7 +80,7 @@ class Embedded:
             if self._deaths > RESTARTS:
                 stopping.stop(
                     f"freqd: the embedded Prefect server ended {self._deaths} times, the last time with code {code} "
-                    f"(see {self.log}); the same command goes on where it stopped",
+                    f"(see {self.log}); the same command resumes where it stopped",
                     1,
                 )
                 return

@@ -113,7 +113,7 @@ def introduce(workspace: Workspace) -> None:
 
 @cache
 def watch_servers(workspace: Workspace) -> None:
-    """End the command when servers that keep its books are stopped: Prefect and MLflow would ask them for minutes."""
+    """End the command when the servers it uses are stopped: Prefect and MLflow would ask them for minutes."""
     from tasks.runtime.server_state import Stack
 
     if Stack.running(workspace) is None:
@@ -123,7 +123,7 @@ def watch_servers(workspace: Workspace) -> None:
         while Stack.running(workspace) is not None:
             time.sleep(1.0)
         stopping.stop(
-            "freqd: the servers were stopped; start them with `freqd up`, and the same command goes on where it stopped",
+            "freqd: the servers were stopped; start them with `freqd up`, and the same command resumes where it stopped",
             1,
         )
 

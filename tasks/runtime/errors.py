@@ -1,4 +1,4 @@
-"""Errors that a user can mend though no check foresaw them: a full disk, a damaged database, a limit of the system."""
+"""Errors that a user can fix though no check foresaw them: a full disk, a damaged database, a limit of the system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freqd.errors import InputError
 from freqd.storage.files import remedy_of, storage_error
 
 PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
-"""Errors of a place that is full or may not be written; waiting does not mend them."""
+"""Errors of a place that is full or may not be written; waiting does not fix them."""
 _MEMORY = (
     "can't start new thread",
     "failed to map segment",

@@ -18,7 +18,7 @@ WHOLE_CHECK_BYTES = 64 * 2**20
 
 
 def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = None) -> None:
-    """Look at everything that the user gave.
+    """Check everything that the user gave.
 
     Args:
         config: settings of the run.
@@ -26,7 +26,7 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
         run_name: its name, if it was given one.
 
     Raises:
-        InputError: files are missing, empty or useless, a brought teacher is broken, an objective does not exist,
+        InputError: files are missing, empty or useless, external embeddings are broken, an objective does not exist,
             an approval is asked for where nobody could give it, data without times are wanted as of a day, the run to start from is not there or does not fit.
     """
     check_objectives(config.distill.objectives, config.teacher)

@@ -158,8 +158,8 @@ def connect(workspace: Workspace) -> dict[str, str]:
     configured = os.environ.get("PREFECT_API_URL") and os.environ.get("MLFLOW_TRACKING_URI")
     if os.environ.get(DATABASE) and not configured:
         raise InputError(
-            f"{DATABASE} is set, but the servers that keep their books there are down",
-            f"start them with `freqd up`, or unset {DATABASE} to keep the books in SQLite files",
+            f"{DATABASE} is set, but the servers that use it are down",
+            f"start them with `freqd up`, or unset {DATABASE} to use SQLite files",
         )
     return {}
 

@@ -25,7 +25,7 @@ LAST_SECONDS = 1.5
 """For what is still to be done then."""
 IMPATIENT_SECONDS = 1.0
 """A second signal after this time ends the process at once; `timeout` sends two in a row."""
-LINE = "freqd: stopped by a signal; the same command goes on where it stopped"
+LINE = "freqd: stopped by a signal; the same command resumes where it stopped"
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -33,7 +33,7 @@ class Stopped(BaseException):
     """The run is to end now. No error, so that nothing but the command line catches it.
 
     Args:
-        line: what the user is told.
+        line: what is shown to the user.
         code: exit code of the process.
     """
 

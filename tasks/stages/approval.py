@@ -89,7 +89,7 @@ class Pending:
 def pending(workspace: Workspace, model: str, version: str) -> Pending | None:
     """What is known of a version that waits for a person; None if it does not wait, or not any more.
 
-    All of it comes from the books, and nothing from whoever asks.
+    All of it comes from the registry, and nothing from whoever asks.
 
     Args:
         workspace: holds what the stage register left.
@@ -106,7 +106,7 @@ def pending(workspace: Workspace, model: str, version: str) -> Pending | None:
     if entry is None:
         raise InputError(
             f"what the gate found of {model} version {version} is not in {workspace.root}",
-            f"look at it with `freqd models show {version}`, and use `freqd promote {version} --why ...`",
+            f"see it with `freqd models show {version}`, and use `freqd promote {version} --why ...`",
         )
     ref = ArtifactRef(**entry["refs"]["registration"])
     settings = workspace.store.manifest(ref)["settings"]

@@ -62,7 +62,7 @@ def teach(
     earlier: EarlierModel | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> Result:
-    """Train the student; ``watch`` is told each validation and may raise to end the training."""
+    """Train the student; ``watch`` is called with each validation and may raise to end the training."""
     teacher = at.open(inputs.teacher, TrainedModel)
     both, found = at.open(inputs.graphs, Graphs), at.open(inputs.spectrum, Spectrum)
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
@@ -79,5 +79,5 @@ def teach(
     model = library.distill(sources, config, at.environment(observe))
     ndcg = model.info["valid_ndcg_at_10"]
     names = " + ".join(o.name for o in config.objectives) or "no objective"
-    headline = f"{model.features.dim} numbers, {names}: validation NDCG@10 {ndcg:.4f}"
+    headline = f"dimension {model.features.dim}, {names}: validation NDCG@10 {ndcg:.4f}"
     return Result({"student": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))

@@ -1,4 +1,4 @@
-"""Stage 6: all models on the test part, and what the differences are worth."""
+"""Stage 6: all models on the test split, and what the differences are worth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METRIC = "ndcg_at_10"
 
 
 class Judged(StageOutcome):
-    """Every model on the test part."""
+    """Every model on the test split."""
 
     @property
     def student(self) -> ArtifactRef:
@@ -50,7 +50,7 @@ def evaluate(
     config: EvaluateConfig,
     spectral: Annotated[SpectralConfig, MASTERY],
 ) -> Result:
-    """Judge every model of ``models`` (teacher, student and the baselines) on the test part."""
+    """Judge every model of ``models`` (teacher, student and the baselines) on the test split."""
     parts = at.open(split, Split)
     trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
     reports: dict[str, Evaluation] = {}
@@ -66,7 +66,7 @@ def evaluate(
     students = {name: model for name, model in trained.items() if name != "teacher"}
     facts["mastery"] = mastery(trained["teacher"], students, both, bands, spectral)
     rows = [{"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()]
-    table = Shown(key="evaluation", content=rows, description=f"Test part, protocol {config.protocol}")
+    table = Shown(key="evaluation", content=rows, description=f"Test split, protocol {config.protocol}")
     metrics: dict[str, float | int | None] = {
         f"{name}_{metric}": value for name, report in reports.items() for metric, value in report.metrics.items()
     }

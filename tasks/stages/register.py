@@ -158,7 +158,7 @@ def _rivals(known: dict[str, Any]) -> tuple[Rival, ...]:
 
 
 def _shown(check: Check) -> dict[str, Any]:
-    """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
+    """A row of the page's table: four digits are enough, and a limit is no quotation in markdown."""
     row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
     if isinstance(check.value, float) and not check.value.is_integer():
         row["value"] = float(f"{check.value:.4g}")
@@ -210,7 +210,7 @@ def _numbers(own: Evaluation, known: dict[str, Any]) -> dict[str, str]:
 
 
 def _quality(report: Evaluation) -> dict[str, Any]:
-    """What the gate compares, of a model on the test part."""
+    """What the gate compares, of a model on the test split."""
     return {
         "ndcg": report.metrics[METRIC],
         "coverage": report.metrics["coverage_at_10"],
@@ -251,7 +251,7 @@ def _log_version(
         metrics = {**own.metrics, **_by_group(own)}
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
         version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
-    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with {recommender.features.dim} numbers a user and an item"
+    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with embedding dimension {recommender.features.dim}"
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
@@ -300,5 +300,5 @@ def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
     try:
         return unknown_answers(registry.split_of(store, champion), parts)
     except DamagedArtifactError:
-        get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
+        get_run_logger().warning("the champion's data are gone: which test pairs it has seen is not known")
         return parts

@@ -1,4 +1,4 @@
-"""What keeps the distilled student honest: the student trained alone."""
+"""What keeps the distilled student honest: the no-distillation baseline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.stage import Only, Result, Stage, cut, stage
 
 
 class Alone(StageOutcome):
-    """The student trained alone."""
+    """The no-distillation baseline."""
 
     @property
     def scratch(self) -> ArtifactRef:
@@ -29,8 +29,8 @@ SCRATCH = Only(
 
 @stage("scratch", Alone, uses=["seed", "device"])
 def scratch(at: Stage, split: ArtifactRef, config: Annotated[DistillConfig, SCRATCH]) -> Result:
-    """Train the student's model alone, without a teacher."""
+    """Train the student's model without a teacher."""
     model = train_scratch(at.open(split, Split), config, at.environment())
     ndcg = model.info["valid_ndcg_at_10"]
-    headline = f"{model.features.dim} numbers, trained alone: validation NDCG@10 {ndcg:.4f}"
+    headline = f"dimension {model.features.dim}, no distillation: validation NDCG@10 {ndcg:.4f}"
     return Result({"scratch": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))

@@ -34,7 +34,7 @@ class Analysed(StageOutcome):
 def spectrum(
     at: Stage, split: ArtifactRef, graphs: ArtifactRef, teacher: ArtifactRef, config: SpectralConfig
 ) -> Result:
-    """Analyse the teacher by bands and choose the filters, on the validation part alone."""
+    """Analyse the teacher by bands and choose the filters, on the validation split alone."""
     validate = Validation.of(at.open(split, Split), limit=VALIDATION_USERS, seed=at.run.seed)
     found = analyse(
         at.open(graphs, Graphs),

@@ -23,4 +23,4 @@ def svd(at: Stage, teacher: ArtifactRef, dim: int) -> Result:
     """The best approximation of the teacher's scores of the student's size, without training."""
     features = svd_student(at.open(teacher, TrainedModel).features, dim)
     model = TrainedModel(features, info={"method": "svd"})
-    return Result({"svd": model}, f"{features.dim} numbers: the teacher's truncated SVD")
+    return Result({"svd": model}, f"dimension {features.dim}: the teacher's truncated SVD")

@@ -55,7 +55,7 @@ def teacher(
     trials = model.info.get("trials") or []
     search = Shown(key="teacher-search", content=trials, description="Teachers tried, judged on validation")
     ndcg = model.info["valid_ndcg_at_10"]
-    headline = f"{config.kind} with {model.features.dim} numbers: validation NDCG@10 {ndcg:.4f}"
+    headline = f"{config.kind} of dimension {model.features.dim}: validation NDCG@10 {ndcg:.4f}"
     if earlier is not None:
         headline += f" ({model.info['start']['way']} from run {earlier.run})"
     elif len(trials) > 1:

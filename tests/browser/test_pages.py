@@ -55,7 +55,7 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
 
-    window.shows("Run Name", "Numbers a user and an item of the student.")
+    window.shows("Run Name", "Embedding dimension of the student.")
     form = page.locator("form").first
     labels = form.inner_text()
     for name, section in RunConfig.model_fields.items():
@@ -85,7 +85,7 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
         "evaluation": ("ndcg_at_10", "student", "scratch"),
         "spectrum": ("ranking filter", "Ranking teacher, raw"),
         "gate": (f"{MODEL} version ", "size in bytes", "median ms to score a user", "> 0.0"),
-        "result": ("Numbers per user/item", "Trained alone", "Gate"),
+        "result": ("Dimension", "No-distillation baseline", "Gate"),
     }
     for key, texts in expected.items():
         window.open(f"{stack(shop).prefect}/artifacts/artifact/{found[key]['id']}")

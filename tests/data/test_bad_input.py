@@ -176,24 +176,24 @@ def test_options_that_need_a_column(run: Run, tmp_path: Path) -> None:
     fails(run, tmp_path, "no time column", source=source, as_of=date(2024, 1, 1))
     fails(run, tmp_path, "no time column", "data.split=random", source=source, split="time")
     fails(run, tmp_path, "no weight column", source=source, min_weight=3.0)
-    fails(run, tmp_path, "has no parts", source=source, split="given")
+    fails(run, tmp_path, "has no splits", source=source, split="given")
 
 
-def test_one_time_leaves_no_test_part(run: Run, tmp_path: Path) -> None:
+def test_one_time_leaves_no_test_split(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "x.csv", block().with_columns(timestamp=pl.lit("2024-01-01")))
-    fails(run, tmp_path, "same time .* leaves no test part", "data.split=random", source=source)
+    fails(run, tmp_path, "same time .* leaves no test split", "data.split=random", source=source)
 
 
-def test_newcomers_only_leave_no_test_part(run: Run, tmp_path: Path) -> None:
+def test_newcomers_only_leave_no_test_split(run: Run, tmp_path: Path) -> None:
     late = block().with_columns(user=pl.when(pl.int_range(pl.len()) > 107).then(pl.col("user") + 100).otherwise("user"))
     source = write(tmp_path / "x.csv", late)
     settings = {"min_user_interactions": 1, "min_item_interactions": 1}
-    fails(run, tmp_path, r"leaves no test part .*not in train", source=source, **settings)
+    fails(run, tmp_path, r"leaves no test split .*not in train", source=source, **settings)
 
 
 def test_an_empty_test_part(run: Run, tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", block())
-    fails(run, tmp_path, "leaves no test part .*120 x test pair", train=train, test=write(tmp_path / "t.csv", block()))
+    fails(run, tmp_path, "leaves no test split .*120 x test pair", train=train, test=write(tmp_path / "t.csv", block()))
 
 
 @pytest.mark.parametrize("cut", [1000, -200])

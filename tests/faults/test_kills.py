@@ -91,7 +91,7 @@ def test_a_disk_that_fails(victim: Victim, expected: dict[str, object], chance: 
         if code == 0:  # the write was one that may fail, or the run did not get so far
             break
         assert code in (1, 2), out
-        assert "remedy:" in out or "goes on where it stopped" in out, out
+        assert "remedy:" in out or "resumes where it stopped" in out, out
         at = chance.randint(1, at + writes // 7)
     finish(victim, f"{error} at a write")
     lost = victim.metrics() != expected

@@ -93,8 +93,8 @@ def test_ids_stay_where_they_are_and_new_ones_come_after(first: dict[str, Any], 
 def test_each_date_starts_from_the_one_before(first: dict[str, Any]) -> None:
     assert [run["started_from"] for run in first["runs"]] == [None, "shop-2020-11-20", "shop-2020-12-10"]
     assert "no champion yet" in first["runs"][0]["why"]
-    assert "started from nothing: shop-2020" not in plain(BackfillResult.model_validate(first))
-    assert "As of 2020-11-20 it started from nothing: freqd-shop has no champion yet" in plain(
+    assert "started from scratch: shop-2020" not in plain(BackfillResult.model_validate(first))
+    assert "As of 2020-11-20 it started from scratch: freqd-shop has no champion yet" in plain(
         BackfillResult.model_validate(first)
     )
 

@@ -196,7 +196,7 @@ def test_moved_tastes_show_as_decay(first: dict[str, Any], moving: Path, tmp_pat
     assert oldest["loss"]["low"] > 0.0
     assert found["advice"]["decayed_at"] is not None
     assert found["advice"]["every_days"] == found["advice"]["decayed_at"] * found["period_days"]
-    assert plain(CadenceResult.model_validate(found)).count("which is beyond chance") == 1
+    assert plain(CadenceResult.model_validate(found)).count("which is significant") == 1
 
 
 @pytest.mark.parametrize(

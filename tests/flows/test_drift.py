@@ -110,7 +110,7 @@ def test_without_the_split_the_rest_is_still_measured(workspace: Workspace, sour
     folder.rename(folder.with_name("away"))
     try:
         found = values(check(workspace, config(source, "drift.since=2020-12-11")))
-        with pytest.raises(InputError, match="what is new in purchases cannot be told"):
+        with pytest.raises(InputError, match="what is new in purchases is not known"):
             check(workspace, config(source))
     finally:
         folder.with_name("away").rename(folder)
@@ -125,7 +125,7 @@ def test_what_cannot_be_checked_says_why(workspace: Workspace, source: Path, tmp
     with pytest.raises(InputError, match="no registered model 'none-such'"):
         check(workspace, config(source), model="none-such")
     later(source).drop("time").write_csv(tmp_path / "timeless.csv")
-    with pytest.raises(InputError, match=r"what is new in purchases cannot be told: it has no times"):
+    with pytest.raises(InputError, match=r"what is new in purchases is not known: it has no times"):
         check(workspace, config(source, "data.columns.time=none"))
     with pytest.raises(InputError, match=r"drift\.since is set, but .*timeless\.csv has no time column"):
         check(workspace, config(source, "drift.since=2020-12-20"), (str(tmp_path / "timeless.csv"),))

@@ -66,7 +66,7 @@ def test_from_nothing_to_a_champion_to_another_and_back(user: User, planted: Cal
     stack = Stack.running(user.workspace)
     assert stack is not None
 
-    # by the clock
+    # on a schedule
     assert user("schedule", "--cron", "* * * * *", "--config", "small.toml", "--name", "minutely").returncode == 0
     scheduled = wait_for(run_ended(user, "SCHEDULE"), 150)
     assert scheduled["state_type"] == "COMPLETED", user("logs", "worker").stdout

@@ -1,4 +1,4 @@
-"""A run that starts from an earlier one: as good as a run from nothing, cheaper, and cached when it is repeated."""
+"""A run that starts from an earlier one: as good as a run from scratch, cheaper, and cached when it is repeated."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def as_of(source: Path) -> str:
 
 @pytest.fixture(scope="module")
 def runs(source: Path, as_of: str, workdir: Path, prefect_server: None) -> dict[str, dict[str, Any]]:
-    """The first run, which finds no champion; then all of the data from its models; then from nothing."""
+    """The first run, which finds no champion; then all of the data from its models; then from scratch."""
 
     def run(name: str, *changes: str) -> dict[str, Any]:
         return pipeline(config(source, *changes), workdir=str(workdir), run_name=name)

@@ -25,7 +25,7 @@ def figures() -> dict[str, bytes]:
 
 @pytest.fixture
 def no_gain() -> dict[str, Any]:
-    """The teacher is below the student trained alone."""
+    """The teacher is below the no-distillation baseline."""
     summary = full_summary()
     summary["metrics"]["teacher"] = metrics(0.0421, 0.0507, 0.2)
     summary["gap_closed"] = {
@@ -47,7 +47,7 @@ def no_gain() -> dict[str, Any]:
 
 @pytest.fixture
 def above_teacher() -> dict[str, Any]:
-    """The student is above its teacher, beyond chance."""
+    """The student is significantly above its teacher."""
     summary = full_summary()
     summary["metrics"]["student"] = metrics(0.0545, 0.0655, 0.25)
     summary["gap_closed"] = {"value": 1.397, "low": 1.12, "high": 1.71, "confidence": 0.95, "reason": ""}

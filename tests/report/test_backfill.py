@@ -43,7 +43,7 @@ def test_one_line_a_date(result: dict[str, Any]) -> None:
 
 def test_only_a_date_that_was_to_start_elsewhere_is_explained(result: dict[str, Any]) -> None:
     assert [note for note in backfill.notes(of(result)) if note.startswith("As of")] == [
-        "As of 2026-01-15 it started from nothing: run shop-2026-01-08 cannot be started from: it has seen 3 answers."
+        "As of 2026-01-15 it started from scratch: run shop-2026-01-08 cannot be started from: it has seen 3 answers."
     ]
 
 

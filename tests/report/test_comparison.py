@@ -71,7 +71,10 @@ def of(result: dict[str, Any]) -> ComparisonResult:
 
 def test_a_table_a_size_with_the_teacher_first(result: dict[str, Any]) -> None:
     found = comparison.tables(of(result))
-    assert [table.caption for _, table in found] == ["shop_a, students of 8 numbers", "shop_a, students of 20 numbers"]
+    assert [table.caption for _, table in found] == [
+        "shop_a, students of dimension 8",
+        "shop_a, students of dimension 20",
+    ]
     _, table = found[0]
     assert [cells[0] for cells in table.rows] == ["teacher (256)", "scratch", "svd", "freqd+rce"]
     assert all(len(cells) == len(table.header) for cells in table.rows)

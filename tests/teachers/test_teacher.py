@@ -151,7 +151,7 @@ def test_an_empty_validation_part_is_refused(planted: Split, tmp_path: Path) -> 
             planted.test.matrix(),
         ]
     )
-    with pytest.raises(InputError, match="validation part is empty"):
+    with pytest.raises(InputError, match="validation split is empty"):
         train_teacher(empty, TeacherConfig(), replace(HERE, checkpoint=tmp_path))
 
 

@@ -22,9 +22,9 @@ class SampledOptions(Settings):
     """Options of every term that looks at parts of batches."""
 
     sample: int = Field(
-        128, ge=1, description="Interactions of a batch that the term looks at: a user and two items of each."
+        128, ge=1, description="Interactions of a batch that the term samples: a user and two items of each."
     )
-    every: int = Field(4, ge=1, description="Steps from one look to the next; each counts for all of them.")
+    every: int = Field(4, ge=1, description="Steps from one sample to the next; each counts for all of them.")
 
 
 class SampledObjective(Objective):

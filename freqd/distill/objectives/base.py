@@ -90,7 +90,7 @@ def trajectory_needed(name: str) -> InputError:
     return InputError(
         f"distill.objectives: {name!r} learns from the teacher's rankings at several points of its training, "
         "and this teacher keeps fewer than two",
-        "set teacher.trajectory_points, for example to 4; brought features have no training",
+        "set teacher.trajectory_points, for example to 4; external embeddings have no training",
     )
 
 

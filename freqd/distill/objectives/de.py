@@ -10,7 +10,7 @@ Where this differs: the paper is said to write the distance without a square; th
 (github.com/woriazzc/KDs) has one, as here. It sums over the batch; here the sum is over ``sample`` of its interactions,
 since an expert costs about D² / 2 a row, and is divided by the teacher's energy on the same rows, as in ``freqd``, so
 that a weight does not depend on batch or scale. It ends the annealing with its last epoch; here ``anneal_epochs`` does,
-since training may stop early. Only the programs and summaries of the paper were at hand.
+since training may stop early. Only the programs and summaries of the paper were available.
 """
 
 from __future__ import annotations

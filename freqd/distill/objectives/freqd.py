@@ -51,7 +51,7 @@ class FreqdOptions(FeatureOptions):
     neighbours: int = Field(
         4,
         ge=1,
-        description="Neighbours that a row reads at the most; of one with more, so many are drawn at each look, "
+        description="Neighbours that a row reads at the most; of one with more, so many are drawn at each step of the term, "
         "with the weight of all.",
     )
 

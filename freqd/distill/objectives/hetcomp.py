@@ -16,7 +16,7 @@ with random unseen items r below all, and also the rest of π^V below its best; 
 are the user's train items that the teacher ranks best. Kang et al., "Distillation from Heterogeneous Models for Top-K
 Recommendation", WWW 2023, for one teacher instead of several.
 
-What is known and what is ours: the paper's text was not at hand. Trajectory, dynamic construction by an NDCG distance
+What is known and what is ours: the paper's text was not available. Trajectory, dynamic construction by an NDCG distance
 and the two stages are those of its abstract and of the program of the FreqD authors (github.com/woriazzc/KDs, class
 HetComp), from which the rules above are read. It differs in this: its distance weighs an item by the student's rank
 only; it changes to the finer loss for all users at once; below stand all other items instead of random ones (n_users ×
@@ -57,9 +57,9 @@ class HetcompOptions(Settings):
     top: int = Field(50, ge=2, le=10_000, description="K: items of each ranking, as far as the teacher kept them.")
     observed: int = Field(5, ge=0, le=1000, description="Train items of a user, those that the teacher ranks best.")
     random: int = Field(100, ge=1, le=10_000, description="Random items a user that stand below, anew every epoch.")
-    period: int = Field(2, ge=1, description="Epochs between two looks at how near the next ranking is.")
+    period: int = Field(2, ge=1, description="Epochs between two checks of how near the next ranking is.")
     advance: float = Field(1.05, gt=0.0, description="α: how much nearer the next ranking has to have come.")
-    decay: float = Field(0.995, gt=0.0, le=1.0, description="Factor of α at each look.")
+    decay: float = Field(0.995, gt=0.0, le=1.0, description="Factor of α at each check.")
 
 
 def ranking_distance(own: IdLists, target: IdLists) -> FloatArray:

@@ -13,7 +13,7 @@ Recommender System", IEEE TKDE 37(4), 2025 (arXiv 2311.04549).
 What is known and what is ours: the procedure (features through the experts of DE; items by the student's own ranking,
 which is refreshed from time to time; a pair-wise, a list-wise and a hybrid regulariser) is that of the paper's
 algorithm; the two formulas are read off the authors' program (github.com/woriazzc/KDs, class CPD, the method's name in
-the paper's first version), as the paper's equations were not at hand. The program adds sums over the batch, where means
+the paper's first version), as the paper's equations were not available. The program adds sums over the batch, where means
 are taken here, and can also draw from the teacher's ranking (``guide = "teacher"``), as it is configured for CiteULike.
 Ours are: that train items are left out, that the ranking is refreshed every epoch, that all pairs of a user's drawn
 items count instead of one (``drawn = 2`` gives that), and R_both, the paper's hybrid being known to us only as a

@@ -39,7 +39,7 @@ class RceOptions(Settings):
     student_top: int = Field(50, ge=0, le=10_000, description="S: the student's present best items in it.")
     random: int = Field(100, ge=0, le=10_000, description="R: random items in it, drawn anew every epoch.")
     temperature: float = Field(1.0, gt=0.0, description="τ, in units of the teacher's spread of scores.")
-    refresh: int = Field(1, ge=1, description="Epochs between two looks at the student's best items.")
+    refresh: int = Field(1, ge=1, description="Epochs between two rankings of the student's best items.")
     filtered: bool = Field(True, description="Imitate the filtered teacher that the spectral analysis chose.")
 
 

@@ -50,7 +50,7 @@ def captions(summary: RunResult) -> dict[str, Caption]:
             "Pale bars were taken from an earlier run.", _told("Time by stage of the run", _stages(summary))
         ),
         "costs_models": Caption(
-            "One user against all items, one thread.", _told("Size and time a user by model", _savings(summary))
+            "One user against all items, one thread.", _told("Size and time per user, by model", _savings(summary))
         ),
     }
 

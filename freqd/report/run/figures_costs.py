@@ -42,7 +42,7 @@ def costs_stages(summary: RunResult) -> bytes:
 
 
 def costs_models(summary: RunResult) -> bytes:
-    """Bytes and milliseconds a user of teacher and student as bars."""
+    """Bytes and milliseconds per user of teacher and student as bars."""
     roles, models = (TEACHER, STUDENT), (summary.models.teacher, summary.models.student)
     panels: tuple[tuple[str, list[float], Show], ...] = (
         ("Size", [float(model.bytes) for model in models], fmt.size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from freqd.report import numbers as fmt
@@ -13,20 +14,23 @@ from freqd.report.run.sentences import metric_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LABEL_WIDTH = 15
+"""Characters of a line beside the bars."""
+
 Whisker = tuple[float, float]
 
 
 def whisker(summary: RunResult, role: Role) -> Whisker | None:
     """Where ``role``'s NDCG@10 may lie relative to the student's: student − [high, low] of their difference.
 
-    A whisker that does not reach the student's value is a difference beyond chance.
+    A whisker that does not reach the student's value is a significant difference.
     """
     student, behind = summary.metrics.student["ndcg_at_10"], summary.intervals.get(f"student_minus_{role.key}")
     return None if behind is None else (student - behind.high, student - behind.low)
 
 
 def quality_vs_size(summary: RunResult) -> bytes:
-    """NDCG@10 on the test part against the number of parameters (log axis)."""
+    """NDCG@10 on the test split against the number of parameters (log axis)."""
     points = [
         (role, float(model.parameters), value)
         for role in ROLES
@@ -71,7 +75,7 @@ def quality_vs_size(summary: RunResult) -> bytes:
     dress(
         axes,
         title="Quality against size",
-        x="Parameters (numbers kept for all users and items), log scale",
+        x="Parameters (all users and items), log scale",
         y="NDCG@10, test",
     )
     return png(figure)
@@ -140,7 +144,7 @@ def quality_bars(summary: RunResult) -> bytes:
             axes.axvline(student, color=STUDENT.colour, linewidth=1.0, linestyle=(0, (3, 3)), zorder=1)
         axes.set_xlim(0.0, max(ends) + 0.3 * top)
         axes.set_ylim(len(measured) - 0.45, -0.55)
-        axes.set_yticks(range(len(measured)), [role.label for role, _ in measured])
+        axes.set_yticks(range(len(measured)), [fill(role.label, LABEL_WIDTH) for role, _ in measured])
         axes.locator_params(axis="x", nbins=4)
         dress(axes, title="Quality of all methods" if axes is grid[0] else "", x=label, grid="x")
         axes.tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -153,5 +157,5 @@ def quality_caption(summary: RunResult) -> str:
     level = fmt.percent(summary.gap_closed.confidence)
     return (
         f"A whisker is the {level} interval of the difference to the student, paired over the test users: where it does not reach "
-        "the student's value, the difference is beyond chance."
+        "the student's value, the difference is significant."
     )

@@ -80,7 +80,7 @@ def _protocol(summary: RunResult) -> str:
     }[summary.protocol]
     tested, counted = summary.data.parts.test, summary.evaluated
     start = (
-        f"Measured on {fmt.count(tested)} interactions that no training saw" if tested else "Measured on the test part"
+        f"Measured on {fmt.count(tested)} interactions that no training saw" if tested else "Measured on the test split"
     )
     if counted and counted.users:
         start += f", {fmt.count(counted.users)} users"

@@ -20,7 +20,7 @@ SAME = 0.05
 NO_GAP_REMEDIES = (
     "Try other teacher sizes and strengths (`teacher.factors`, `teacher.regularization`, `teacher.alpha`): a bigger "
     "teacher is not always a better one.",
-    "Try another kind of teacher (`teacher.kind` als, bpr or lightgcn), or bring your own features.",
+    "Try another kind of teacher (`teacher.kind` als, bpr or lightgcn), or external embeddings (`teacher.kind=features`).",
     "Let the search try more (`teacher.factors`, `teacher.regularization`, `teacher.alpha`), or give the data more history.",
 )
 
@@ -56,19 +56,19 @@ def metric_of(summary: RunResult, role: Role, name: str = "ndcg_at_10") -> float
 
 
 def teacher_adds_nothing(summary: RunResult) -> bool:
-    """Whether both were measured and the teacher does not beat a student trained alone."""
+    """Whether both were measured and the teacher does not beat the no-distillation baseline."""
     scratch = metric_of(summary, SCRATCH)
     return scratch is not None and summary.metrics.teacher["ndcg_at_10"] <= scratch
 
 
 def teacher_lead_uncertain(summary: RunResult) -> bool:
-    """Whether the teacher's lead over a student trained alone may be chance."""
+    """Whether the teacher's lead over the no-distillation baseline may be chance."""
     lead = summary.intervals.get("teacher_minus_scratch")
     return lead is not None and lead.low <= 0.0
 
 
 def beats_scratch(summary: RunResult) -> bool | None:
-    """Whether the student is better than one trained alone beyond chance; None if that was not measured."""
+    """Whether the student is significantly better than the no-distillation baseline; None if that was not measured."""
     gain = summary.intervals.get("student_minus_scratch")
     return None if gain is None else gain.low > 0.0
 
@@ -90,27 +90,25 @@ def _quality(summary: RunResult) -> tuple[str, str, Tone]:
     scratch, gap = metric_of(summary, SCRATCH), summary.gap_closed.value
     if teacher_adds_nothing(summary):
         found = (
-            f"NDCG@10 of the teacher is {fmt.metric(teacher)}, not above the {fmt.metric(scratch)} of a student trained alone; the "
+            f"NDCG@10 of the teacher is {fmt.metric(teacher)}, not above the {fmt.metric(scratch)} of the no-distillation baseline; the "
             f"distilled student has {fmt.metric(student)}"
         )
         if beats_scratch(summary):
             return (
-                "This teacher is no better than training alone",
-                f"{found}, which is above training alone beyond chance.",
+                "This teacher is no better than the no-distillation baseline",
+                f"{found}, which is significantly above the baseline.",
                 "mixed",
             )
         return "There is nothing to distil from this teacher", f"{found}.", "bad"
     if gap is None or scratch is None:
         without = (
-            "; without a student trained alone to compare with, what distillation added cannot be told"
-            if scratch is None
-            else ""
+            "; without the no-distillation baseline it is not known what distillation added" if scratch is None else ""
         )
         said = f"The student has NDCG@10 {fmt.metric(student)}, its teacher {fmt.metric(teacher)}{without}."
         return "A student was distilled", said, "neutral"
     figures = (
         f"NDCG@10 is {fmt.metric(student)}, against {fmt.metric(teacher)} of the teacher and {fmt.metric(scratch)} of "
-        "a student of the same size trained alone"
+        "the no-distillation baseline of the same size"
     )
     return _closed(summary, gap, figures)
 
@@ -125,24 +123,28 @@ def _closed(summary: RunResult, gap: float, figures: str) -> tuple[str, str, Ton
         )
         if teacher_lead_uncertain(summary):
             return title, f"{figures}{UNCERTAIN}.", "mixed"
-        return title, f"{figures}: it gained all that the teacher has over one trained alone{_beyond(gap)}.", "good"
+        return title, f"{figures}: it has all of the teacher's lead over that baseline{_beyond(gap)}.", "good"
     if gap > 0.0:
         title = f"The student closes {fmt.percent(gap)} of the gap to its teacher"
         doubt = ""
         tone: Tone = "good" if gap >= 0.5 else "mixed"
         if teacher_lead_uncertain(summary):
-            title, doubt, tone = "The teacher's lead over training alone is not certain", UNCERTAIN, "mixed"
+            title, doubt, tone = (
+                "The teacher's lead over the no-distillation baseline is not certain",
+                UNCERTAIN,
+                "mixed",
+            )
         elif beats_scratch(summary) is False:
-            doubt = ", a gain over training alone that may be chance on these users"
+            doubt = "; the gain over the baseline may be chance on these users"
             tone = "mixed"
         elif not told_apart:
             doubt = "; the remaining difference to the teacher may be chance"
         return title, f"{figures}{doubt}.", tone
-    return "Distillation did not help on this data", f"{figures}: it is no better than training alone.", "bad"
+    return "Distillation did not help on this data", f"{figures}: it is no better than that baseline.", "bad"
 
 
 UNCERTAIN = (
-    "; but the teacher's own lead over training alone may be chance on these users, so there may be little to distil"
+    "; but the teacher's own lead over the baseline may be chance on these users, so there may be little to distil"
 )
 
 
@@ -177,7 +179,7 @@ def gate_sentence(summary: RunResult) -> str:
     if gate is None:
         if setting_of(summary.config, "registry.enabled") is False:
             return "It was not registered, as this run asked."
-        return "No gate has judged it."
+        return "It has not passed through a gate."
     which = f" ({model.name}, version {model.version})" if model else ""
     if gate.promoted:
         return f"It was promoted to champion{which}."
@@ -198,27 +200,27 @@ def gap_sentence(summary: RunResult) -> str:
     value, low, high, reason = closed.value, closed.low, closed.high, _sentence(closed.reason)
     if value is None:
         if not reason and teacher_adds_nothing(summary):
-            reason = "The teacher does not beat a student trained alone, so there is no gap to close."
+            reason = "The teacher does not beat the no-distillation baseline, so there is no gap to close."
         return (
             f"Gap closed is not defined: {reason[0].lower()}{reason[1:]}" if reason else "Gap closed was not measured."
         )
     share = fmt.percent(value)
     if value > 1.0:
         said = (
-            f"The student has {share} of the teacher's gain over a student trained alone: all of it and "
+            f"The student has {share} of the teacher's gain over the no-distillation baseline: all of it and "
             f"{fmt.percent(value - 1.0)} more. Above 100 % the student ranks better than its teacher"
         )
     elif value < 0.0:
-        said = f"The student is below a student trained alone: gap closed is {share}"
+        said = f"The student is below the no-distillation baseline: gap closed is {share}"
     else:
-        said = f"Of what the teacher gains over a student trained alone, the student keeps {share}"
+        said = f"The student keeps {share} of the teacher's gain over the no-distillation baseline"
     if low is not None and high is not None:
         level = fmt.percent(closed.confidence)
         said += f" ({level} interval {fmt.percent(low)} to {fmt.percent(high)}, resampling the test users)"
         if low <= 0.0 <= high:
             said += "; since the interval contains zero, the gain itself may be chance"
         elif value > 1.0 and low < 1.0:
-            said += "; since the interval reaches below 100 %, take it as 'as good as', not as 'better'"
+            said += "; since the interval reaches below 100 %, read it as 'as good as', not as 'better'"
     elif reason:
         return f"{said}. It has no interval: {reason[0].lower()}{reason[1:]}"
     return f"{said}."
@@ -236,11 +238,11 @@ def difference_sentence(summary: RunResult, other: Role) -> str:
     )
     if found.low <= 0.0 <= found.high:
         return (
-            f"Against {other.phrase} no difference can be told: {inside}. Differences of this size are to be "
-            "expected by chance among these users."
+            f"There is no significant difference to {other.phrase}: {inside}. Differences of this size are "
+            "expected by chance with these users."
         )
     better = "better" if found.mean > 0.0 else "worse"
-    return f"The student is {better} than {other.phrase}, beyond chance among these users: {inside}."
+    return f"The student is significantly {better} than {other.phrase} on these users: {inside}."
 
 
 def differences(summary: RunResult) -> list[str]:
@@ -253,7 +255,7 @@ def tiles(summary: RunResult) -> list[Tile]:
     student, teacher = (model["ndcg_at_10"] for model in (summary.metrics.student, summary.metrics.teacher))
     share = f"; {fmt.percent(student / teacher)} of the teacher's" if teacher else ""
     return [
-        Tile("Ranking quality", fmt.metric(student), f"NDCG@10 on the test part{share}"),
+        Tile("Ranking quality", fmt.metric(student), f"NDCG@10 on the test split{share}"),
         _gap_tile(summary),
         _ratio_tile(summary, "Size", lambda model: model.bytes, ("smaller", "larger"), fmt.size),
         _ratio_tile(
@@ -262,7 +264,7 @@ def tiles(summary: RunResult) -> list[Tile]:
             lambda model: model.median_ms,
             ("faster", "slower"),
             fmt.milliseconds,
-            " a user",
+            " per user",
         ),
         _gate_tile(summary),
     ]
@@ -272,9 +274,9 @@ def _gap_tile(summary: RunResult) -> Tile:
     closed = summary.gap_closed
     if closed.value is None:
         nothing = teacher_adds_nothing(summary)
-        note = "the teacher does not beat training alone" if nothing else "not measured"
+        note = "the teacher does not beat the no-distillation baseline" if nothing else "not measured"
         return Tile("Gap closed", fmt.MISSING, note, "bad" if nothing else "neutral")
-    note = "of the teacher's gain over training alone"
+    note = "of the teacher's gain over the no-distillation baseline"
     if closed.low is not None and closed.high is not None:
         level = fmt.percent(closed.confidence)
         note += f"; {level} interval {fmt.percent(closed.low)} to {fmt.percent(closed.high)}"
@@ -305,7 +307,7 @@ def _ratio_tile(
 def _gate_tile(summary: RunResult) -> Tile:
     gate, model = summary.gate, summary.model
     if gate is None:
-        return Tile("Production", "Not judged", "no registration in this run")
+        return Tile("Production", "Not registered", "no registration in this run")
     which = f"{model.name} version {model.version}" if model else ""
     if gate.promoted:
         return Tile("Production", "Promoted", which or "the student is the champion", "good")
@@ -320,7 +322,7 @@ def advice(summary: RunResult) -> list[str]:
     if not teacher_adds_nothing(summary):
         return list(said)
     if beats_scratch(summary):
-        use = "Meanwhile the distilled student is safe to use: it is better than one trained alone beyond chance, though not thanks to a better teacher."
+        use = "Meanwhile the distilled student is safe to use: it is significantly better than the no-distillation baseline, though not thanks to a better teacher."
     else:
-        use = "If no teacher gets ahead, use the student trained alone: it is as small, and distillation has nothing to add on this data."
+        use = "If no teacher gets ahead, use the no-distillation baseline: it is as small, and distillation has nothing to add on this data."
     return [*(said or NO_GAP_REMEDIES), use]

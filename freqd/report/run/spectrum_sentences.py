@@ -66,7 +66,7 @@ def _needed(summary: RunResult, side: Side) -> str:
     change = np.array(summary.spectrum.of(side).importance_without) / base - 1.0
     worst, best = int(np.argmin(change)), int(np.argmax(change))
     if change[worst] > -NOTICEABLE:
-        said = "No single band is needed for the ranking: taking any one away costs less than half a per cent"
+        said = "No single band is needed for the ranking: removing any one of them costs less than half a per cent"
     else:
         said = (
             f"The ranking needs the band λ {band_name(summary, worst)} most: without it the teacher's validation NDCG@10 falls "
@@ -75,7 +75,7 @@ def _needed(summary: RunResult, side: Side) -> str:
     if change[best] > NOTICEABLE:
         said += (
             f". The band λ {band_name(summary, best)} harms it: without it NDCG@10 rises by "
-            f"{fmt.percent(float(change[best]), 1)}, which is what a filter can use"
+            f"{fmt.percent(float(change[best]), 1)}, which a filter can exploit"
         )
     return f"{said}."
 
@@ -95,11 +95,11 @@ def _learned(summary: RunResult, side: Side) -> str:
         most = int(np.argmax(gain))
         if gain[most] > 0.005:
             said += (
-                f"; distillation added most in λ {band_name(summary, most)} ({fmt.percent(float(scratch[most]))} when trained alone, "
-                f"{fmt.percent(float(student[most]))} when distilled)"
+                f"; distillation added most in λ {band_name(summary, most)} ({fmt.percent(float(scratch[most]))} without distillation, "
+                f"{fmt.percent(float(student[most]))} with it)"
             )
         else:
-            said += "; in no band is it more than in a student trained alone"
+            said += "; in no band is it more than the no-distillation baseline's"
     return f"{said}."
 
 
@@ -112,7 +112,11 @@ def band_table(summary: RunResult, side: Side) -> Table:
         ("NDCG@10, only this band", bands.importance_only, fmt.metric),
         ("NDCG@10 without it", bands.importance_without, fmt.metric),
     ]
-    students: tuple[tuple[str, ModelName], ...] = (("trained alone", "scratch"), ("SVD", "svd"), ("student", "student"))
+    students: tuple[tuple[str, ModelName], ...] = (
+        ("no-distillation baseline", "scratch"),
+        ("SVD", "svd"),
+        ("student", "student"),
+    )
     columns += [
         (f"Mastery, {what}", bands.mastery[name], fmt.percent) for what, name in students if name in bands.mastery
     ]

@@ -14,7 +14,7 @@ def sentence(summary: RunResult) -> str:
 
 def _told(start: StartRecord) -> str:
     if start.run is None:
-        return f"The trainings started from nothing: {start.why}."
+        return f"Training started from scratch: {start.why}."
     origin = f"Started from run {start.run}{f', version {start.version}' if start.version else ''}"
     parts = [f"{origin} ({start.why})" if start.why else origin, _teacher(start.teacher), _costs(start.seconds)]
     if start.student is not None:
@@ -24,14 +24,16 @@ def _told(start: StartRecord) -> str:
 
 def _teacher(start: TeacherStart | None) -> str:
     if start is None:
-        return "The teacher was made as in a run from nothing"
+        return "The teacher was trained from scratch"
     value, before = fmt.metric(start.valid_ndcg_at_10), fmt.metric(start.valid_ndcg_at_10_before)
-    carried = f"The teacher was carried on by {fmt.count(start.sweeps)} sweeps: validation NDCG@10 {value}, in its own run {before}"
-    return carried if start.way == "continued" else f"{carried}, so it was searched for anew, and {_won(start.way)}"
+    carried = (
+        f"The teacher took {fmt.count(start.sweeps)} more sweeps: validation NDCG@10 {value}, in its own run {before}"
+    )
+    return carried if start.way == "continued" else f"{carried}, so the search was run again, and {_won(start.way)}"
 
 
 def _won(way: str) -> str:
-    return "the winner of the search was taken" if way == "searched" else "the search found nothing better"
+    return "its winner was taken" if way == "searched" else "it found nothing better"
 
 
 def _student(start: StudentStart) -> str:
@@ -39,7 +41,7 @@ def _student(start: StudentStart) -> str:
     way, values = start.way, start.valid_ndcg_at_10
     others = [f"{names[name]} {fmt.metric(values[name])}" for name in names if name != way and name in values]
     own = f"{names.get(way, way)} (validation NDCG@10 {fmt.metric(values.get(way))}"
-    return f"The student started at {own}{'; ' if others else ''}{', '.join(others)})"
+    return f"The student started from {own}{'; ' if others else ''}{', '.join(others)})"
 
 
 def _costs(seconds: StartSeconds) -> str:
@@ -48,5 +50,5 @@ def _costs(seconds: StartSeconds) -> str:
         parts.append(f"{fmt.duration(seconds.before.both)} in the earlier run")
     if seconds.full is not None and seconds.full.both:
         share = fmt.percent(seconds.now.both / seconds.full.both)
-        parts.append(f"{fmt.duration(seconds.full.both)} in the latest run from nothing ({share} of it)")
+        parts.append(f"{fmt.duration(seconds.full.both)} in the latest run from scratch ({share} of it)")
     return ", ".join(parts)

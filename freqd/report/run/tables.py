@@ -43,7 +43,7 @@ def models(summary: RunResult) -> Table:
     """One row a model: size, quality, speed. The same in the terminal, Prefect and the HTML report."""
     header = [
         "Model",
-        "Numbers per user/item",
+        "Dimension",
         "Parameters",
         "Size",
         "NDCG@10",
@@ -70,7 +70,7 @@ def models(summary: RunResult) -> Table:
             ]
         )
     strong = keys.index(STUDENT.key)
-    return Table("Models on the test part", header, body, frozenset(range(1, 8)), strong=strong, keys=list(keys))
+    return Table("Models on the test split", header, body, frozenset(range(1, 8)), strong=strong, keys=list(keys))
 
 
 def all_metrics(summary: RunResult) -> Table:
@@ -82,7 +82,7 @@ def all_metrics(summary: RunResult) -> Table:
         [metric_label(name), *(_metric_cell(name, found.get(name)) for found in measured.values())] for name in names
     ]
     header = ["Metric", *(role.label for role in measured)]
-    return Table("All metrics on the test part", header, body, frozenset(range(1, len(header))))
+    return Table("All metrics on the test split", header, body, frozenset(range(1, len(header))))
 
 
 def _rank(name: str, order: list[str]) -> int:
@@ -136,7 +136,7 @@ def data_facts(summary: RunResult) -> Table:
         ["Split", _split(data)],
     ]
     for label, size in (("Training", sizes.train), ("Validation", sizes.valid), ("Test", sizes.test)):
-        body.append([f"{label} part", f"{fmt.count(size)} interactions ({fmt.percent(size / kept, 1)})"])
+        body.append([f"{label} split", f"{fmt.count(size)} interactions ({fmt.percent(size / kept, 1)})"])
     if named := ", ".join(f"{role}: {column}" for role, column in data.columns.items() if column):
         body.append(["Columns used", named])
     return Table("Data", ["Fact", "Value"], body)
@@ -146,7 +146,7 @@ def _split(data: DataFacts) -> str:
     said = {
         "time": "by time: the model learns from the past and is tested on what came after",
         "random": "at random: a share of every user's interactions is kept for the test",
-        "given": "given by the data's own parts",
+        "given": "given by the data",
     }[data.split]
     if data.cuts is None:
         return said
@@ -171,7 +171,7 @@ def teacher_trials(summary: RunResult) -> Table:
         ]
         for trial in summary.training.teacher.info.trials
     ]
-    header = ["Numbers per user/item", "Regularisation", "Alpha", "NDCG@10, validation", "Time"]
+    header = ["Dimension", "Regularisation", "Alpha", "NDCG@10, validation", "Time"]
     return Table(
         "Search for the best teacher", header, body, frozenset(range(5)), strong=_best([row[3] for row in body])
     )
@@ -183,7 +183,7 @@ def filter_trials(summary: RunResult) -> Table:
     body = [
         [
             trial.side,
-            "one weight a band" if trial.weights else trial.form,
+            "per-band weights" if trial.weights else trial.form,
             " ".join(f"{weight:.2f}" for weight in trial.weights) or fmt.plain(trial.alpha),
             trial.other,
             fmt.metric(trial.ndcg),

@@ -37,9 +37,9 @@ from freqd.serve.recommender import Lists
 
 MAX_BODY = 2 * 2**20
 MAX_ANSWERED = 8
-"""Questions for many users that are worked on at a time; more are told to come again."""
+"""Questions for many users that are worked on at a time; more are asked to come again."""
 BATCH_USERS = 50
-"""Users that are answered between two looks whether the client is still there."""
+"""Users that are answered between two checks whether the client is still there."""
 IN_LOOP_USERS = 2
 """A request for more users than this is answered in a thread, so that others need not wait for it."""
 NO_LISTS = Lists([], None, None, [])

@@ -87,7 +87,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Bare(msgspec.Struct):
-    """All that is told without the token: ``ok`` or ``degraded``."""
+    """All that is shown without the token: ``ok`` or ``degraded``."""
 
     status: str
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests by route and status, answers by source, and the version that is served."""
+"""What Prometheus gets: requests by route and status, answers by source, and the version that is served."""
 
 from __future__ import annotations
 

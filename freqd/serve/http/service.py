@@ -71,10 +71,10 @@ class Service:
     Attributes:
         source: where models come from.
         model: the one that answers; replaced as a whole.
-        poll_seconds: between two looks at the alias.
+        poll_seconds: between two checks of the alias.
         rejected: the version that the alias points at, if it is broken.
         index: whether new models get an index.
-        say: told in one line what a new model answers with.
+        say: called with one line that says what a new model answers with.
         registry_error: why the registry did not answer when last asked.
     """
 
@@ -130,7 +130,7 @@ class Service:
     # -- the alias --------------------------------------------------------------------------------
 
     async def follow(self) -> None:
-        """Look at the alias for ever."""
+        """Check the alias forever."""
         while True:
             await asyncio.sleep(self.poll_seconds)
             await self.look()

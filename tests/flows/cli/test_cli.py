@@ -151,7 +151,7 @@ def _bad(folder: Path, planted: Callable[..., pl.DataFrame]) -> dict[str, tuple[
         "one user": (["--data", folder / "one_user.csv"], "one user"),
         "one item": (["--data", folder / "one_item.csv"], "one item"),
         "all duplicates": (["--data", folder / "same.csv"], "duplicate|same"),
-        "no test part": (["--data", folder / "now.csv", "--set", "data.split=time"], "test part|time"),
+        "no test split": (["--data", folder / "now.csv", "--set", "data.split=time"], "test split|time"),
         "as_of leaves nothing": (["--data", folder / "good.csv", "--set", "data.as_of=1999-01-01"], "1999-01-01"),
         "NaN features": (["--data", folder / "good.csv", "--set", "teacher.kind=features", "--set", f"teacher.features={folder / 'nan.npz'}"], "NaN|not finite|nan"),
         "missing features": (["--data", folder / "good.csv", "--set", "teacher.kind=features", "--set", "teacher.features=nothing.npz"], "nothing.npz"),
@@ -165,7 +165,7 @@ def _bad(folder: Path, planted: Callable[..., pl.DataFrame]) -> dict[str, tuple[
 
 CASES = [
     "missing file", "empty file", "header only", "wrong columns", "text in a number column", "one user", "one item", "all duplicates",
-    "no test part", "as_of leaves nothing", "NaN features", "missing features", "misspelt setting", "misspelt option", "unknown preset",
+    "no test split", "as_of leaves nothing", "NaN features", "missing features", "misspelt setting", "misspelt option", "unknown preset",
     "unknown data", "unknown objective",
 ]  # fmt: skip
 

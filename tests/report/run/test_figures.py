@@ -42,6 +42,8 @@ def test_all_figures_of_a_full_run(figures: dict[str, bytes]) -> None:
     assert set(figures) == NAMES == set(FIGURES)
     for data in figures.values():
         check_png(data)
+        with Image.open(io.BytesIO(data)) as image:
+            assert (np.asarray(image.convert("L"))[:, 0] == 255).all(), "something is drawn over the left edge"
 
 
 def test_what_is_not_there_is_not_drawn(degenerate: RunResult) -> None:

@@ -173,7 +173,7 @@ def test_long_names_do_not_break_it(long_names: dict[str, Any], figures: dict[st
 
 def test_no_gain_says_so_on_top(no_gain: dict[str, Any]) -> None:
     page = Page(render(no_gain, {}))
-    assert "This teacher is no better than training alone" in page.text
+    assert "This teacher is no better than the no-distillation baseline" in page.text
     assert "What to do next" in page.text
     assert "Not promoted" in page.text
 

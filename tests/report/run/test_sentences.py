@@ -44,19 +44,19 @@ def test_without_a_teacher_that_leads_nothing_is_claimed(no_gain: dict[str, Any]
     assert sentences.teacher_adds_nothing(of(no_gain))
     verdict = sentences.verdict(of(no_gain))
     assert verdict.tone != "good"
-    assert "no better than training alone" in verdict.title
+    assert "no better than the no-distillation baseline" in verdict.title
     assert "not promoted: the champion, version 2, is not beaten" in verdict.sentence
     advice = sentences.advice(of(no_gain))
     assert any("teacher.kind" in line for line in advice)
     assert "safe to use" in advice[-1]
     no_gain["intervals"]["student_minus_scratch"]["low"] = -0.001
     assert sentences.verdict(of(no_gain)).title == "There is nothing to distil from this teacher"
-    assert "use the student trained alone" in sentences.advice(of(no_gain))[-1]
+    assert "use the no-distillation baseline" in sentences.advice(of(no_gain))[-1]
 
 
 def test_gap_without_value_says_why(full: dict[str, Any], no_gain: dict[str, Any]) -> None:
     no_gain["gap_closed"]["reason"] = ""
-    assert "does not beat a student trained alone" in sentences.gap_sentence(of(no_gain))
+    assert "does not beat the no-distillation baseline" in sentences.gap_sentence(of(no_gain))
     full["gap_closed"] = {**NO_GAP, "reason": "no student was trained alone"}
     assert sentences.gap_sentence(of(full)) == "Gap closed is not defined: no student was trained alone."
     full["gap_closed"]["reason"] = ""
@@ -100,9 +100,9 @@ def test_a_gain_that_may_be_chance_is_not_called_good(full: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("mean", "low", "high", "expected"),
     [
-        (0.002, 0.001, 0.003, "The student is better than the teacher"),
-        (-0.002, -0.003, -0.001, "The student is worse than the teacher"),
-        (0.002, -0.001, 0.005, "Against the teacher no difference can be told"),
+        (0.002, 0.001, 0.003, "The student is significantly better than the teacher"),
+        (-0.002, -0.003, -0.001, "The student is significantly worse than the teacher"),
+        (0.002, -0.001, 0.005, "There is no significant difference to the teacher"),
     ],
 )
 def test_differences_in_words(full: dict[str, Any], mean: float, low: float, high: float, expected: str) -> None:
@@ -127,7 +127,7 @@ def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("gate", "model", "expected"),
     [
-        (None, None, "No gate has judged it."),
+        (None, None, "It has not passed through a gate."),
         (no([]), None, "It was not promoted."),
         (
             no(["too slow"]),

@@ -35,9 +35,9 @@ def sentence(**changes: Any) -> str:
 
 def test_the_start_is_told_in_full() -> None:
     assert sentence() == (
-        "Started from run monday, version 3. The teacher was carried on by 2 sweeps: validation NDCG@10 0.0700, in its own "
-        "run 0.0710. The student started at the earlier student (validation NDCG@10 0.0660; the SVD of the teacher 0.0640). "
-        "Teacher and distillation took 10.0 s, 20.0 s in the earlier run, 80.0 s in the latest run from nothing "
+        "Started from run monday, version 3. The teacher took 2 more sweeps: validation NDCG@10 0.0700, in its own "
+        "run 0.0710. The student started from the earlier student (validation NDCG@10 0.0660; the SVD of the teacher 0.0640). "
+        "Teacher and distillation took 10.0 s, 20.0 s in the earlier run, 80.0 s in the latest run from scratch "
         "(12 % of it)."
     )
 
@@ -45,11 +45,11 @@ def test_the_start_is_told_in_full() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"run": None, "why": "shop has no champion yet"}, "The trainings started from nothing: shop has no champion yet."),
+        ({"run": None, "why": "shop has no champion yet"}, "Training started from scratch: shop has no champion yet."),
         ({"why": "of this very data"}, "Started from run monday, version 3 (of this very data). "),
-        ({"teacher": None}, "The teacher was made as in a run from nothing. "),
-        ({"teacher": {**TEACHER, "way": "searched"}}, "so it was searched for anew, and the winner of the search was taken"),
-        ({"teacher": {**TEACHER, "way": "continued after a search"}}, "and the search found nothing better"),
+        ({"teacher": None}, "The teacher was trained from scratch. "),
+        ({"teacher": {**TEACHER, "way": "searched"}}, "so the search was run again, and its winner was taken"),
+        ({"teacher": {**TEACHER, "way": "continued after a search"}}, "and it found nothing better"),
         ({"student": {"way": "svd", "valid_ndcg_at_10": {"svd": 0.07, "previous": 0.01}}}, "(validation NDCG@10 0.0700; the earlier student 0.0100)"),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from freqd.report.run import tables
 from freqd.report.run.settings import as_toml, changed_settings, reproduce_command, show
 from freqd.report.run.text import markdown, result_table
 
-ROLES = {"Teacher": "teacher", "Trained alone": "scratch", "SVD of teacher": "svd", "Student": "student"}
+ROLES = {"Teacher": "teacher", "No-distillation baseline": "scratch", "SVD of teacher": "svd", "Student": "student"}
 
 
 def test_table_holds_the_summarys_numbers(full: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ def test_table_is_plain_and_says_gap_and_verdict(full: dict[str, Any]) -> None:
     table = result_table(RunResult.model_validate(full))
     assert table.startswith("grocery: 2,458 users, 10,912 items, 612,407 interactions\n")
     flat = " ".join(table.split())
-    assert "gap closed Of what the teacher gains over a student trained alone, the student keeps 83 %" in flat
+    assert "gap closed The student keeps 83 % of the teacher's gain over the no-distillation baseline" in flat
     assert "verdict The student closes 83 % of the gap" in flat
     assert max(map(len, table.splitlines())) <= 110
     assert "\x1b" not in table

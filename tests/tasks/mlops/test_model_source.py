@@ -94,7 +94,7 @@ def test_the_command_serves_the_teacher(work: Path) -> None:
             first, second = server.stdout.readline(), server.stdout.readline()
             address = re.fullmatch(r"teacher of run monday: (http://127\.0\.0\.1:\d+)\n", first)
             assert address, first
-            assert re.match(r"\d+ items, 8 numbers each: faiss, \d+ of \d+ cells a question, recall at 20 ", second)
+            assert re.match(r"\d+ items, dimension 8: faiss, \d+ of \d+ cells a question, recall at 20 ", second)
             health = httpx.get(f"{address[1]}/health").json()
             assert (health["model"], health["version"], health["alias"]) == ("monday", "teacher", None)
             assert (health["dim"], health["index"]) == (8, "faiss")

@@ -258,9 +258,9 @@ def test_nothing_goes_before_it_is_asked_for(
     assert f"{size / 1e6:,.1f} MB" in shown
     assert size > 1_000_000
     assert "runs 1 results of stages 1 artifacts 1 checkpoints 0" in shown
-    assert "nothing was taken away; `freqd clean --delete` does that" in shown
+    assert "nothing was deleted; `freqd clean --delete` does that" in shown
     assert clean(keep=1, delete=True) == 0
-    assert "taken away" in capsys.readouterr().out
+    assert "MB, and what MLflow and Prefect keep of them: deleted" in capsys.readouterr().out
     assert tree(shop.root) == {name: text for name, text in before.items() if name not in gone}
     assert not entry.exists()
     assert not list(shop.root.rglob("*.old")), "and no half of it is left"
