@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -12,8 +15,10 @@ from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import beyond_accuracy, strata
 from freqd.evaluate import metrics as accuracy
+from freqd.evaluate.metrics import PerUser
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.result import Evaluation, JudgedPart
+from freqd.numerics.threads import blocks_of
 from freqd.progress import Progress, silent
 
 HEADLINE_K = 10
@@ -50,11 +55,7 @@ def evaluate(
         ValueError: the features are of another size than the split, or not finite.
         InputError: the part is empty, or has no interaction of a user to judge.
     """
-    if (len(features.users), len(features.items)) != (split.n_users, split.n_items):
-        raise ValueError(
-            f"features of {len(features.users)} users and {len(features.items)} items do not fit "
-            f"a split of {split.n_users} users and {split.n_items} items"
-        )
+    _require_fit(features, split)
     targets = split.part(part).matrix()
     n_targets = np.diff(targets.indptr)
     if targets.nnz == 0:
@@ -71,54 +72,87 @@ def evaluate(
     users = np.flatnonzero(judged if among is None else judged & among).astype(np.int32)
     seen = _seen(split, everyone or part == "valid")
     ks = sorted({HEADLINE_K, *config.ks})
-
-    per_user = {f"{name}_at_{k}": np.empty(len(users), np.float32) for k in ks for name in accuracy.METRICS}
-    recommended = {k: np.zeros(split.n_items, np.int64) for k in ks}
-    found = np.zeros(split.n_items, np.int64)
-    for start in range(0, len(users), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    lists = _Lists.empty(ks, len(users), split.n_items)
+    for rows in blocks_of(len(users), _CHUNK):
         ranked, _ = top_k(features, seen, ks[-1], users=users[rows])
         hits = accuracy.hits(ranked, targets, users[rows])
-        for k in ks:
-            for name, metric in accuracy.METRICS.items():
-                per_user[f"{name}_at_{k}"][rows] = metric(hits, n_targets[users[rows]], k)
-            recommended[k] += beyond_accuracy.recommendation_counts(ranked, split.n_items, k)
-        found += np.bincount(ranked[:, :HEADLINE_K][hits[:, :HEADLINE_K]], minlength=split.n_items)
-        progress(
-            min(rows.stop, len(users)) / len(users), f"ranked {min(rows.stop, len(users)):,} of {len(users):,} users"
-        )
-
+        lists.add(rows, ranked, hits, n_targets[users[rows]])
+        progress(rows.stop / len(users), f"ranked {rows.stop:,} of {len(users):,} users")
     item_counts = np.bincount(split.train.item, minlength=split.n_items)
-    metrics = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
-    for k in ks:
-        metrics[f"coverage_at_{k}"] = beyond_accuracy.coverage(recommended[k])
-        metrics[f"gini_at_{k}"] = beyond_accuracy.gini(recommended[k])
-        metrics[f"mean_popularity_at_{k}"] = beyond_accuracy.mean_popularity(recommended[k], item_counts)
-        metrics[f"novelty_at_{k}"] = beyond_accuracy.novelty(recommended[k], item_counts, split.n_users)
-    without_target = int((n_targets == 0).sum())
+    own = {name: lists.per_user[name] for name in (f"ndcg_at_{HEADLINE_K}", f"recall_at_{HEADLINE_K}")}
     return Evaluation(
-        metrics=metrics,
-        per_user=per_user,
+        metrics=lists.metrics(item_counts, split.n_users),
+        per_user=lists.per_user,
         users=users,
         protocol=config.protocol,
         part=part,
         n_users_evaluated=len(users),
         n_users_skipped=split.n_users - len(users),
-        n_users_without_target=without_target,
+        n_users_without_target=int((n_targets == 0).sum()),
         groups={
-            "activity": strata.by_activity(
-                _user_counts(split, users),
-                {name: per_user[name] for name in (f"ndcg_at_{HEADLINE_K}", f"recall_at_{HEADLINE_K}")},
-            ),
+            "activity": strata.by_activity(np.bincount(split.train.user, minlength=split.n_users)[users], own),
             "popularity": strata.by_popularity(
                 item_counts,
                 targets=np.bincount(targets.indices, minlength=split.n_items),
-                found=found,
-                recommended=recommended[HEADLINE_K],
+                found=lists.found,
+                recommended=lists.recommended[HEADLINE_K],
                 k=HEADLINE_K,
             ),
         },
     )
+
+
+def _require_fit(features: Embeddings, split: Split) -> None:
+    if (len(features.users), len(features.items)) != (split.n_users, split.n_items):
+        raise ValueError(
+            f"features of {len(features.users)} users and {len(features.items)} items do not fit "
+            f"a split of {split.n_users} users and {split.n_items} items"
+        )
+
+
+@dataclass(eq=False)
+class _Lists:
+    """What is kept of the ranked lists.
+
+    Attributes:
+        per_user: (n_users_evaluated,) values of each metric that has one a user.
+        recommended: (n_items,) how often each item stands in the first k places, by k.
+        found: (n_items,) how often it is a target among the first ``HEADLINE_K``.
+    """
+
+    per_user: dict[str, PerUser]
+    recommended: dict[int, beyond_accuracy.ItemCounts]
+    found: beyond_accuracy.ItemCounts
+
+    @classmethod
+    def empty(cls, ks: Sequence[int], n_users: int, n_items: int) -> _Lists:
+        """Nothing yet."""
+        per_user = {f"{name}_at_{k}": np.empty(n_users, np.float32) for k in ks for name in accuracy.METRICS}
+        return cls(per_user, {k: np.zeros(n_items, np.int64) for k in ks}, np.zeros(n_items, np.int64))
+
+    def add(self, rows: slice, ranked: IdArray, hits: accuracy.Hits, n_targets: npt.NDArray[np.integer]) -> None:
+        """Measure the lists of some users, who stand at ``rows`` of all."""
+        n_items = len(self.found)
+        for k, counts in self.recommended.items():
+            for name, metric in accuracy.METRICS.items():
+                self.per_user[f"{name}_at_{k}"][rows] = metric(hits, n_targets, k)
+            counts += beyond_accuracy.recommendation_counts(ranked, n_items, k)
+        self.found += np.bincount(ranked[:, :HEADLINE_K][hits[:, :HEADLINE_K]], minlength=n_items)
+
+    def metrics(self, item_counts: beyond_accuracy.ItemCounts, n_users: int) -> dict[str, float]:
+        """Means over users, and what is measured over all lists.
+
+        Args:
+            item_counts: (n_items,) train interactions.
+            n_users: of the split.
+        """
+        found = {name: float(values.mean(dtype=np.float64)) for name, values in self.per_user.items()}
+        for k, counts in self.recommended.items():
+            found[f"coverage_at_{k}"] = beyond_accuracy.coverage(counts)
+            found[f"gini_at_{k}"] = beyond_accuracy.gini(counts)
+            found[f"mean_popularity_at_{k}"] = beyond_accuracy.mean_popularity(counts, item_counts)
+            found[f"novelty_at_{k}"] = beyond_accuracy.novelty(counts, item_counts, n_users)
+        return found
 
 
 def _seen(split: Split, train_only: bool) -> sparse.csr_array:
@@ -129,9 +163,3 @@ def _seen(split: Split, train_only: bool) -> sparse.csr_array:
     seen = train + split.valid.matrix()
     seen.sort_indices()
     return seen
-
-
-def _user_counts(split: Split, users: IdArray) -> beyond_accuracy.ItemCounts:
-    """Train interactions of each of ``users``."""
-    counts: beyond_accuracy.ItemCounts = np.bincount(split.train.user, minlength=split.n_users)[users]
-    return counts

@@ -64,10 +64,7 @@ def top_k(
         raise ValueError(f"k must be at least 1, got {k}")
     if seen is not None and seen.shape != (n_users, n_items):
         raise ValueError(f"seen has shape {seen.shape}, the features have {n_users} users and {n_items} items")
-    chosen = np.arange(n_users, dtype=np.int32) if users is None else np.asarray(users, dtype=np.int32)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n_users):
-        raise ValueError(f"users must lie in [0, {n_users}), got {chosen.min()} to {chosen.max()}")
-
+    chosen = _chosen(users, n_users)
     user_features = features.users if users is None else features.users[chosen]
     unsafe = may_overflow(*finite_norms(user_features, chosen, features.items))
     indptr, indices = _sorted_rows(seen, n_users)
@@ -104,6 +101,14 @@ def top_k(
     with threads.one_blas_thread():
         threads.run(rank_block, threads.blocks_of(len(chosen), USER_BLOCK))
     return items, scores
+
+
+def _chosen(users: IdArray | None, n_users: int) -> IdArray:
+    """The users to rank for; all where none are named."""
+    chosen = np.arange(n_users, dtype=np.int32) if users is None else np.asarray(users, dtype=np.int32)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n_users):
+        raise ValueError(f"users must lie in [0, {n_users}), got {chosen.min()} to {chosen.max()}")
+    return chosen
 
 
 def finite_norms(

@@ -31,18 +31,35 @@ from freqd.spectral.selection import (
 from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
 FloatArray = npt.NDArray[np.float64]
-Validate = Callable[[Embeddings], float | npt.NDArray[np.floating[Any]]]
 SIDES: tuple[Side, ...] = ("user", "item")
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """How the analysis measures a table of features.
+
+    Attributes:
+        measure: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
+            single number counts as certain.
+        validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
+    """
+
+    measure: Callable[[Embeddings], float | npt.NDArray[np.floating[Any]]]
+    validation: Validation | None = None
+
+    @classmethod
+    def of(cls, validation: Validation) -> Judge:
+        """By all that a validation offers."""
+        return cls(validation.per_user, validation)
 
 
 def analyse(
     graphs: Graphs,
     teacher: Embeddings,
-    validate: Validate,
+    judge: Judge,
     config: SpectralConfig,
     *,
     rng: np.random.Generator,
-    validation: Validation | None = None,
     progress: Progress = silent,
 ) -> Spectrum:
     """See the teacher by graph frequency, on validation only, and choose the filters of the distillation.
@@ -52,17 +69,15 @@ def analyse(
     fixed filter is taken for both, measured once and reported, never overruled.
 
     Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as
-    many more if the users take a filter), so that ``validate`` may well use a sample of the users; the spectral work is
+    many more if the users take a filter), so that ``judge`` may well use a sample of the users; the spectral work is
     O(degree · (nnz + bands · n) · D) a side, or O(n³) where exact. Memory: 512 MiB of bands at a time, or one band
     where that is more.
 
     Args:
         graphs: user and item graph; a bipartite one is not looked at.
         teacher: features with as many rows as the graphs have nodes.
-        validate: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
-            single number counts as certain.
+        judge: how a table is measured, and what per-band weights are fitted to.
         rng: for the density of states and the folds of the users.
-        validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
 
     Raises:
         ValueError: features and graphs do not fit.
@@ -73,125 +88,116 @@ def analyse(
                 f"{len(_features(teacher, side))} rows of {side} features do not fit a graph of "
                 f"{getattr(graphs, side).n} nodes"
             )
-    edges = band_edges(config.bands)
     n_trials = 2 * (3 * len(config.alphas) + 1) if config.filter == "auto" else 1
     steps = _Steps(1 + len(SIDES) * (1 + config.bands) + n_trials, progress)
-    base = np.atleast_1d(np.asarray(validate(teacher), np.float64))
-    base_ndcg = float(base.mean())
-    steps.done("teacher validated")
-    found = {side: _side_spectrum(side, graphs, teacher, validate, edges, config, rng, steps) for side in SIDES}
+    return _Analysis(graphs, teacher, judge, config, rng, steps).run()
 
-    def measure(filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:
-        values = validate(apply_filters(teacher, graphs, filters))
-        steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {np.mean(values):.4f}")
+
+@dataclass(eq=False)
+class _Analysis:
+    """One analysis under way; see ``analyse``."""
+
+    graphs: Graphs
+    teacher: Embeddings
+    judge: Judge
+    config: SpectralConfig
+    rng: np.random.Generator
+    steps: _Steps
+
+    def __post_init__(self) -> None:
+        self.edges = band_edges(self.config.bands)
+        self.base = np.atleast_1d(np.asarray(self.judge.measure(self.teacher), np.float64))
+        self.base_ndcg = float(self.base.mean())
+        self.steps.done("teacher validated")
+
+    def run(self) -> Spectrum:
+        """Measure both sides, then choose."""
+        config, base_ndcg = self.config, self.base_ndcg
+        found = {side: self.side_spectrum(side) for side in SIDES}
+        measured = Measured(self.filtered)
+        measured.know(SideFilters(), self.base)
+        if config.filter == "auto":
+            ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg, self.band_fit(found))
+            chosen = {side: choose_feature_filter(side, found[side], self.edges, config, base_ndcg) for side in SIDES}
+            feature = SideFilters(user=chosen["user"][0], item=chosen["item"][0])
+            reason = f"{ranking_reason} Feature loss. {chosen['user'][1]} {chosen['item'][1]}"
+        else:
+            ranking = feature = fixed_filters(config)
+            value = measured.ndcg("item", ranking)
+            reason = (
+                f"The filter was set by hand: {ranking.item.label()} on both sides. "
+                f"NDCG@10 on validation: raw teacher {base_ndcg:.4f}, filtered {value:.4f}."
+            )
+        self.steps.progress(1.0, "filters chosen")
+        return Spectrum(
+            edges=self.edges,
+            user=found["user"],
+            item=found["item"],
+            base_ndcg=base_ndcg,
+            trials=measured.trials,
+            feature_filters=feature,
+            ranking_filters=ranking,
+            reason=reason,
+        )
+
+    def filtered(self, filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:
+        """The filtered teacher, measured."""
+        values = self.judge.measure(apply_filters(self.teacher, self.graphs, filters))
+        self.steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {np.mean(values):.4f}")
         return values
 
-    measured = Measured(measure)
-    measured.know(SideFilters(), base)
-    if config.filter == "auto":
-        fit = (
-            _band_fit(graphs, teacher, validation, found, edges, base_ndcg, config, rng)
-            if validation and config.band_weights
-            else None
+    def band_fit(self, found: Mapping[Side, SideSpectrum]) -> Fit | None:
+        """Filters with per-band weights, where their gain on users they were not fitted to is beyond its standard error."""
+        validation, edges = self.judge.validation, self.edges
+        if validation is None or not self.config.band_weights:
+            return None
+        coefficients = hat_coefficients(edges, self.config.weights_degree)
+        known: dict[SideFilters, IdArray] = {}
+
+        def fit(side: Side, current: SideFilters) -> Scan:
+            others = current.model_copy(update={side: Filter()})
+            table = apply_filters(self.teacher, self.graphs, others)
+            if others not in known:  # both sides start from the raw teacher
+                known[others] = best_lists(table, validation)
+            listed_of = ListedBands.of_users if side == "user" else ListedBands.of_items
+            listed = listed_of(table, getattr(self.graphs, side), validation, coefficients, known[others])
+            fitted = fit_weights(listed, found[side], self.base_ndcg, self.rng)
+            if fitted.gain <= fitted.error:
+                return []
+            return [weighted_filter(fitted.weights, edges, self.config.weights_degree)]
+
+        return fit
+
+    def side_spectrum(self, side: Side) -> SideSpectrum:
+        """Energy, density and importance of the bands of one side."""
+        bands = resolve_bands(getattr(self.graphs, side), self.edges, self.config)
+        energies, parts = bands.split(_features(self.teacher, side))
+        density = bands.density(self.config.probes, self.rng)
+        self.steps.done(f"{SIDE_WORD[side]}: band energies")
+        only, without, part_energies = self.importance(side, parts)
+        total = energies.sum()
+        return SideSpectrum(
+            method=bands.method,
+            energies=energies / total if total > 0 else np.zeros_like(energies),
+            density=density,
+            importance_only=only,
+            importance_without=without,
+            part_energies=part_energies,
         )
-        ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg, fit)
-        chosen = {side: choose_feature_filter(side, found[side], edges, config, base_ndcg) for side in SIDES}
-        feature = SideFilters(user=chosen["user"][0], item=chosen["item"][0])
-        reason = f"{ranking_reason} Feature loss. {chosen['user'][1]} {chosen['item'][1]}"
-    else:
-        ranking = feature = fixed_filters(config)
-        value = measured.ndcg("item", ranking)
-        reason = (
-            f"The filter was set by hand: {ranking.item.label()} on both sides. "
-            f"NDCG@10 on validation: raw teacher {base_ndcg:.4f}, filtered {value:.4f}."
-        )
-    progress(1.0, "filters chosen")
-    return Spectrum(
-        edges=edges,
-        user=found["user"],
-        item=found["item"],
-        base_ndcg=base_ndcg,
-        trials=measured.trials,
-        feature_filters=feature,
-        ranking_filters=ranking,
-        reason=reason,
-    )
 
-
-def _band_fit(
-    graphs: Graphs,
-    teacher: Embeddings,
-    validation: Validation,
-    found: Mapping[Side, SideSpectrum],
-    edges: FloatArray,
-    base_ndcg: float,
-    config: SpectralConfig,
-    rng: np.random.Generator,
-) -> Fit:
-    """Filters with per-band weights, where their gain on users they were not fitted to is beyond its standard error."""
-    coefficients = hat_coefficients(edges, config.weights_degree)
-    known: dict[SideFilters, IdArray] = {}
-
-    def fit(side: Side, current: SideFilters) -> Scan:
-        others = current.model_copy(update={side: Filter()})
-        table = apply_filters(teacher, graphs, others)
-        if others not in known:  # both sides start from the raw teacher
-            known[others] = best_lists(table, validation)
-        listed_of = ListedBands.of_users if side == "user" else ListedBands.of_items
-        listed = listed_of(table, getattr(graphs, side), validation, coefficients, known[others])
-        fitted = fit_weights(listed, found[side], base_ndcg, rng)
-        return [weighted_filter(fitted.weights, edges, config.weights_degree)] if fitted.gain > fitted.error else []
-
-    return fit
-
-
-def _side_spectrum(
-    side: Side,
-    graphs: Graphs,
-    teacher: Embeddings,
-    validate: Validate,
-    edges: FloatArray,
-    config: SpectralConfig,
-    rng: np.random.Generator,
-    steps: _Steps,
-) -> SideSpectrum:
-    bands = resolve_bands(getattr(graphs, side), edges, config)
-    signal = _features(teacher, side)
-    energies, parts = bands.split(signal)
-    density = bands.density(config.probes, rng)
-    steps.done(f"{SIDE_WORD[side]}: band energies")
-    only, without, part_energies = _importance(side, edges, parts, teacher, validate, steps)
-    total = energies.sum()
-    return SideSpectrum(
-        method=bands.method,
-        energies=energies / total if total > 0 else np.zeros_like(energies),
-        density=density,
-        importance_only=only,
-        importance_without=without,
-        part_energies=part_energies,
-    )
-
-
-def _importance(
-    side: Side,
-    edges: FloatArray,
-    parts: Iterator[FloatMatrix],
-    teacher: Embeddings,
-    validate: Validate,
-    steps: _Steps,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Validation NDCG@10 with only each band kept, and with only each band removed; the energy of each part."""
-    signal = _features(teacher, side)
-    only, without, energies = [], [], []
-    for band, part in enumerate(parts):
-        only.append(float(np.mean(validate(_with_side(teacher, side, part)))))
-        without.append(float(np.mean(validate(_with_side(teacher, side, signal - part)))))
-        energies.append(float(np.einsum("nd,nd->", signal, part, dtype=np.float64)))
-        steps.done(
-            f"{SIDE_WORD[side]}, λ {edges[band]:.2f} to {edges[band + 1]:.2f}: "
-            f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"
-        )
-    return np.array(only), np.array(without), np.array(energies)
+    def importance(self, side: Side, parts: Iterator[FloatMatrix]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Validation NDCG@10 with only each band kept, and with only each band removed; the energy of each part."""
+        signal, measure = _features(self.teacher, side), self.judge.measure
+        only, without, energies = [], [], []
+        for band, part in enumerate(parts):
+            only.append(float(np.mean(measure(_with_side(self.teacher, side, part)))))
+            without.append(float(np.mean(measure(_with_side(self.teacher, side, signal - part)))))
+            energies.append(float(np.einsum("nd,nd->", signal, part, dtype=np.float64)))
+            self.steps.done(
+                f"{SIDE_WORD[side]}, λ {self.edges[band]:.2f} to {self.edges[band + 1]:.2f}: "
+                f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"
+            )
+        return np.array(only), np.array(without), np.array(energies)
 
 
 def _features(table: Embeddings, side: Side) -> FloatMatrix:

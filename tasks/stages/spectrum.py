@@ -9,7 +9,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
-from freqd.spectral import analyse
+from freqd.spectral import Judge, analyse
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
@@ -39,10 +39,9 @@ def spectrum(
     found = analyse(
         at.open(graphs, Graphs),
         at.open(teacher, TrainedModel).features,
-        validate.per_user,
+        Judge.of(validate),
         config,
         rng=np.random.default_rng(at.run.seed),
-        validation=validate,
         progress=at.progress,
     )
     chosen = found.ranking_filters
