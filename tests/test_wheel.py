@@ -45,7 +45,7 @@ def test_it_holds_the_three_packages_with_all_their_files_and_nothing_else(wheel
     about = f"freqd-{freqd.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {*PACKAGES, about}
     files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
-    wanted = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+    wanted = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
     assert {name for name in names if not name.startswith(about)} == wanted
     assert {"freqd/py.typed", "freqd/presets/quick.toml", "freqd/report/templates/template.html.j2"} <= wanted
     assert f"{about}/licenses/LICENSE" in names
