@@ -47,22 +47,24 @@ def said(folder: Path, name: str) -> list[str]:
 def test_what_dies_is_started_anew_until_all_is_stopped_the_last_first(start: Start, tmp_path: Path) -> None:
     note = "lambda *_: (open('ended', 'a').write('{} '), sys.exit())"
     waits = "signal.signal(signal.SIGTERM, {}); time.sleep(60)"
-    found, stack = start(**{name: program(waits.format(note.format(name))) for name in ("first", "second")})
+    found, stack = start(**{name: program(waits.format(note.format(name))) for name in ("server", "client")})
     assert stack.pids == {}, "nothing is started by itself"
-    found.start("first", "second")
-    for name in ("first", "second"):
+    found.start("server", "client")
+    for name in ("server", "client"):
         found.wait(name, lambda name=name: said(tmp_path, name))  # type: ignore[misc]
     before = stack.pids
-    assert {name: [str(pid)] for name, pid in before.items()} == {n: said(tmp_path, n) for n in ("first", "second")}
-    os.kill(before["second"], signal.SIGKILL)
-    wait_for(lambda: len(said(tmp_path, "second")) == 2, 20)
-    assert stack.lives("first", "second")
-    assert stack.pids["first"] == before["first"]
-    assert stack.pids["second"] != before["second"]
+    assert {name: [str(pid)] for name, pid in before.items()} == {n: said(tmp_path, n) for n in ("server", "client")}
+    running = "success: client entered RUNNING"  # until then, it counts as one that did not start
+    wait_for(lambda: running in (tmp_path / "supervisor.log").read_text(), 60)
+    os.kill(before["client"], signal.SIGKILL)
+    wait_for(lambda: len(said(tmp_path, "client")) == 2, 20)
+    assert stack.lives("server", "client")
+    assert stack.pids["server"] == before["server"]
+    assert stack.pids["client"] != before["client"]
     assert stop(stack) == 3
     assert stack.processes() == []
-    assert not stack.lives("first")
-    assert (tmp_path / "ended").read_text() == "second first "
+    assert not stack.lives("server")
+    assert (tmp_path / "ended").read_text() == "client server "
 
 
 def test_a_program_that_ends_is_told_with_its_last_words(start: Start, tmp_path: Path) -> None:
