@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
-
 from freqd import distill as library
 from freqd.config import DistillConfig, SpectralConfig
 from freqd.data.interactions import Split
@@ -17,18 +15,8 @@ from freqd.training.loop import Watch
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import StageOutcome
 from tasks.stage import Result, Stage, Without, cut, stage
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
-
-
-class DistillInputs(BaseModel):
-    """What a student is taught from: artifacts only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    split: ArtifactRef
-    teacher: ArtifactRef
-    graphs: ArtifactRef
-    spectrum: ArtifactRef
 
 
 class Distilled(StageOutcome):

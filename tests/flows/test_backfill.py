@@ -19,7 +19,7 @@ from flows.cli import backfill as command
 from flows.cli.backfill import parse_days
 from flows.cli.main import app
 from flows.naming import as_folder
-from freqd.config import RunConfig
+from freqd.config import BackfillPlan, RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.backfill import BackfillResult, plain
@@ -39,7 +39,9 @@ def config(source: Path, *changes: str) -> RunConfig:
 
 def fill(source: Path, workdir: Path, *changes: str, **options: Any) -> dict[str, Any]:
     settings = config(source, "start.run=champion", *changes)
-    return backfill(FIRST, LAST, 20, config=settings, workdir=str(workdir), **options)
+    name = options.pop("name", None)
+    plan = BackfillPlan(first=FIRST, last=LAST, every_days=20, **options)
+    return backfill(plan, config=settings, workdir=str(workdir), name=name)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,9 @@ def test_the_page_shows_all_dates(first: dict[str, Any], source: Path, workdir: 
 
 def test_a_date_without_data_is_named(source: Path, tmp_path: Path, prefect_server: None) -> None:
     with pytest.raises(InputError, match=r"as of 2020-01-01: no interaction is left"):
-        backfill(date(2020, 1, 1), LAST, 20, config=config(source), workdir=str(tmp_path))
+        backfill(
+            BackfillPlan(first=date(2020, 1, 1), last=LAST, every_days=20), config=config(source), workdir=str(tmp_path)
+        )
 
 
 # -- its parts ------------------------------------------------------------------------------------------------------
