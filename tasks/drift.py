@@ -92,7 +92,7 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
     recommender = registry.load_champion(model, str(version.version))
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
     limit_threads(config.threads or provenance.cores())
-    observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+    observed = data.observe(source, workspace.places)
     known = _known(workspace.store, version, recommender)
     after = _start(config, observed, known, new)
     fresh = find_fresh(observed, recommender.user_ids, recommender.item_ids, recommender.seen, after=after)

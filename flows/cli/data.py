@@ -39,7 +39,13 @@ def data_info(name: Annotated[str, Parameter(help="A named data set.")]) -> int:
         raise InputError(f"there is no data set {name!r}", f"data sets are: {', '.join(CATALOG)}")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in CATALOG[name].as_dict().items():
-        shown = "\n".join(value) if isinstance(value, list) else f"{value:,}" if type(value) is int else str(value)
+        shown = (
+            "\n".join(map(str, value))
+            if isinstance(value, list)
+            else f"{value:,}"
+            if type(value) is int
+            else str(value)
+        )
         table.add_row(label, shown)
     console.print(table)
     return DONE
@@ -57,7 +63,7 @@ def data_check(
 
     settings = SettingsFrom(config, set_=set_).read(DataOptions(list(sources) or None, parts))
     workspace = workspace_of(None)
-    found = library.check(settings.data, seed=settings.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+    found = library.check(settings.data, workspace.places, seed=settings.seed)
     if not found.ok:
         raise InputError(found.problem, found.remedy)
     table = Table("check", "rows", "note", box=None, padding=(0, 2, 0, 0))

@@ -64,11 +64,16 @@ def parse_assignment(text: str) -> dict[str, object]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
+    return nested(name, parsed)
+
+
+def nested(name: str, value: object) -> dict[str, object]:
+    """The value of a setting, named as in ``data.source``, below its sections."""
     *path, key = name.split(".")
-    nested: dict[str, object] = {key: parsed}
+    tables: dict[str, object] = {key: value}
     for part in reversed(path):
-        nested = {part: nested}
-    return nested
+        tables = {part: tables}
+    return tables
 
 
 def merge(*layers: Layer) -> dict[str, object]:

@@ -26,7 +26,6 @@ from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC
-from tasks.stages.ingest import places_of
 
 
 class CutWindows(BaseModel):
@@ -53,7 +52,7 @@ class Cut(StageOutcome):
 
 def source(run: RunContext, config: DataConfig, cadence: CadenceConfig) -> dict[str, str]:
     """The content of the files stands for their names."""
-    return {"source_digest": data.source_digest(config, **places_of(run))}
+    return {"source_digest": data.source_digest(config, run.workspace.places)}
 
 
 @stage("timeline", Cut, source=source)
@@ -63,7 +62,7 @@ def timeline(
     cadence: CadenceConfig,
 ) -> Result:
     """Read all interactions, with their times, and cut the windows."""
-    found = Timeline.of(data.observe(config, progress=at.progress, **places_of(at.run)))
+    found = Timeline.of(data.observe(config, at.run.workspace.places, progress=at.progress))
     windows = plan(found, cadence)
     length = (windows[0].last - windows[0].first).days + 1
     stretch = f"{windows[0].first} to {windows[-1].last}"

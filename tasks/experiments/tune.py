@@ -41,7 +41,7 @@ from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.progress import console
 from tasks.stage import Result, Stage, is_transient
-from tasks.stages.distill import distill, teach
+from tasks.stages.distill import Course, distill, teach
 from tasks.stages.inputs import DistillInputs
 
 METRIC = "valid_ndcg_at_10"
@@ -76,7 +76,7 @@ def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: 
             watcher.end = REFUSED
             return Result({}, error.problem, kept=False)
         try:
-            return teach(at, inputs, config, spectral, watch=watcher)
+            return teach(at, inputs, config, spectral, Course(earlier, watcher))
         except (optuna.TrialPruned, OutOfTimeError, DivergedError) as error:
             watcher.end = {optuna.TrialPruned: PRUNED, OutOfTimeError: CUT, DivergedError: DIVERGED}[type(error)]
             return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from freqd import distill as library
@@ -39,18 +40,24 @@ def distill(
     earlier: EarlierModel | None = None,
 ) -> Result:
     """Distil the teacher into the student with the objectives of the settings, from the student of an earlier run if given."""
-    return teach(at, inputs, config, spectral, earlier)
+    return teach(at, inputs, config, spectral, Course(earlier))
 
 
-def teach(
-    at: Stage,
-    inputs: DistillInputs,
-    config: DistillConfig,
-    spectral: SpectralConfig,
-    earlier: EarlierModel | None = None,
-    watch: Watch | None = None,
-) -> Result:
-    """Train the student; ``watch`` is told each validation and may raise to end the training."""
+@dataclass(frozen=True)
+class Course:
+    """How a training goes.
+
+    Attributes:
+        earlier: the student that it goes on from.
+        watch: told each validation; it may raise to end the training.
+    """
+
+    earlier: EarlierModel | None = None
+    watch: Watch | None = None
+
+
+def teach(at: Stage, inputs: DistillInputs, config: DistillConfig, spectral: SpectralConfig, course: Course) -> Result:
+    """Train the student."""
     teacher = at.open(inputs.teacher, TrainedModel)
     both, found = at.open(inputs.graphs, Graphs), at.open(inputs.spectrum, Spectrum)
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
@@ -69,9 +76,9 @@ def teach(
         seed=at.run.seed,
         device=at.run.device,
         checkpoint=at.scratch,
-        previous=None if earlier is None else earlier.seen_from(split, at.store),
+        previous=None if course.earlier is None else course.earlier.seen_from(split, at.store),
         probe=probe,
-        watch=watch,
+        watch=course.watch,
         progress=at.progress,
     )
     ndcg = model.info["valid_ndcg_at_10"]

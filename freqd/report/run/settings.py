@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from freqd.config import RunConfig, describe
+from freqd.config.load import merge, nested
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,8 @@ def as_toml(config: Mapping[str, Any], *, always: Collection[str] = ()) -> str:
         always: names of settings that are written even if they are the defaults.
     """
     changed = {setting.name for setting in changed_settings(config)} | set(always)
-    tables: dict[str, Any] = {}
-    for name, _, _ in _defaults():
-        value = setting_of(config, name)
-        if name in changed and value is not None:
-            *path, key = name.split(".")
-            table = tables
-            for part in path:
-                table = table.setdefault(part, {})
-            table[key] = _plain(value)
-    return tomli_w.dumps(tables)
+    values = ((name, setting_of(config, name)) for name, _, _ in _defaults() if name in changed)
+    return tomli_w.dumps(merge(*(nested(name, _plain(value)) for name, value in values if value is not None)))
 
 
 def show(value: object) -> str:
