@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self, TypedDict
+from typing import Annotated, Self
 
 import mlflow
 import numpy as np
@@ -15,19 +14,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from prefect import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Split
-from freqd.data.realign import Rows, unknown_answers
-from freqd.embeddings import Embeddings, TrainedModel
-from freqd.errors import DamagedArtifactError, InputError
+from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
-from freqd.evaluate import evaluate as judge_ranking
-from freqd.evaluate.strata import Group
-from freqd.gate import WAITING, Candidate, Check, Match, Rival, Verdict, judge
+from freqd.gate import Candidate, Check, Verdict
 from freqd.json_types import JsonObject
 from freqd.provenance import versions
 from freqd.report.markdown import escape
@@ -35,14 +29,12 @@ from freqd.serve.recommender import Recommender
 from freqd.storage.files import folder_digest
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.mlops import pyfunc_model, registry, tracking
-from tasks.mlops.audit import Decision
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
 from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC, EvaluationFacts
+from tasks.stages.gate import Case, Question, ask_gate, quality_of, rivals_of
 
-DECISIONS = 5
-"""Attempts to judge against a champion that does not change meanwhile."""
 KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
 EXAMPLE_USER = "somebody"
@@ -134,12 +126,12 @@ def register(
         latency_ms=measured.latency["student"].median_ms,
         judged_users=_judged_users(parts),
         gap_closed=known.gap_closed.value,
-        rivals=_rivals(known),
-        **_quality(own),
+        rivals=rivals_of(known),
+        **quality_of(own),
     )
     tracking.client().set_registered_model_alias(new.model, registry.CHALLENGER, version.version)
     case = Case(new.model, challenger, features, parts, own, config, evaluation)
-    verdict = _gate(
+    verdict = ask_gate(
         at.run,
         Question(
             new.model,
@@ -173,17 +165,6 @@ def _judged_users(parts: Split) -> int:
     return len(np.unique(parts.test.user[judged]))
 
 
-def _rivals(known: EvaluationFacts) -> tuple[Rival, ...]:
-    """The models of the student's size that were judged beside it."""
-    names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
-    found = {name: known.intervals.get(f"student_minus_{name}") for name in names}
-    return tuple(
-        Rival(name=names[name], mean=difference.mean, low=difference.low, high=difference.high)
-        for name, difference in found.items()
-        if difference is not None
-    )
-
-
 def _shown(check: Check) -> JsonObject:
     """A row of the page's table: four digits tell what has to be told, and a limit is no quotation in markdown."""
     row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
@@ -192,73 +173,12 @@ def _shown(check: Check) -> JsonObject:
     return row
 
 
-@dataclass(frozen=True)
-class Question:
-    """What the gate is asked.
-
-    Attributes:
-        model, version: whether that one becomes champion.
-        decide: judges it against the present champion.
-        evidence: what the registry says of the version, and the policy.
-        ask: whether a yes only waits for a person's: see ``tasks.stages.approval``.
-    """
-
-    model: str
-    version: str
-    decide: Callable[[ModelVersion | None], Verdict]
-    evidence: Mapping[str, object]
-    ask: bool = False
-
-
-def _gate(context: RunContext, question: Question) -> Verdict:
-    """Judge against the present champion and do what the verdict says; judge again if another took its place."""
-    model, version = question.model, question.version
-    for _ in range(DECISIONS):
-        present = registry.champion_of(model)
-        verdict = question.decide(present)
-        if verdict.promoted and question.ask:
-            return verdict.model_copy(update={"promoted": False, "verdict": WAITING})
-        decision = Decision(
-            who=f"{registry.GATE}{context.run_name}",
-            why="; ".join(verdict.reasons),
-            evidence={**question.evidence, **verdict.model_dump(include={"checks", "difference"})},
-            against=None if present is None else str(present.version),
-        )
-        carry_out = registry.promote if verdict.promoted else registry.refuse
-        try:
-            carry_out(context.workspace, model, version, decision)
-        except registry.ChampionMovedError:
-            continue
-        return verdict
-    raise registry.ChampionMovedError(
-        f"the champion of {model} changed {DECISIONS} times while version {version} was judged"
-    )
-
-
 def _numbers(own: Evaluation, known: EvaluationFacts) -> dict[str, str]:
     closed = known.gap_closed.value
     return {
         "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
         "freqd.recall_at_10": f"{own.metrics['recall_at_10']:.6f}",
         "freqd.gap_closed": "none" if closed is None else f"{closed:.4f}",
-    }
-
-
-class Quality(TypedDict):
-    """What the gate compares, of a model on the test part; the arguments of a ``Candidate``."""
-
-    ndcg: float
-    coverage: float
-    popularity: float
-    groups: tuple[Group, ...]
-
-
-def _quality(report: Evaluation) -> Quality:
-    return {
-        "ndcg": report.metrics[METRIC],
-        "coverage": report.metrics["coverage_at_10"],
-        "popularity": report.metrics["mean_popularity_at_10"],
-        "groups": tuple(report.groups["activity"]),
     }
 
 
@@ -298,67 +218,3 @@ def _log_version(
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """The student before the gate.
-
-    Attributes:
-        model: of which it is a version.
-        challenger: what the gate needs to know of it.
-        student: its features.
-        parts: its data.
-        own: its report on the test part.
-        policy: margin and guardrails.
-        evaluation: how a ranking is judged.
-    """
-
-    model: str
-    challenger: Candidate
-    student: Embeddings
-    parts: Split
-    own: Evaluation
-    policy: RegistryConfig
-    evaluation: EvaluateConfig
-
-    def decide(self, context: RunContext, present: ModelVersion | None) -> Verdict:
-        """Judge it against the present champion, on the users that both know.
-
-        Raises:
-            InputError: the champion cannot answer, or knows none of the test users.
-        """
-        rng = np.random.default_rng(context.seed)
-        if present is None:
-            return judge(self.challenger, None, self.policy, self.evaluation, rng)
-        recommender = registry.load_champion(self.model, str(present.version))
-        fair = _fair(context.workspace.store, present, self.parts)
-        same = Rows.of(recommender.user_ids, self.parts.user_ids).known
-        own, challenger = self.own, self.challenger
-        if not same[own.users].any():
-            raise InputError(
-                f"version {present.version}, the champion of {self.model}, knows none of the test users",
-                "give the data a model of their own by registry.model_name",
-            )
-        if fair is not self.parts or not same[own.users].all():
-            own = judge_ranking(self.student, fair, self.evaluation, among=same)
-            challenger = challenger.model_copy(update=dict(_quality(own)))
-        placed = recommender.placed(self.parts.user_ids, self.parts.item_ids)
-        theirs = judge_ranking(placed, fair, self.evaluation, among=same)
-        champion = Candidate(
-            version=str(present.version),
-            n_bytes=recommender.features.n_bytes,
-            latency_ms=challenger.latency_ms,
-            **_quality(theirs),
-        )
-        match = Match(champion, own.per_user[METRIC], theirs.per_user[METRIC])
-        return judge(challenger, match, self.policy, self.evaluation, rng)
-
-
-def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
-    """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
-    try:
-        return unknown_answers(registry.split_of(store, champion), parts)
-    except DamagedArtifactError:
-        get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
-        return parts

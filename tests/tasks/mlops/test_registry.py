@@ -21,8 +21,7 @@ from tasks.mlops import pyfunc_model, registry, versions
 from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, Change, Decision
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
-from tasks.stages.register import Question
-from tasks.stages.register import _gate as gate
+from tasks.stages.gate import Question, ask_gate
 from tests.serve.http.shop import RECOMMENDER
 
 BY_HAND = Decision("ann@here", "it is better", {"ndcg_at_10": "0.2"})
@@ -156,7 +155,7 @@ def moves(workspace: Workspace, model: str) -> list[tuple[str, str, str | None]]
 def test_a_gate_that_was_killed_goes_on_with_its_own_entry(workspace: Workspace, model: str) -> None:
     registry.promote(workspace, model, "1", BY_HAND)
     interrupted(workspace, model, "2", "gate of run mine")
-    gate(_context(workspace), Question(model, "2", lambda present: _verdict(True), {}))
+    ask_gate(_context(workspace), Question(model, "2", lambda present: _verdict(True), {}))
     assert champion(model) == "2"
     assert moves(workspace, model) == [(PROMOTE, "1", None), (PROMOTE, "2", "1")], "the move is not told twice"
 
@@ -270,7 +269,7 @@ def test_the_gate_judges_again_if_another_version_was_promoted_meanwhile(workspa
             registry.promote(workspace, model, "1", BY_HAND)
         return _verdict(len(judged_against) == 1)
 
-    found = gate(_context(workspace), Question(model, "2", decide, {"policy": {}}))
+    found = ask_gate(_context(workspace), Question(model, "2", decide, {"policy": {}}))
     assert judged_against == [None, "1"]
     assert found.promoted is False
     assert champion(model) == "1", "the verdict against no champion must not push aside the one that came meanwhile"
@@ -279,7 +278,7 @@ def test_the_gate_judges_again_if_another_version_was_promoted_meanwhile(workspa
 
 
 def test_a_promotion_by_the_gate_carries_its_evidence(workspace: Workspace, model: str) -> None:
-    gate(_context(workspace), Question(model, "1", lambda present: _verdict(True), {"ndcg_at_10": "0.1"}))
+    ask_gate(_context(workspace), Question(model, "1", lambda present: _verdict(True), {"ndcg_at_10": "0.1"}))
     assert champion(model) == "1"
     (entry,) = registry.trail(workspace).entries(model)
     assert entry.why == "because"

@@ -31,8 +31,8 @@ from tasks.runtime.workspace import Workspace
 from tasks.stage_entry import StageEntry
 from tasks.stages import approval
 from tasks.stages.approval import TAGS, Answer, pending, settle
-from tasks.stages.register import KEY, Question, Registration
-from tasks.stages.register import _gate as gate
+from tasks.stages.gate import Question, ask_gate
+from tasks.stages.register import KEY, Registration
 
 GOOD = {"approve": "yes", "who": "Ann", "why": "the shop team has looked at it"}
 POLICY = RegistryConfig(approval="ask", approval_hours=2)
@@ -72,11 +72,11 @@ def wait(workspace: Workspace, model: str, found: Verdict) -> ArtifactRef:
 
 def test_with_approval_a_yes_of_the_gate_moves_nothing(workspace: Workspace, model: str) -> None:
     yes = verdict("promoted").model_copy(update={"promoted": True})
-    found = gate(context_of(workspace), Question(model, "2", lambda present: yes, {}, ask=True))
+    found = ask_gate(context_of(workspace), Question(model, "2", lambda present: yes, {}, ask=True))
     assert (found.promoted, found.verdict, champion(model)) == (False, WAITING, None)
     assert registry.trail(workspace).entries() == []
     no = verdict("not promoted")
-    assert gate(context_of(workspace), Question(model, "2", lambda present: no, {}, ask=True)) == no, (
+    assert ask_gate(context_of(workspace), Question(model, "2", lambda present: no, {}, ask=True)) == no, (
         "a no needs no person"
     )
 
