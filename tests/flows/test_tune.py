@@ -152,7 +152,7 @@ def test_killed_in_the_middle_of_a_trial_it_ends_as_if_it_had_not_been(
 
     def dying(self: Any, epoch: int, score: float) -> None:
         report(self, epoch, score)
-        if len(finished(self._study)) == 1 and epoch == 2:
+        if len(finished(self.study)) == 1 and epoch == 2:
             raise SystemError("killed")
 
     monkeypatch.setattr(Watcher, "report", dying)

@@ -191,7 +191,7 @@ def test_compare_shows_what_differs_and_whether_the_numbers_may_be_compared(mode
     assert found.same_data is True
     assert found.metrics["student_ndcg_at_10"] == pytest.approx((0.1, 0.2))
     assert found.params == {"distill.dim": ("8", "16")}
-    assert "other" not in found["metrics"]
+    assert "other" not in found.metrics
     assert versions.compare(model, "1", "3").same_data is False
     with pytest.raises(InputError, match="99"):
         versions.compare(model, "1", "99")
