@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from freqd.config import DataConfig
-from freqd.data import Interactions, Split, ingest
+from freqd.data import Interactions, Places, Split, ingest
 from freqd.embeddings import Embeddings
 from freqd.teachers.als import AlsPoint, als_sweeps
 
@@ -61,7 +61,7 @@ def load(name: str, *, tiny: bool, whole_train: bool = True) -> Dataset:
         size = "tiny" if tiny else "same shape and skew"
         return Dataset(split, f"generated, {size} ({name}): {_sizes(split)}")
     with tempfile.TemporaryDirectory() as cache:
-        split = ingest(DataConfig(source=(name,)), seed=0, data_dir=Path(folder), cache_dir=Path(cache))
+        split = ingest(DataConfig(source=(name,)), seed=0, places=Places(Path(folder), Path(cache)))
     if name == "gowalla" and whole_train:
         split = replace(split, train=joined(split.train, split.valid))
     return Dataset(split, f"{name}: {_sizes(split)}")

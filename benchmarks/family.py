@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split, ingest
+from freqd.data import Places, Split, ingest
 from freqd.data.catalog import find
 from freqd.data.family import kinship
 from freqd.errors import InputError
@@ -47,7 +47,7 @@ def split(frame: pl.DataFrame, cache: Path) -> Split | None:
     frame.write_parquet(path)
     columns = ColumnConfig(user="user", item="item", time="time")
     try:
-        return ingest(DataConfig(source=(str(path),), columns=columns), seed=0, data_dir=None, cache_dir=cache)
+        return ingest(DataConfig(source=(str(path),), columns=columns), seed=0, places=Places(None, cache))
     except InputError:
         return None
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from benchmarks.harness import Limits, Options, Report, main, measure, ratio
 from freqd.config import DataConfig
-from freqd.data import ingest
+from freqd.data import Places, ingest
 
 USED = ["user_id", "item_id", "timestamp"]
 
@@ -28,7 +28,7 @@ def run(options: Options, limits: Limits) -> Report:
         files = _write(place, rows)
         works = {
             f"ingest: {name}": lambda path=path: ingest(
-                DataConfig(source=(str(path),)), seed=0, data_dir=None, cache_dir=place
+                DataConfig(source=(str(path),)), seed=0, places=Places(None, place)
             )
             for name, path in files.items()
         }

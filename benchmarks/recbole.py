@@ -24,7 +24,7 @@ from benchmarks.lightgcn import LAYERS, STEPS
 from benchmarks.processes import run_process
 from benchmarks.training import BATCH, model_epochs, some_steps, student_epochs
 from freqd.config import DataConfig, EvaluateConfig
-from freqd.data import Interactions, Split, ingest
+from freqd.data import Interactions, Places, Split, ingest
 from freqd.evaluate import evaluate
 from freqd.models.lightgcn import LightGCN
 
@@ -95,7 +95,7 @@ def _ours(split: Split, folder: Path, dim: int, options: Options) -> dict[str, M
         "bpr": bpr,
         "lightgcn": lightgcn,
         "evaluation": lambda: evaluate(table, split, EvaluateConfig()),
-        "preparation": lambda: ingest(DataConfig(**parts), seed=0, data_dir=None, cache_dir=folder).train.matrix(),
+        "preparation": lambda: ingest(DataConfig(**parts), seed=0, places=Places(None, folder)).train.matrix(),
     }
     found = measure(works, options)
     for work in (bpr, lightgcn):

@@ -20,7 +20,7 @@ from benchmarks.harness import memory_peak, reset_peak
 from benchmarks.scaled import Scale, counted_pairs, scaled
 from benchmarks.training import context, student_epochs
 from freqd.config import DataConfig, GraphConfig, ObjectiveConfig
-from freqd.data import Interactions, ingest
+from freqd.data import Interactions, Places, ingest
 from freqd.distill import build_objectives
 from freqd.embeddings import Embeddings
 from freqd.graph import Graphs, build_graphs
@@ -63,7 +63,7 @@ def read(folder: Path, scale: Scale, tiny: bool) -> dict[str, Any]:
         store = Store(Path(temporary))
 
         def work() -> Any:
-            split = ingest(config, seed=0, data_dir=None, cache_dir=Path(temporary) / "cache")
+            split = ingest(config, seed=0, places=Places(None, Path(temporary) / "cache"))
             store.save(split)
             return split.info
 

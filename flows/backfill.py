@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Annotated, Any
 
 from prefect import flow, runtime
-from pydantic import Field
 
 from flows.naming import WITHOUT_TIME, as_folder
 from flows.pipeline import pipeline
-from freqd.config import RunConfig
+from freqd.config import BackfillPlan, RunConfig
 from freqd.data.sources import name_of
 from freqd.errors import InputError
+from freqd.json_types import JsonObject
 from freqd.report.backfill import BackfilledRun, BackfillResult
 from freqd.report.results import RunResult
 from tasks.earlier_run import NONE
@@ -26,14 +25,8 @@ DEFAULTS = RunConfig()
 
 @flow(name="freqd-backfill", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "backfill"))
 def backfill(
-    first: date,
-    last: date,
-    every_days: Annotated[int, Field(ge=1)] = 7,
-    registered: bool = False,
-    config: RunConfig = DEFAULTS,
-    workdir: str | None = None,
-    name: str | None = None,
-) -> dict[str, Any]:
+    plan: BackfillPlan, config: RunConfig = DEFAULTS, workdir: str | None = None, name: str | None = None
+) -> JsonObject:
     """Run the main job with ``data.as_of`` set to each date; returns what came of each.
 
     No run sees an interaction that is later than its date. A date whose run has finished with these settings is
@@ -41,10 +34,7 @@ def backfill(
     and each later one from the run of the date before it, as far as that fits.
 
     Args:
-        first: the first date.
-        last: no date is later than this one.
-        every_days: days from one date to the next.
-        registered: whether the students are registered and go through the gate, one after the other.
+        plan: the dates, and whether the students are registered.
         config: all other settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
         name: runs are called NAME-DATE; default the data set.
@@ -55,11 +45,11 @@ def backfill(
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     label = as_folder(name or name_of(config.data), WITHOUT_TIME)
-    days = dates(first, last, every_days)
+    days = dates(plan)
     records: list[BackfilledRun] = []
     before: str | None = None
     for number, day in enumerate(days, start=1):
-        settings = settings_of(config, day, before, registered=registered)
+        settings = settings_of(config, day, before, registered=plan.registered)
         before = f"{label}-{day}"
         console.print(f"as of {day} ({number} of {len(days)})", markup=False)
         done = finished(workspace, before, settings)
@@ -78,9 +68,10 @@ def backfill(
     return result.as_json()
 
 
-def dates(first: date, last: date, every_days: int) -> tuple[date, ...]:
+def dates(plan: BackfillPlan) -> tuple[date, ...]:
     """``first`` and every so many days after it, none later than ``last``."""
-    return tuple(first + timedelta(days=n) for n in range(0, (last - first).days + 1, every_days))
+    length = (plan.last - plan.first).days
+    return tuple(plan.first + timedelta(days=n) for n in range(0, length + 1, plan.every_days))
 
 
 def settings_of(config: RunConfig, day: date, before: str | None, *, registered: bool) -> RunConfig:
@@ -95,9 +86,6 @@ def settings_of(config: RunConfig, day: date, before: str | None, *, registered:
     start = config.start
     if before is not None and start.run != NONE:
         start = start.model_copy(update={"run": before, "required": False})
-    changes: dict[str, Any] = {
-        "data": config.data.model_copy(update={"as_of": day}),
-        "registry": config.registry.model_copy(update={"enabled": registered}),
-        "start": start,
-    }
-    return config.model_copy(update=changes)
+    data = config.data.model_copy(update={"as_of": day})
+    registry = config.registry.model_copy(update={"enabled": registered})
+    return config.model_copy(update={"data": data, "registry": registry, "start": start})

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, TypeVar
 
 from prefect import flow, runtime
 
-from flows.common import drain, foundations, open_run
+from flows.common import NewRun, drain, foundations, open_run
 from flows.naming import new_name
 from flows.pipeline import patient
 from freqd.cadence import Window, check_settings
 from freqd.cadence.recommend import FULL, REDISTILLED, Kind
 from freqd.config import RunConfig
 from freqd.config.budget import within_budget
+from freqd.json_types import JsonObject
+from freqd.report.cadence_result import StageOfCadence
 from freqd.storage.store import ArtifactRef
 from tasks.earlier_run import Before
-from tasks.experiments.cadence import Model, Verdict, judge, tabulate, timeline, windows_of
+from tasks.experiments.cadence import WindowInputs, judge, tabulate, timeline, windows_of
+from tasks.experiments.cadence_numbers import Measured, Model, Verdict
 from tasks.mlops import tracking
-from tasks.run_context import RunContext, StageOutcome
+from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.distill import distill
 from tasks.warm_start import Start, fitting
 
 DEFAULTS = RunConfig()
-O = TypeVar("O", bound=StageOutcome)  # noqa: E741
 
 
 @flow(name="cadence", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "cadence"))
-def cadence(config: RunConfig = DEFAULTS, workdir: str | None = None, name: str | None = None) -> dict[str, Any]:
+def cadence(config: RunConfig = DEFAULTS, workdir: str | None = None, name: str | None = None) -> JsonObject:
     """Before each window a full model and one re-distilled from the window before; all on what came later.
 
     Every training is a run's own stage, so what a run or a backfill as of that day has computed is not computed again.
@@ -45,8 +46,8 @@ def cadence(config: RunConfig = DEFAULTS, workdir: str | None = None, name: str 
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"}))
-    tags = {"freqd.kind": "cadence"}
-    with open_run(workspace, name or f"cadence-{new_name(config.data)}", config, params=params, tags=tags) as context:
+    new = NewRun(name or f"cadence-{new_name(config.data)}", params, kind="cadence")
+    with open_run(workspace, config, new) as context:
         return _Cadence(context, within_budget(config)).measure()
 
 
@@ -55,9 +56,9 @@ class _Cadence:
 
     def __init__(self, context: RunContext, config: RunConfig) -> None:
         self._context, self._config = context, config
-        self._stages: list[dict[str, Any]] = []
+        self._stages: list[StageOfCadence] = []
 
-    def measure(self) -> dict[str, Any]:
+    def measure(self) -> JsonObject:
         """The windows, then a window at a time: its models, and all full models so far on it."""
         context, config = self._context, self._config
         cut = self._book(timeline(context, config.data, config.cadence), "", None)
@@ -73,7 +74,8 @@ class _Cadence:
                 models.append(self._train(number, window.as_of, before))
             verdicts += [self._judge(times, number, window, newest.split, model) for model in models]
             before = models[-1]  # the chain of re-distillations, as in production
-        return tabulate(context, config, times, windows, tuple(verdicts), tuple(self._stages)).as_json()
+        measured = Measured(timeline=times, windows=windows, verdicts=tuple(verdicts), stages=tuple(self._stages))
+        return tabulate(context, config, measured).as_json()
 
     def _train(self, number: int, as_of: date, before: Model | None) -> Model:
         """The student as of a day, from scratch or from an earlier model."""
@@ -108,17 +110,24 @@ class _Cadence:
         )
 
     def _judge(self, times: ArtifactRef, number: int, window: Window, newest: ArtifactRef, model: Model) -> Verdict:
-        outcome = judge(
-            self._context, times, window.first, window.last, newest, model.split, model.student, self._config.evaluate
-        )
+        inputs = WindowInputs(timeline=times, newest=newest, split=model.split, student=model.student)
+        outcome = judge(self._context, inputs, window.first, window.last, self._config.evaluate)
         self._book(outcome, model.kind, model.as_of, f" on {window.first}")
         return Verdict(model=model, window=number, outcome=outcome)
 
-    def _book(self, outcome: O, kind: str, as_of: date | None, where: str = "") -> O:
+    def _book(self, outcome: Outcome, kind: str, as_of: date | None, where: str = "") -> Outcome:
         if as_of is not None:
             tracking.client().update_run(outcome.mlflow_run_id, name=f"{outcome.name} {kind} as of {as_of}{where}")
             tracking.log(outcome.mlflow_run_id, tags={"as_of": str(as_of), "kind": kind})
-        entry = {"stage": outcome.name, "kind": kind, "as_of": None if as_of is None else str(as_of)}
-        costs = {"cached": outcome.cached, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}
-        self._stages.append({**entry, **costs, "digest": outcome.digest})
+        self._stages.append(
+            StageOfCadence(
+                stage=outcome.name,
+                kind=kind,
+                as_of=None if as_of is None else str(as_of),
+                cached=outcome.cached,
+                seconds=outcome.seconds,
+                peak_bytes=outcome.peak_bytes,
+                digest=outcome.digest,
+            )
+        )
         return outcome

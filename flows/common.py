@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from mlflow.entities import Dataset
 
 from freqd import provenance
 from freqd.config import DataConfig, RunConfig
@@ -17,9 +19,9 @@ from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.runtime import stopping
 from tasks.runtime.workspace import Workspace
-from tasks.stages.distill import DistillInputs
 from tasks.stages.graphs import Built, graph
 from tasks.stages.ingest import Ingested, ingest
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import Analysed, spectrum
 from tasks.stages.teacher import Taught, teacher
 from tasks.warm_start import Start
@@ -54,39 +56,45 @@ class Foundations:
         return None if self.start is None else self.start.model("student")
 
 
+@dataclass(frozen=True)
+class NewRun:
+    """A run that begins.
+
+    Attributes:
+        name: of the run.
+        params: what MLflow shows as its parameters.
+        kind: of job, as a tag; empty for the main job.
+        force: stages that are computed even if their result is at hand.
+    """
+
+    name: str
+    params: Mapping[str, object]
+    kind: str = ""
+    force: tuple[str, ...] = ()
+
+
 @contextmanager
-def open_run(
-    workspace: Workspace,
-    name: str,
-    config: RunConfig,
-    *,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str] | None = None,
-    force: tuple[str, ...] = (),
-) -> Iterator[RunContext]:
+def open_run(workspace: Workspace, config: RunConfig, new: NewRun) -> Iterator[RunContext]:
     """The MLflow run under which all stages are kept; closed as finished, or as failed if the block raises.
 
     Args:
         workspace: the working directory.
-        name: of the run.
         config: all settings.
-        params: what MLflow shows as the run's parameters.
-        tags: further tags.
-        force: stages that are computed even if their result is cached.
+        new: the run.
     """
     experiment_id = tracking.experiment(workspace, EXPERIMENT)
-    own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), **(tags or {})}
-    run_id = tracking.start_parent(experiment_id, name, {k: v for k, v in own.items() if v})
-    tracking.log(run_id, params=params)
+    own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), "freqd.kind": new.kind}
+    run_id = tracking.start_parent(experiment_id, new.name, {k: v for k, v in own.items() if v})
+    tracking.log(run_id, params=new.params)
     context = RunContext(
         workdir=str(workspace.root),
-        run_name=name,
+        run_name=new.name,
         mlflow_run_id=run_id,
         mlflow_experiment_id=experiment_id,
         seed=config.seed,
         device=config.device,
         threads=config.threads or provenance.cores(),
-        force=force,
+        force=new.force,
     )
     stopping.take()  # Prefect's engine has just put its own handler for SIGTERM in place
     with stopping.closing(lambda: tracking.close(run_id, "KILLED")):
@@ -137,10 +145,26 @@ def drain(stages: Generator[StageOutcome, None, T], book: Callable[[StageOutcome
             return found
 
 
+def up_to(stages: Generator[StageOutcome, None, T], last: str | None) -> Generator[StageOutcome, None, T | None]:
+    """The stages up to the one of that name, which returns None; without a name all of them."""
+    while True:
+        try:
+            outcome = next(stages)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        yield outcome
+        if outcome.name == last:
+            return None
+
+
 def _lineage(context: RunContext, ref: ArtifactRef, data: DataConfig) -> None:
     info = context.workspace.store.open(ref, Split).info
-    profile = f'{{"rows_read": {info.rows_read}}}'
-    source = ", ".join(labels_of(data))
-    tracking.log_data(
-        context.mlflow_run_id, name=name_of(data), digest=ref.digest, source=source, profile=profile, context="train"
+    entry = Dataset(
+        name=name_of(data),
+        digest=ref.digest[:36],
+        source_type="local",
+        source=", ".join(labels_of(data)),
+        profile=f'{{"rows_read": {info.rows_read}}}',
     )
+    tracking.log_data(context.mlflow_run_id, entry, context="train")

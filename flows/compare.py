@@ -2,103 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass
 
 from prefect import flow, runtime
-from pydantic import Field
 
-from flows.common import drain, foundations, open_run
+from flows.common import NewRun, drain, foundations, open_run
 from flows.naming import new_name
-from freqd.config import DataConfig, DistillConfig, MethodConfig, RunConfig
+from freqd.config import ComparisonPlan, DataConfig, DistillConfig, RunConfig
 from freqd.data.sources import name_of
+from freqd.json_types import JsonObject
+from freqd.report.comparison_result import StageOfComparison
 from freqd.storage.store import ArtifactRef
-from tasks.experiments.compare import ALONE, Contender, Subject, enter, judge, mastery, tabulate
+from tasks.experiments.compare import Contender, Subject, enter, judge, mastery, seeds_of, tabulate
 from tasks.mlops import tracking
-from tasks.run_context import RunContext, StageOutcome
+from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.distill import distill
 from tasks.stages.scratch import scratch
 from tasks.stages.svd import svd
 
 DEFAULTS = RunConfig()
-O = TypeVar("O", bound=StageOutcome)  # noqa: E741
-Methods = dict[str, MethodConfig]
 
 
 @flow(name="compare", flow_run_name=lambda: str(runtime.flow_run.parameters.get("name") or "compare"))
 def comparison(
-    methods: Methods,
-    dims: Annotated[tuple[int, ...], Field(min_length=1)] = (8, 20),
-    seeds: Annotated[int, Field(ge=1)] = 3,
-    data: tuple[str, ...] = (),
-    config: RunConfig = DEFAULTS,
-    workdir: str | None = None,
-    name: str | None = None,
-    against: str = ALONE,
-) -> dict[str, Any]:
+    plan: ComparisonPlan, config: RunConfig = DEFAULTS, workdir: str | None = None, name: str | None = None
+) -> JsonObject:
     """Train each data set's teacher once and the students of all methods, sizes and seeds; returns the comparison.
 
     The no-distillation baseline and the SVD student are always among them: the gap and the tests need the one, and the
     other costs next to nothing. Every training is a run's own stage, so what a run has computed is not computed again.
 
     Args:
-        methods: the terms of the distillation loss and what a method does not share with the others, by its name.
-        dims: sizes of the students.
-        seeds: students of each method and size; the first seed is ``config.seed``, which is the teacher's too.
-        data: named data sets or files, each on its own; none: that of ``config``.
+        plan: methods, sizes, seeds and data.
         config: all other settings.
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
         name: name of the comparison; default its data sets and the time.
-        against: the method that the others are tested against, one of ``methods``, scratch or svd.
     """
     workspace = Workspace.locate(workdir)
     workspace.prepare()
-    sources = [config.data.of(source) for source in data] or [config.data]
-    labels = {"methods": ", ".join(methods), "dims": ", ".join(map(str, dims)), "seeds": seeds}
-    labels["data"] = ", ".join(map(name_of, sources))
-    varied: dict[str, Any] = {"distill": {"dim", "objectives"}, "data": {"source"}, "registry": True}
+    sources = [config.data.of(source) for source in plan.data] or [config.data]
+    labels = {
+        "methods": ", ".join(plan.methods),
+        "dims": ", ".join(map(str, plan.dims)),
+        "seeds": plan.seeds,
+        "data": ", ".join(map(name_of, sources)),
+    }
+    varied: dict[str, set[str] | bool] = {"distill": {"dim", "objectives"}, "data": {"source"}, "registry": True}
     params = {**tracking.flat(config.model_dump(mode="json", exclude=varied)), **labels}
-    tags = {"freqd.kind": "comparison"}
-    with open_run(workspace, name or new_name(*sources), config, params=params, tags=tags) as context:
-        stages: list[dict[str, Any]] = []
-        which = tuple(range(config.seed, config.seed + seeds))
-        subjects = tuple(_DataSet(context, config, source, stages).compare(methods, dims, which) for source in sources)
-        return tabulate(context, config, subjects, tuple(stages), which, against).as_json()
+    new = NewRun(name or new_name(*sources), params, kind="comparison")
+    with open_run(workspace, config, new) as context:
+        subjects = tuple(_DataSet(context, config, source).compare(plan) for source in sources)
+        return tabulate(context, config, plan, subjects).as_json()
+
+
+@dataclass(frozen=True)
+class Named:
+    """Whose a stage is: a method's, at a size, with a seed; None where that does not apply."""
+
+    method: str | None = None
+    dim: int | None = None
+    seed: int | None = None
+
+
+NOBODY = Named()
 
 
 class _DataSet:
-    """One data set's part of the comparison; what every stage cost is appended to ``stages``."""
+    """One data set's part of the comparison; what every stage cost is kept in the order of the stages."""
 
-    def __init__(
-        self, context: RunContext, config: RunConfig, source: DataConfig, stages: list[dict[str, Any]]
-    ) -> None:
-        self._context, self._config, self._source, self._stages = context, config, source, stages
+    def __init__(self, context: RunContext, config: RunConfig, source: DataConfig) -> None:
+        self._context, self._config, self._source = context, config, source
         self._name = name_of(source)
+        self._stages: list[StageOfComparison] = []
 
-    def compare(self, methods: Methods, dims: tuple[int, ...], seeds: tuple[int, ...]) -> Subject:
+    def compare(self, plan: ComparisonPlan) -> Subject:
         """Everything up to the spectrum once; then the students."""
         context, config = self._context, self._config
         found = drain(foundations(context, config, self._source), self._book)
         inputs = found.inputs
         split, big = inputs.split, inputs.teacher
-        master = self._judged(split, found.taught, "teacher", "teacher", None, config.seed)
+        master = self._judged(split, found.taught, "teacher", Named("teacher", None, config.seed))
 
         students = []
-        for dim in dims:
+        seeds = seeds_of(config, plan)
+        for dim in plan.dims:
             for seed in seeds:
                 mine = context.model_copy(update={"seed": seed})
-                alone = self._book(scratch(mine, split, _student(config.distill, dim)), "scratch", dim, seed)
-                students.append(self._judged(split, alone, "scratch", "scratch", dim, seed))
-            cut = self._book(svd(context, big, dim), "svd", dim)
-            students.append(self._judged(split, cut, "svd", "svd", dim, None))
-            for method, own in methods.items():
+                named = Named("scratch", dim, seed)
+                alone = self._book(scratch(mine, split, _student(config.distill, dim)), named)
+                students.append(self._judged(split, alone, "scratch", named))
+            named = Named("svd", dim)
+            students.append(self._judged(split, self._book(svd(context, big, dim), named), "svd", named))
+            for method, own in plan.methods.items():
                 settings = _student(config.distill, dim, **own.model_dump(exclude_none=True))
                 for seed in seeds:
                     mine = context.model_copy(update={"seed": seed})
-                    taught = self._book(distill(mine, inputs, settings, config.spectral), method, dim, seed)
-                    students.append(self._judged(split, taught, method, "student", dim, seed))
+                    named = Named(method, dim, seed)
+                    taught = self._book(distill(mine, inputs, settings, config.spectral), named)
+                    students.append(self._judged(split, taught, "student", named))
         first = {f"{s.method} {s.dim}": s.trained.refs[s.model] for s in reversed(students)}
-        learnt = self._book(mastery(context, big, inputs.graphs, inputs.spectrum, first, config.spectral))
+        learnt = self._book(mastery(context, inputs, first, config.spectral))
         return Subject(
             name=self._name,
             split=split,
@@ -106,24 +110,29 @@ class _DataSet:
             mastery=learnt.mastery,
             teacher=master,
             students=tuple(students),
+            stages=tuple(self._stages),
         )
 
-    def _book(self, outcome: O, method: str | None = None, dim: int | None = None, seed: int | None = None) -> O:
-        entry = {"data": self._name, "stage": outcome.name, "method": method, "dim": dim, "seed": seed}
-        costs = {"cached": outcome.cached, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}
-        self._stages.append({**entry, **costs, "digest": outcome.digest})
+    def _book(self, outcome: Outcome, named: Named = NOBODY) -> Outcome:
+        self._stages.append(
+            StageOfComparison(
+                data=self._name,
+                stage=outcome.name,
+                **vars(named),
+                cached=outcome.cached,
+                seconds=outcome.seconds,
+                peak_bytes=outcome.peak_bytes,
+                digest=outcome.digest,
+            )
+        )
         return outcome
 
-    def _judged(
-        self, split: ArtifactRef, trained: StageOutcome, method: str, model: str, dim: int | None, seed: int | None
-    ) -> Contender:
-        judged = self._book(judge(self._context, split, trained.refs[model], self._config.evaluate), method, dim, seed)
-        contender = Contender(
-            data=self._name, method=method, dim=dim, seed=seed, model=model, trained=trained, judged=judged
-        )
+    def _judged(self, split: ArtifactRef, trained: StageOutcome, model: str, named: Named) -> Contender:
+        judged = self._book(judge(self._context, split, trained.refs[model], self._config.evaluate), named)
+        contender = Contender(data=self._name, **vars(named), model=model, trained=trained, judged=judged)
         enter(self._context, contender)
         return contender
 
 
-def _student(config: DistillConfig, dim: int, **changes: Any) -> DistillConfig:
+def _student(config: DistillConfig, dim: int, **changes: object) -> DistillConfig:
     return DistillConfig.model_validate({**config.model_dump(), "dim": dim, **changes})

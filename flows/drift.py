@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow, runtime
 
 from freqd.config import RunConfig
 from freqd.data.sources import require_source
+from freqd.json_types import JsonObject
 from tasks.drift import check
 from tasks.mlops import registry
 from tasks.runtime.workspace import Workspace
@@ -22,7 +21,7 @@ def _shown_name() -> str:
 @flow(name="freqd-drift", flow_run_name=_shown_name, validate_parameters=True)
 def drift(
     config: RunConfig = DEFAULTS, workdir: str | None = None, model: str | None = None, new: tuple[str, ...] = ()
-) -> dict[str, Any]:
+) -> JsonObject:
     """Compare new interactions with those of the champion; above a limit request a retraining. Returns the check.
 
     Args:
@@ -34,4 +33,4 @@ def drift(
     if runtime.deployment.id is not None:
         require_source(config, "this run of the deployment")
     workspace = Workspace.locate(workdir)
-    return check(workspace, registry.resolve(model), config, new)
+    return check(workspace, registry.resolve(model), config, new).as_json()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
 
 from prefect import flow, runtime
 
-from flows.common import foundations, open_run
+from flows.common import Foundations, NewRun, drain, foundations, open_run, up_to
 from flows.naming import as_folder, new_name
 from freqd import provenance
 from freqd.config import DistillConfig, RunConfig
 from freqd.config.budget import within_budget
 from freqd.data.sources import require_source
+from freqd.json_types import JsonObject
 from freqd.storage.store import ArtifactRef
 from tasks.mlops import tracking
 from tasks.mlops.family import check_family, model_name
@@ -22,7 +22,8 @@ from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
-from tasks.stages.register import Lineage, register
+from tasks.stages.inputs import DistillInputs
+from tasks.stages.register import NewVersion, RegisterInputs, register
 from tasks.stages.scratch import scratch
 from tasks.stages.svd import svd
 from tasks.warm_start import Start, find_start
@@ -32,7 +33,7 @@ DEFAULTS = RunConfig()
 
 def _shown_name() -> str:
     """The parameter ``run_name``; without it the run is named after its data and the time."""
-    given: dict[str, Any] = runtime.flow_run.parameters
+    given = runtime.flow_run.parameters
     config = given.get("config", DEFAULTS)
     settings = config if isinstance(config, RunConfig) else RunConfig.model_validate(config)
     return as_folder(str(given.get("run_name") or new_name(settings.data)))
@@ -45,7 +46,7 @@ def pipeline(
     run_name: str | None = None,
     force: tuple[str, ...] = (),
     until: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Ingest, graphs, teacher, spectrum, distillation, evaluation, registration; returns the summary.
 
     Args:
@@ -63,67 +64,45 @@ def pipeline(
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json"))
     name = str(runtime.flow_run.name)  # one name in Prefect, MLflow and the working directory
-    with open_run(workspace, name, config, params=params, force=force) as context:
+    with open_run(workspace, config, NewRun(name, params, force=force)) as context:
         return _run(context, config, until)
 
 
-def _run(context: RunContext, config: RunConfig, until: str | None) -> dict[str, Any]:
-    done: dict[str, StageOutcome] = {}
-    chain = _Chain(context, config)
-    for outcome in chain.stages():
-        done[outcome.name] = outcome
-        if outcome.name == until:
-            return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done.values()]}
-    return report(context, config, done, chain.start).as_json()
+def _run(context: RunContext, config: RunConfig, until: str | None) -> JsonObject:
+    done: list[StageOutcome] = []
+    found = drain(up_to(_stages(context, config), until), done.append)
+    if found is None:
+        return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done]}
+    return report(context, config, {outcome.name: outcome for outcome in done}, found.start).as_json()
 
 
-class _Chain:
-    """The seven stages of a run."""
+def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, Foundations]:
+    """Ingest, graphs, teacher and spectrum; baselines and distillation; evaluation; registration."""
+    config = within_budget(asked)
 
-    def __init__(self, run: RunContext, config: RunConfig) -> None:
-        self._run, self._config = run, config
-        self.start: Start | None = None
-
-    def stages(self) -> Iterator[StageOutcome]:
-        """Ingest, graphs, teacher and spectrum; baselines and distillation; evaluation; registration."""
-        run, config = self._run, within_budget(self._config)
-        found = yield from foundations(run, config, config.data, self._begin)
-        inputs = found.inputs
-        models = {"teacher": inputs.teacher}
-        if config.distill.baselines:
-            yield (alone := scratch(run, inputs.split, config.distill))
-            yield (truncated := svd(run, inputs.teacher, config.distill.dim))
-            models |= {"scratch": alone.scratch, "svd": truncated.svd}
-        yield (distilled := distill(run, inputs, patient(config, self.start), config.spectral, found.earlier_student))
-        models["student"] = distilled.student
-        yield (
-            judged := evaluate(
-                run, inputs.split, models, inputs.graphs, inputs.spectrum, config.evaluate, config.spectral
-            )
-        )
-        if config.registry.enabled:
-            lineage = Lineage(tags=_tags(run, self._config, inputs.split, models, self.start))
-            name = model_name(config)
-            yield (
-                registered := register(
-                    run,
-                    inputs.split,
-                    distilled.student,
-                    judged.student,
-                    judged.facts,
-                    name,
-                    lineage,
-                    config.registry,
-                    config.evaluate,
-                )
-            )
-            approval.ask(run, registered.registration, config.registry)
-
-    def _begin(self, split: ArtifactRef) -> Start | None:
+    def begin(split: ArtifactRef) -> Start | None:
         """Before the first training: whether the data go with the champion, and where the trainings start."""
-        check_family(self._run, self._config, split)
-        self.start = find_start(self._run, self._config, split)
-        return self.start
+        check_family(run, asked, split)
+        return find_start(run, asked, split)
+
+    found = yield from foundations(run, config, config.data, begin)
+    inputs = found.inputs
+    models = {"teacher": inputs.teacher}
+    if config.distill.baselines:
+        yield (alone := scratch(run, inputs.split, config.distill))
+        yield (truncated := svd(run, inputs.teacher, config.distill.dim))
+        models |= {"scratch": alone.scratch, "svd": truncated.svd}
+    yield (distilled := distill(run, inputs, patient(config, found.start), config.spectral, found.earlier_student))
+    models["student"] = distilled.student
+    yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral))
+    if config.registry.enabled:
+        new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, distilled.student, found.start))
+        entered = RegisterInputs(
+            split=inputs.split, student=distilled.student, report=judged.student, facts=judged.facts
+        )
+        yield (registered := register(run, entered, new, config.registry, config.evaluate))
+        approval.ask(run, registered.registration, config.registry)
+    return found
 
 
 def patient(config: RunConfig, start: Start | None) -> DistillConfig:
@@ -141,13 +120,13 @@ def patient(config: RunConfig, start: Start | None) -> DistillConfig:
 
 
 def _tags(
-    context: RunContext, config: RunConfig, split: ArtifactRef, models: dict[str, ArtifactRef], start: Start | None
+    context: RunContext, config: RunConfig, inputs: DistillInputs, student: ArtifactRef, start: Start | None
 ) -> dict[str, str]:
     return {
         "freqd.run": context.run_name,
-        "freqd.data_digest": split.digest,
-        "freqd.teacher_digest": models["teacher"].digest,
-        "freqd.student_digest": models["student"].digest,
+        "freqd.data_digest": inputs.split.digest,
+        "freqd.teacher_digest": inputs.teacher.digest,
+        "freqd.student_digest": student.digest,
         "freqd.code_digest": provenance.code_digest(["freqd.*"]),
         "freqd.seed": str(context.seed),
         **(start.before.tags() if start and start.before else {}),

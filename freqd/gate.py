@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,17 @@ ROUNDING = 1e-9
 OFF, NO_CHAMPION = "switched off", "not applicable: there is no champion to compare with"
 
 
+class Rival(BaseModel):
+    """A model of the student's own size that was judged beside it, and the student's NDCG@10 minus its, with the interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
 class Candidate(BaseModel):
     """What the gate needs to know of a model.
 
@@ -33,6 +44,8 @@ class Candidate(BaseModel):
         n_bytes: size of the features.
         latency_ms: median to score a user.
         judged_users: test users with something that a model of the train split can rank; None if that was not counted.
+        gap_closed: share of the gap scratch -> teacher that it closes; None if there is no gap, or that was not measured.
+        rivals: other models of its size. A first champion must not be shown to be worse than the best of them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,17 +58,13 @@ class Candidate(BaseModel):
     n_bytes: int
     latency_ms: float
     judged_users: int | None = None
+    gap_closed: float | None = None
+    rivals: tuple[Rival, ...] = ()
 
-
-class Rival(BaseModel):
-    """A model of the student's own size that was judged beside it, and the student's NDCG@10 minus its, with the interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    mean: float
-    low: float
-    high: float
+    @property
+    def best_rival(self) -> Rival | None:
+        """The rival that it is least ahead of."""
+        return min(self.rivals, key=lambda rival: rival.mean, default=None)
 
 
 class Check(BaseModel):
@@ -91,15 +100,25 @@ class Verdict(BaseModel):
     difference: Difference | None
 
 
+class Match(NamedTuple):
+    """The champion, judged beside the challenger.
+
+    Attributes:
+        champion: the present one.
+        challengers, champions: (n,) NDCG@10 of each for the same users.
+    """
+
+    champion: Candidate
+    challengers: npt.NDArray[np.float32]
+    champions: npt.NDArray[np.float32]
+
+
 def judge(
     challenger: Candidate,
-    champion: Candidate | None,
-    per_user: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
-    gap_closed: float | None,
+    match: Match | None,
     policy: RegistryConfig,
     evaluation: EvaluateConfig,
     rng: np.random.Generator,
-    rivals: tuple[Rival, ...] = (),
 ) -> Verdict:
     """Compare the challenger with the champion and the guardrails.
 
@@ -111,31 +130,22 @@ def judge(
 
     Args:
         challenger: the new model.
-        champion: the present one, or None for a first model, which only has to pass the guardrails.
-        per_user: NDCG@10 of challenger and champion for the same users, (n,) each; None without a champion.
-        gap_closed: share of the gap scratch -> teacher that the challenger closes, or None if there is no gap.
+        match: the present champion, or None for a first model, which only has to pass the guardrails.
         policy: margin and guardrails.
         evaluation: level and resamples of the interval.
         rng: source of the resamples.
-        rivals: other models of the student's size. A first champion must not be shown to be worse than the best of them.
 
     Raises:
         ValueError: the groups of the two are not of the same users.
     """
-    checks = [_limit("size in bytes", challenger.n_bytes, policy.max_bytes)]
-    checks.append(_limit("median ms to score a user", challenger.latency_ms, policy.max_latency_ms))
-    if challenger.judged_users is not None:
-        judged = challenger.judged_users
-        checks.append(Check(name="test users that can be judged", value=judged, limit=">= 1", passed=judged >= 1))
-    difference = None
-    best = min(rivals, key=lambda rival: rival.mean, default=None)
-    level = f"{100 * evaluation.confidence:g} %"
-    if champion is None or per_user is None:
-        checks += _first(gap_closed, best, level, policy)
+    level, difference = f"{100 * evaluation.confidence:g} %", None
+    checks = _own_limits(challenger, policy)
+    if match is None:
+        checks += _first(challenger, level, policy)
     else:
         difference = paired_bootstrap(
-            per_user[0],
-            per_user[1],
+            match.challengers,
+            match.champions,
             samples=evaluation.bootstrap_samples,
             confidence=evaluation.confidence,
             rng=rng,
@@ -148,46 +158,64 @@ def judge(
                 passed=difference.low > policy.margin,
             )
         )
-    coverage, popularity, groups = (champion.coverage, champion.popularity, champion.groups) if champion else [None] * 3
-    checks.append(_relative("item coverage@10", challenger.coverage, coverage, ">=", policy.min_coverage_ratio))
-    checks.append(
-        _relative("mean item popularity@10", challenger.popularity, popularity, "<=", policy.max_popularity_ratio)
-    )
-    checks.append(_worst_group(challenger.groups, groups, policy))
-    failed = [c for c in checks if not c.passed]
-    reasons = [_reason(check) for check in failed]
-    if failed:
-        verdict = NOT_PROMOTED
-        if difference is not None and difference.high < 0:
-            reasons.append("the champion is better beyond chance")
-    elif champion is None:
-        verdict = PROMOTED
-        beside = (
-            ""
-            if best is None
-            else f" not shown to be worse than {best.name} ({best.mean:+.4f}, {best.low:+.4f} to {best.high:+.4f}),"
-        )
-        reasons = [f"the first model of its name: no champion to compare with,{beside} and every other guardrail holds"]
-    else:
-        verdict = PROMOTED
-        assert difference is not None
-        reasons = [
-            f"NDCG@10 is {difference.mean:+.4f} against champion version {champion.version} "
-            f"({difference.low:+.4f} to {difference.high:+.4f}), and every guardrail holds"
-        ]
+    champion = None if match is None else match.champion
+    checks += _held_against(challenger, champion, policy)
+    promoted = all(check.passed for check in checks)
     return Verdict(
-        promoted=not failed,
-        verdict=verdict,
-        reasons=reasons,
+        promoted=promoted,
+        verdict=PROMOTED if promoted else NOT_PROMOTED,
+        reasons=_why_promoted(challenger, champion, difference) if promoted else _why_not(checks, difference),
         checks=checks,
         champion=champion.version if champion else None,
         difference=difference,
     )
 
 
-def _first(gap_closed: float | None, best: Rival | None, level: str, policy: RegistryConfig) -> list[Check]:
+def _own_limits(challenger: Candidate, policy: RegistryConfig) -> list[Check]:
+    """What is asked of a model by itself."""
+    checks = [_limit("size in bytes", challenger.n_bytes, policy.max_bytes)]
+    checks.append(_limit("median ms to score a user", challenger.latency_ms, policy.max_latency_ms))
+    if challenger.judged_users is not None:
+        judged = challenger.judged_users
+        checks.append(Check(name="test users that can be judged", value=judged, limit=">= 1", passed=judged >= 1))
+    return checks
+
+
+def _held_against(challenger: Candidate, champion: Candidate | None, policy: RegistryConfig) -> list[Check]:
+    """Coverage, popularity and the groups of users, as a share of the champion's."""
+    coverage, popularity, groups = (champion.coverage, champion.popularity, champion.groups) if champion else [None] * 3
+    most = Bound("<=", policy.max_popularity_ratio)
+    return [
+        _relative("item coverage@10", challenger.coverage, coverage, Bound(">=", policy.min_coverage_ratio)),
+        _relative("mean item popularity@10", challenger.popularity, popularity, most),
+        _worst_group(challenger.groups, groups, policy),
+    ]
+
+
+def _why_not(checks: list[Check], difference: Difference | None) -> list[str]:
+    worse = difference is not None and difference.high < 0
+    failed = [_reason(check) for check in checks if not check.passed]
+    return [*failed, "the champion is better beyond chance"] if worse else failed
+
+
+def _why_promoted(challenger: Candidate, champion: Candidate | None, difference: Difference | None) -> list[str]:
+    if champion is None or difference is None:
+        best = challenger.best_rival
+        beside = (
+            ""
+            if best is None
+            else f" not shown to be worse than {best.name} ({best.mean:+.4f}, {best.low:+.4f} to {best.high:+.4f}),"
+        )
+        return [f"the first model of its name: no champion to compare with,{beside} and every other guardrail holds"]
+    return [
+        f"NDCG@10 is {difference.mean:+.4f} against champion version {champion.version} "
+        f"({difference.low:+.4f} to {difference.high:+.4f}), and every guardrail holds"
+    ]
+
+
+def _first(challenger: Candidate, level: str, policy: RegistryConfig) -> list[Check]:
     """What is asked of a first champion alone."""
-    checks = []
+    checks, best, gap_closed = [], challenger.best_rival, challenger.gap_closed
     name = "NDCG@10 minus that of the best other model of its size"
     if not policy.first_not_worse:
         checks.append(_passes(name, None if best is None else best.mean, OFF))
@@ -222,18 +250,22 @@ def _limit(name: str, value: float, limit: float | None) -> Check:
     )
 
 
-def _relative(
-    name: str, value: float, theirs: float | None, sign: Literal[">=", "<="], ratio: float | None, where: str = ""
-) -> Check:
-    """A multiple of the champion's that has to be reached or must not be exceeded."""
-    if ratio is None:
+class Bound(NamedTuple):
+    """A multiple of the champion's that has to be reached or must not be exceeded; None: any will do."""
+
+    sign: Literal[">=", "<="]
+    ratio: float | None
+
+
+def _relative(name: str, value: float, theirs: float | None, bound: Bound, where: str = "") -> Check:
+    if bound.ratio is None:
         return _passes(name, value, OFF)
     if theirs is None:
         return _passes(name, value, NO_CHAMPION)
-    limit = ratio * theirs
-    passed = value >= limit * (1 - ROUNDING) if sign == ">=" else value <= limit * (1 + ROUNDING)
+    limit = bound.ratio * theirs
+    passed = value >= limit * (1 - ROUNDING) if bound.sign == ">=" else value <= limit * (1 + ROUNDING)
     detail = _against(value, theirs) + where
-    return Check(name=name, value=value, limit=f"{sign} {_number(limit)}", passed=passed, detail=detail)
+    return Check(name=name, value=value, limit=f"{bound.sign} {_number(limit)}", passed=passed, detail=detail)
 
 
 def _passes(name: str, value: float | None, why: str) -> Check:
@@ -259,7 +291,7 @@ def _worst_group(groups: tuple[Group, ...], theirs: tuple[Group, ...] | None, po
         return _passes(name, None, f"not applicable: every group has {fewer}: {', '.join(small)}")
     mine, other = min(pairs, key=lambda pair: pair[0][METRIC] / pair[1][METRIC] if pair[1][METRIC] else float("inf"))
     where = f", in the group of {mine['group']} ({mine['users']} test users)"
-    check = _relative(name, mine[METRIC], other[METRIC], ">=", policy.min_group_ratio, where)
+    check = _relative(name, mine[METRIC], other[METRIC], Bound(">=", policy.min_group_ratio), where)
     if small:
         check = check.model_copy(
             update={"detail": f"{check.detail}, without the groups of {fewer}: {', '.join(small)}"}

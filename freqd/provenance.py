@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from freqd.storage.files import text_digest
 
@@ -18,9 +19,16 @@ UNHASHED = frozenset(
     {
         *(
             "freqd.config",
-            *(f"freqd.config.{name}" for name in ("base", "data", "models", "analysis", "operations", "run")),
+            *(f"freqd.config.{name}" for name in ("base", "data", "models", "analysis", "operations", "plans", "run")),
         ),
-        *("freqd.errors", "freqd.progress", "freqd.provenance", "freqd.storage", "freqd.storage.store"),
+        *(
+            "freqd.errors",
+            "freqd.json_types",
+            "freqd.progress",
+            "freqd.provenance",
+            "freqd.storage",
+            "freqd.storage.store",
+        ),
     }
 )
 """Modules whose text does not shape a result: settings enter a key by their values, the others only carry."""
@@ -142,18 +150,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment() -> dict[str, Any]:
+class Environment(BaseModel):
+    """Python, packages and machine, as ``freqd.provenance.environment`` tells them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: str
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    packages: dict[str, str]
+    lock_digest: str
+    git: str
+
+
+def environment() -> Environment:
     """Python, packages and machine, for the summary."""
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": cores(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "packages": versions(),
-        "lock_digest": lock_digest(),
-        "git": git_state(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_name(),
+        cores=cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        packages=versions(),
+        lock_digest=lock_digest(),
+        git=git_state(),
+    )
 
 
 def _cpu_name() -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
@@ -22,13 +21,27 @@ from freqd.config import RunConfig, load
 from freqd.data.catalog import CATALOG
 from freqd.data.recognise import find_files
 from freqd.data.sources import labels_of
-from freqd.drift import Known, check_drift, find_fresh
+from freqd.drift import Known, SpectralModel, check_drift, find_fresh
 from freqd.errors import DamagedArtifactError, InputError
+from freqd.json_types import JsonObject
 from freqd.numerics.threads import limited
 from freqd.report.results import RunResult
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import storage_error, write_atomic
 from freqd.storage.store import Store
+from tasks.drift_record import (
+    COOLING_DOWN,
+    ELSEWHERE,
+    NO_SERVER,
+    NOTHING,
+    SENT,
+    SWITCHED_OFF,
+    DriftCheck,
+    DriftRecord,
+    markdown,
+    records,
+    table,
+)
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
 from tasks.runtime import embedded
@@ -39,19 +52,8 @@ FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
 RESOURCE = "freqd.model."
 """Resource of the events, followed by the model's name."""
 
-SENT, COOLING_DOWN, NO_SERVER, SWITCHED_OFF, NOTHING, ELSEWHERE = (
-    "retraining asked for",
-    "cooling down",
-    "servers down",
-    "switched off",
-    "none",
-    "not among the data",
-)
-"""What came of a check."""
-COLUMNS = ("measure", "value", "limit", "verdict", "meaning")
 
-
-def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
+def champion_settings(workspace: Workspace, model: str) -> JsonObject:
     """The settings of the run that made the champion, without its ``as_of``: newer data is what is asked for.
 
     Its relative paths are those of the folder in which it was started.
@@ -69,11 +71,12 @@ def champion_settings(workspace: Workspace, model: str) -> dict[str, Any]:
             "name the settings file with --config",
         ) from error
     own = load.build([result.config, {"data": {"as_of": None}}])
-    return dict(data.anchored(own, Path(result.folder)).model_dump(mode="json"))
+    settings: JsonObject = data.anchored(own, Path(result.folder)).model_dump(mode="json")
+    return settings
 
 
 @task(name="drift")
-def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, ...]) -> dict[str, Any]:
+def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, ...]) -> DriftRecord:
     """Compare, show, ask for a retraining if need be, and keep it all; what was kept.
 
     Args:
@@ -88,25 +91,28 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
     version = _champion(model)
     recommender = registry.load_champion(model, str(version.version))
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
-    observed = data.observe(source, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+    observed = data.observe(source, workspace.places)
     known = _known(workspace.store, version, recommender)
     after = _start(config, observed, known, new)
     fresh = find_fresh(observed, recommender.user_ids, recommender.item_ids, recommender.seen, after=after)
+    analysed = SpectralModel(recommender.features, config.graph, config.spectral)
     with limited(config.threads or provenance.cores()):
-        drift = check_drift(
-            known, fresh, recommender.features, config.drift, graph=config.graph, spectral=config.spectral
-        )
-    record = {
-        "model": model,
-        "version": str(version.version),
-        "source": list(source.source) if source.train is None and source.sql is None else [observed.name],
-        "rows_read": observed.rows_read,
-        "dropped": [row.model_dump() for row in observed.dropped],
-        "limits": config.drift.model_dump(mode="json"),
-        **drift.as_dict(),
-    }
-    record["elsewhere"] = elsewhere(config, new)
-    record = conclude(workspace, model, record, config, datetime.now(UTC))
+        drift = check_drift(known, fresh, analysed, config.drift)
+    found = DriftCheck(
+        model=model,
+        version=str(version.version),
+        source=list(source.source) if source.train is None and source.sql is None else [observed.name],
+        rows_read=observed.rows_read,
+        dropped=list(observed.dropped),
+        limits=config.drift.model_dump(mode="json"),
+        found=drift.found,
+        judged=drift.judged,
+        headline=drift.headline(),
+        reasons=drift.reasons(),
+        **dict(drift),
+        elsewhere=elsewhere(config, new),
+    )
+    record = conclude(workspace, found, config, datetime.now(UTC))
     _show(record)
     return record
 
@@ -134,80 +140,68 @@ def require_among(config: RunConfig, new: Sequence[str]) -> None:
         )
 
 
-def conclude(
-    workspace: Workspace, model: str, record: Mapping[str, Any], config: RunConfig, now: datetime
-) -> dict[str, Any]:
+def conclude(workspace: Workspace, found: DriftCheck, config: RunConfig, now: datetime) -> DriftRecord:
     """Ask for a retraining if the check found drift, unless one was asked for not long ago; the record as it is kept.
 
     Two checks at once wait for each other, so that only one of them asks.
 
     Args:
         workspace: keeps the records, one JSON file a check.
-        model: name of the registered model.
-        record: of the check.
+        found: what the check found.
         config: settings of the retraining, and the cool-down.
         now: the time of the check.
     """
-    folder = workspace.drift / model
+    folder = workspace.drift / found.model
     locks = workspace.store.root / "locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"drift-{model}.lock"):
-            outcome, until = _outcome(folder, record, config, now)
-            full = {
-                "time": now.isoformat(timespec="microseconds"),
-                **record,
-                "outcome": outcome,
-                "cooling_down_until": None if until is None else until.isoformat(timespec="seconds"),
-                "flow_run": flow_run_id(),
-            }
+        with FileLock(locks / f"drift-{found.model}.lock"):
+            outcome, until = _outcome(folder, found, config, now)
+            record = DriftRecord(
+                **dict(found),
+                time=now.isoformat(timespec="microseconds"),
+                outcome=outcome,
+                cooling_down_until=None if until is None else until.isoformat(timespec="seconds"),
+                flow_run=flow_run_id(),
+            )
             if outcome in (SENT, COOLING_DOWN):
-                _emit(FOUND if outcome == SENT else COOLING, workspace, model, full, config)
-            write_atomic(folder / f"{now:%Y%m%dT%H%M%S.%f}.json", json.dumps(full, indent=1))
+                _emit(FOUND if outcome == SENT else COOLING, workspace, record, config)
+            write_atomic(folder / f"{now:%Y%m%dT%H%M%S.%f}.json", json.dumps(record.as_json(), indent=1))
     except OSError as error:
         raise storage_error(error, workspace.root) from error
-    return full
+    return record
 
 
-def records(folder: Path) -> Iterator[dict[str, Any]]:
-    """The checks of a model, the latest first; unreadable ones are passed over."""
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        try:
-            yield json.loads(path.read_text())
-        except (OSError, ValueError):
-            continue
-
-
-def _outcome(folder: Path, record: Mapping[str, Any], config: RunConfig, now: datetime) -> tuple[str, datetime | None]:
+def _outcome(folder: Path, check: DriftCheck, config: RunConfig, now: datetime) -> tuple[str, datetime | None]:
     """What comes of a check, and until when it or the one before it keeps others from asking."""
-    if not record["found"]:
+    if not check.found:
         return NOTHING, None
     if not config.drift.retrain:
         return SWITCHED_OFF, None
-    if record.get("elsewhere"):
+    if check.elsewhere:
         return ELSEWHERE, None
     pause = timedelta(hours=config.drift.cooldown_hours)
     for earlier in records(folder):
-        asked = datetime.fromisoformat(earlier["time"])
+        asked = datetime.fromisoformat(earlier.time)
         if asked + pause <= now:
             break
-        if earlier["outcome"] == SENT:
+        if earlier.outcome == SENT:
             return COOLING_DOWN, asked + pause
     if not PREFECT_API_URL.value() or embedded.running() is not None:
         return NO_SERVER, None
     return SENT, now + pause
 
 
-def _emit(name: str, workspace: Workspace, model: str, record: Mapping[str, Any], config: RunConfig) -> None:
+def _emit(name: str, workspace: Workspace, record: DriftRecord, config: RunConfig) -> None:
     """Send an event and wait until it is on the server. The retraining takes its settings from it."""
     emit_event(
         name,
-        resource={"prefect.resource.id": f"{RESOURCE}{model}", "prefect.resource.name": model},
+        resource={"prefect.resource.id": f"{RESOURCE}{record.model}", "prefect.resource.name": record.model},
         payload={
-            "headline": record["headline"],
-            "reasons": record["reasons"],
-            "version": record["version"],
-            "cooling_down_until": record["cooling_down_until"],
+            "headline": record.headline,
+            "reasons": record.reasons,
+            "version": record.version,
+            "cooling_down_until": record.cooling_down_until,
             "workdir": str(workspace.root),
             "config": config.model_dump(mode="json"),
         },
@@ -249,64 +243,10 @@ def _start(config: RunConfig, observed: data.Observed, known: Known, new: tuple[
     return int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()) - 1
 
 
-def _show(record: Mapping[str, Any]) -> None:
+def _show(record: DriftRecord) -> None:
     """The check on the Prefect page: one key a model, so that the page keeps its history."""
-    key = f"drift-{re.sub(r'[^a-z0-9]+', '-', str(record['model']).lower()).strip('-')}"
-    title = f"{record['model']} version {record['version']}: {record['headline']}"
+    key = f"drift-{re.sub(r'[^a-z0-9]+', '-', record.model.lower()).strip('-')}"
+    title = f"{record.model} version {record.version}: {record.headline}"
     create_table_artifact(table(record), key=key, description=title)
     create_markdown_artifact(markdown(record), key=f"{key}-report", description=title)
-    get_run_logger().log(30 if record["found"] else 20, "%s (%s)", title, record["outcome"])
-
-
-def table(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row a measure, all texts; the keys are ``COLUMNS``."""
-    rows = []
-    for measure in record["measures"]:
-        value = "not measured" if measure["value"] is None else f"{measure['value']:.3f}"
-        verdict = "OVER" if measure["over"] else "" if measure["value"] is None else "ok"
-        row = (measure["name"], value, f"{measure['limit']:g}", verdict, measure["words"])
-        rows.append(dict(zip(COLUMNS, row, strict=True)))
-    return rows
-
-
-def markdown(record: Mapping[str, Any]) -> str:
-    """The check as a page: what was found, what came of it, the numbers, and the energies by band."""
-    new = record["new"]
-    stretch = "" if new["first"] is None else f", {_day(new['first'])} to {_day(new['last'])}"
-    lines = [
-        f"# {record['headline'][0].upper()}{record['headline'][1:]}",
-        "",
-        f"{record['model']} version {record['version']}, against {new['pairs']:,} new interactions{stretch}, "
-        f"{new['between_known']:,} of them between users and items that it knows.",
-        "",
-        f"**{sentence(record)}**",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'---|' * len(COLUMNS)}",
-        *(f"| {' | '.join(row.values())} |" for row in table(record)),
-    ]
-    for side, shift in record["spectrum"].items():
-        lines += ["", f"## Energy of the {side} features by frequency", "", "| band | before | new |", "|---|---|---|"]
-        pairs = zip(shift["energy"]["before"], shift["energy"]["new"], strict=True)
-        edges = record["edges"]
-        lines += [f"| {edges[b]:.3f} to {edges[b + 1]:.3f} | {p:.1%} | {q:.1%} |" for b, (p, q) in enumerate(pairs)]
-    return "\n".join(lines) + "\n"
-
-
-def sentence(record: Mapping[str, Any]) -> str:
-    """What came of the check, in words."""
-    return {
-        NOTHING: "Nothing is to be done.",
-        SENT: "A retraining was asked for; further drift starts none until "
-        f"{str(record['cooling_down_until'])[:16].replace('T', ' ')} UTC.",
-        COOLING_DOWN: "A retraining was asked for not long ago; the next one can be from "
-        f"{str(record['cooling_down_until'])[:16].replace('T', ' ')} UTC on.",
-        NO_SERVER: "The servers are down, so no retraining was asked for: `freqd up`, or retrain by hand with `freqd run`.",
-        SWITCHED_OFF: "No retraining was asked for: drift.retrain is off.",
-        ELSEWHERE: f"No retraining was asked for: {', '.join(record.get('elsewhere') or [])} is not among the data that it would "
-        "use (data.source), so it would change nothing. Name a pattern there that new files match.",
-    }[record["outcome"]]
-
-
-def _day(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    get_run_logger().log(30 if record.found else 20, "%s (%s)", title, record.outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from prefect.context import FlowRunContext
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +63,9 @@ class StageOutcome(BaseModel):
     def digest(self) -> str:
         """Digest of all that the stage made."""
         return text_digest(*(f"{name}={ref.digest}" for name, ref in sorted(self.refs.items())))
+
+
+Outcome = TypeVar("Outcome", bound=StageOutcome)
 
 
 def flow_run_id() -> str:

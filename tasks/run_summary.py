@@ -16,13 +16,12 @@ from freqd.config import RunConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.data.sources import labels_of, name_of
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Difference, Evaluation, Interval
+from freqd.evaluate import Evaluation
 from freqd.gate import Verdict
 from freqd.report.facts import (
     ByModel,
     BySide,
     ChosenFilter,
-    Environment,
     Evaluated,
     Filters,
     FilterTrial,
@@ -45,11 +44,13 @@ from freqd.report.run import figures, html, sentences, text
 from freqd.report.run.sentences import teacher_adds_nothing, teacher_lead_uncertain
 from freqd.spectral import SideSpectrum, Spectrum
 from freqd.storage.files import temporary, text_digest, write_atomic
-from freqd.storage.store import ArtifactRef, Facts, Store
+from freqd.storage.store import ArtifactRef, Store
 from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
+from tasks.stages.evaluate import EvaluationFacts, Mastered
+from tasks.stages.register import Registration
 from tasks.warm_start import Start, start_record
 
 SHOWN_IN_PREFECT = ("quality_size", "spectrum_user", "spectrum_item", "learning")
@@ -128,8 +129,7 @@ def collect(
     """Everything that the run found."""
     store = context.workspace.store
     refs = {f"{o.name}.{label}": ref for o in outcomes.values() for label, ref in o.refs.items()}
-    evaluated = store.open(refs["evaluate.facts"], Facts)
-    facts, latency = evaluated.values, evaluated.measured["latency"]
+    facts, measured = EvaluationFacts.open(store, refs["evaluate.facts"])
     where = {name: label for name, label in WHERE.items() if f"evaluate.{name}" in refs}
     reports = {name: store.open(refs[f"evaluate.{name}"], Evaluation) for name in where}
     models = {name: store.open(refs[label], TrainedModel) for name, label in where.items()}
@@ -146,13 +146,13 @@ def collect(
         protocol=config.evaluate.protocol,
         metrics=ByModel[dict[str, float]](**{name: found.metrics for name, found in reports.items()}),
         evaluated=Evaluated(users=reports["student"].n_users_evaluated, skipped=reports["student"].n_users_skipped),
-        intervals={name: Difference(**found) for name, found in facts["intervals"].items()},
-        gap_closed=Interval(**facts["gap_closed"]),
-        models=ByModel[ModelFacts].model_validate(
-            {name: {**described, **latency[name]} for name, described in facts["models"].items()}
+        intervals=facts.intervals,
+        gap_closed=facts.gap_closed,
+        models=ByModel[ModelFacts](
+            **{name: ModelFacts(**dict(size), **dict(measured.latency[name])) for name, size in facts.models.items()}
         ),
         groups=ByModel[Groups].model_validate({name: found.groups for name, found in reports.items()}),
-        spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts["mastery"]),
+        spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts.mastery),
         training=ByModel[Training].model_validate(
             {name: {"history": model.history, "info": model.info} for name, model in models.items()}
         ),
@@ -171,7 +171,7 @@ def collect(
         model=registered,
         gate=verdict,
         config=config.model_dump(mode="json"),
-        environment=Environment(**provenance.environment()),
+        environment=provenance.environment(),
         budget=_budget(config, models, outcomes),
         start=start_record(context.workspace, start, TrainingSeconds(**seconds), models),
     )
@@ -192,7 +192,7 @@ def _data(config: RunConfig, split: Split, digest: str) -> DataFacts:
     )
 
 
-def _spectrum(spectrum: Spectrum, mastery: Mapping[str, Mapping[str, list[float]]]) -> SpectrumFacts:
+def _spectrum(spectrum: Spectrum, mastery: Mastered) -> SpectrumFacts:
     """``mastery`` is that of each student by side."""
 
     def side(name: Side, bands: SideSpectrum) -> SideFacts:
@@ -225,10 +225,9 @@ def _registration(store: Store, refs: Mapping[str, ArtifactRef]) -> tuple[Regist
     registration = refs.get("register.registration")
     if registration is None:
         return None, None
-    entry = store.open(registration, Facts).values
-    name, version = entry["name"], entry["version"]
-    model = RegisteredModel(name=name, version=version, aliases=tuple(aliases_of(name, version)))
-    return model, Verdict.model_validate(entry["gate"])
+    entry = Registration.open(store, registration)
+    aliases = tuple(aliases_of(entry.name, entry.version))
+    return RegisteredModel(name=entry.name, version=entry.version, aliases=aliases), entry.gate
 
 
 def _budget(config: RunConfig, models: Mapping[str, TrainedModel], outcomes: Mapping[str, StageOutcome]) -> Budget:

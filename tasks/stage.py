@@ -13,7 +13,6 @@ used; a damaged one is made again. Two processes that want the same result wait 
 from __future__ import annotations
 
 import inspect
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,20 +29,21 @@ from pydantic import BaseModel
 
 from freqd import provenance
 from freqd.errors import DamagedArtifactError
+from freqd.json_types import JsonObject
 from freqd.numerics.threads import limited
 from freqd.progress import Progress
-from freqd.storage.files import storage_error, text_digest
+from freqd.storage.files import storage_error
 from freqd.storage.store import Artifact, ArtifactRef, Store
 from freqd.training.environment import Observe, TrainingEnvironment
 from tasks.mlops import tracking
-from tasks.run_context import RunContext, StageOutcome
+from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
 from tasks.runtime.resources import PeakMemory, return_memory
+from tasks.stage_entry import Shape, StageEntry
 
 P = ParamSpec("P")
-O = TypeVar("O", bound=StageOutcome)  # noqa: E741 - the outcome
 A = TypeVar("A", bound=Artifact)
 Uses = Literal["seed", "device"]
 
@@ -65,7 +65,7 @@ class Result:
     artifacts: Mapping[str, Artifact]
     headline: str
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
-    series: Sequence[Mapping[str, Any]] = ()
+    series: Sequence[Mapping[str, object]] = ()
     shown: Sequence[Shown] = ()
     lines: Sequence[str] = ()
     kept: bool = True
@@ -107,7 +107,7 @@ class Without:
     def __init__(self, *fields: str) -> None:
         self.fields = set(fields)
 
-    def dump(self, value: BaseModel) -> dict[str, Any]:
+    def dump(self, value: BaseModel) -> JsonObject:
         """The fields that do."""
         return value.model_dump(mode="json", exclude=self.fields)
 
@@ -115,28 +115,32 @@ class Without:
 class Only(Without):
     """In an annotation: the only fields of a settings argument that shape the result."""
 
-    def dump(self, value: BaseModel) -> dict[str, Any]:
+    def dump(self, value: BaseModel) -> JsonObject:
         """These fields."""
         return value.model_dump(mode="json", include=self.fields)
 
 
 Body = Callable[Concatenate[Stage, P], Result]
+Source = Callable[Concatenate[RunContext, P], Mapping[str, str | None]]
+Confirm = Callable[[RunContext, Mapping[str, ArtifactRef]], bool]
 
 
-class StageFunction(Generic[P, O]):
+@dataclass(frozen=True)
+class _Outside(Generic[P]):
+    """What a stage knows of what lies outside of the store; the arguments of ``stage``."""
+
+    source: Source[P] | None
+    confirm: Confirm
+
+
+class StageFunction(Generic[P, Outcome]):
     """A stage: called with a run and its arguments it finds its result or makes it, as a Prefect task."""
 
     def __init__(
-        self,
-        name: str,
-        outcome: type[O],
-        body: Body[P],
-        uses: Sequence[Uses],
-        source: Callable[Concatenate[RunContext, P], Mapping[str, Any]] | None,
-        confirm: Callable[[RunContext, Mapping[str, ArtifactRef]], bool],
+        self, name: str, outcome: type[Outcome], body: Body[P], uses: Sequence[Uses], *, outside: _Outside[P]
     ) -> None:
         self.name, self.outcome, self.uses = name, outcome, tuple(uses)
-        self._body, self._source, self._confirm = body, source, confirm
+        self._body, self._outside = body, outside
         self._signature = inspect.signature(body)
         hints = get_type_hints(body, include_extras=True)
         self._dumps = {
@@ -159,32 +163,30 @@ class StageFunction(Generic[P, O]):
         )
         return run_it
 
-    def __call__(self, run: RunContext, *args: P.args, **kwargs: P.kwargs) -> O:
+    def __call__(self, run: RunContext, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         """The outcome, from the cache or computed."""
         outcome = self._task(run, *args, return_state=True, **kwargs).result()
         assert isinstance(outcome, self.outcome)
         return outcome
 
-    def within(self, run: RunContext, body: Body[P], /, *args: P.args, **kwargs: P.kwargs) -> O:
+    def within(self, run: RunContext, body: Body[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         """The same inside of another task, and with another computation of the same result, such as one that may stop early."""
         given = self._signature.bind(None, *args, **kwargs)
         given.apply_defaults()
         arguments = dict(list(given.arguments.items())[1:])
         inputs, settings = self._shape(run, arguments)
-        if self._source is not None:
-            settings |= self._source(run, *args, **kwargs)
-        shape = {
-            "stage": self.name,
-            "inputs": {label: ref.digest for label, ref in inputs.items()},
-            "settings": settings,
-            "code": provenance.code_digest([self.module]),
-        }
+        if self._outside.source is not None:
+            settings |= self._outside.source(run, *args, **kwargs)
+        digests = {label: ref.digest for label, ref in inputs.items()}
+        shape = Shape(self.name, digests, settings, provenance.code_digest([self.module]))
         return self._find_or_make(run, shape, lambda at: body(at, *args, **kwargs))
 
-    def _shape(self, run: RunContext, arguments: Mapping[str, Any]) -> tuple[dict[str, ArtifactRef], dict[str, Any]]:
+    def _shape(
+        self, run: RunContext, arguments: Mapping[str, object]
+    ) -> tuple[dict[str, ArtifactRef], dict[str, object]]:
         """What of the arguments shapes the result: artifacts, and values."""
         inputs: dict[str, ArtifactRef] = {}
-        settings: dict[str, Any] = {name: getattr(run, name) for name in self.uses}
+        settings: dict[str, object] = {name: getattr(run, name) for name in self.uses}
         for name, value in arguments.items():
             if refs := dict(_artifacts(name, value)):
                 inputs |= refs
@@ -195,9 +197,8 @@ class StageFunction(Generic[P, O]):
                 settings[name] = value
         return inputs, settings
 
-    def _find_or_make(self, run: RunContext, shape: Mapping[str, Any], compute: Callable[[Stage], Result]) -> O:
-        key = text_digest(json.dumps(shape, sort_keys=True, default=str))
-        store = run.workspace.store
+    def _find_or_make(self, run: RunContext, shape: Shape, compute: Callable[[Stage], Result]) -> Outcome:
+        key, store = shape.key, run.workspace.store
         task_run = TaskRunContext.get()
         tags = {"prefect.task_run_id": str(task_run.task_run.id) if task_run else "", "freqd.key": key}
         try:
@@ -209,20 +210,19 @@ class StageFunction(Generic[P, O]):
                 entry = None if self.name in run.force else self._cached(run, key)
                 cached = entry is not None
                 if entry is None:
-                    entry = self._compute(run, key, shape, compute)
+                    entry = self._compute(run, shape, compute)
                 tracking.log(
                     run_id,
                     metrics={
-                        **entry["metrics"],
-                        "stage_seconds": entry["seconds"],
-                        "stage_peak_bytes": entry["peak_bytes"],
+                        **entry.metrics,
+                        "stage_seconds": entry.seconds,
+                        "stage_peak_bytes": entry.peak_bytes,
                     },
-                    params=tracking.flat(shape["settings"]),
-                    tags={"freqd.cached": str(cached).lower(), "freqd.headline": entry["headline"]},
-                    series=entry["series"],
+                    params=tracking.flat(shape.settings),
+                    tags={"freqd.cached": str(cached).lower(), "freqd.headline": entry.headline},
+                    series=entry.series,
                 )
-                pages = [Shown(**page) for page in entry.get("shown", [])]  # results of earlier versions have none
-                show(pages, made_by=entry["run"] if cached else None)
+                show(entry.shown, made_by=entry.run if cached else None)
         except OSError as error:
             if error.errno in PLACE:
                 raise storage_error(error, run.workspace.root) from error
@@ -231,12 +231,12 @@ class StageFunction(Generic[P, O]):
             name=self.name,
             mlflow_run_id=run_id,
             cached=cached,
-            seconds=entry["seconds"],
-            peak_bytes=entry["peak_bytes"],
-            headline=entry["headline"],
-            refs={label: ArtifactRef(**ref) for label, ref in entry["refs"].items()},
+            seconds=entry.seconds,
+            peak_bytes=entry.peak_bytes,
+            headline=entry.headline,
+            refs=entry.refs,
         )
-        _tell(outcome, entry.get("lines", []))
+        _tell(outcome, entry.lines)
         return outcome
 
     @property
@@ -248,66 +248,63 @@ class StageFunction(Generic[P, O]):
         """As the final state of a Prefect task."""
         return Completed(name="Cached" if outcome.cached else None, message=outcome.headline, data=outcome)
 
-    def _cached(self, run: RunContext, key: str) -> dict[str, Any] | None:
+    def _cached(self, run: RunContext, key: str) -> StageEntry | None:
         store = run.workspace.store
-        entry = store.recall(self.name, key)
+        entry = StageEntry.recall(store, self.name, key)
         if entry is None:
             return None
-        refs = {label: ArtifactRef(**ref) for label, ref in entry["refs"].items()}
         try:
-            for ref in refs.values():
+            for ref in entry.refs.values():
                 store.verify(ref)
         except DamagedArtifactError as error:
             get_run_logger().warning("%s; it is computed again", error)
             console.print(f"{self.name:<10}{'':>8}  {error}; it is computed again", markup=False, soft_wrap=True)
             return None
-        return entry if self._confirm(run, refs) else None
+        return entry if self._outside.confirm(run, entry.refs) else None
 
-    def _compute(
-        self, run: RunContext, key: str, shape: Mapping[str, Any], compute: Callable[[Stage], Result]
-    ) -> dict[str, Any]:
-        store = run.workspace.store
+    def _compute(self, run: RunContext, shape: Shape, compute: Callable[[Stage], Result]) -> StageEntry:
+        key, store = shape.key, run.workspace.store
         return_memory()
         started = time.perf_counter()
         with limited(run.threads), StageProgress(self.name) as progress, PeakMemory() as peak:
             result = compute(Stage(run, store.scratch(self.name, key), progress, key))
-        manifest = {**shape, "key": key, "packages": provenance.versions(), "run": run.run_name}
-        refs = {label: store.save(artifact, manifest).model_dump() for label, artifact in result.artifacts.items()}
-        entry = {
-            "refs": refs,
-            "headline": result.headline,
-            "metrics": dict(result.metrics),
-            "series": list(result.series),
-            "shown": [page.model_dump() for page in result.shown],
-            "lines": list(result.lines),
-            "seconds": time.perf_counter() - started,
-            "peak_bytes": peak.bytes,
-            "run": run.run_name,
-        }
+        manifest = {**shape.as_dict(), "key": key, "packages": provenance.versions(), "run": run.run_name}
+        refs = {label: store.save(artifact, manifest) for label, artifact in result.artifacts.items()}
+        entry = StageEntry(
+            refs=refs,
+            headline=result.headline,
+            metrics=dict(result.metrics),
+            series=[dict(point) for point in result.series],
+            shown=list(result.shown),
+            lines=list(result.lines),
+            seconds=time.perf_counter() - started,
+            peak_bytes=peak.bytes,
+            run=run.run_name,
+        )
         if result.kept:
-            store.record(self.name, key, entry)
+            entry.record(store, self.name, key)
         store.clear_scratch(self.name, key)
         return entry
 
 
 def stage(
     name: str,
-    outcome: type[O],
+    outcome: type[Outcome],
     *,
     uses: Sequence[Uses] = (),
-    source: Callable[Concatenate[RunContext, P], Mapping[str, Any]] | None = None,
-    confirm: Callable[[RunContext, Mapping[str, ArtifactRef]], bool] = lambda run, refs: True,
-) -> Callable[[Body[P]], StageFunction[P, O]]:
+    source: Source[P] | None = None,
+    confirm: Confirm = lambda run, refs: True,
+) -> Callable[[Body[P]], StageFunction[P, Outcome]]:
     """Make a stage of a function from artifacts and settings to a ``Result``.
 
     Args:
         name: of the stage, in Prefect, MLflow, the store and on the console.
         outcome: names the artifacts that the function makes.
         uses: what of the run shapes the result.
-        source: what else shapes it, JSON-able, such as a digest of files outside of the store.
+        source: what else shapes it, by name, such as a digest of files outside of the store.
         confirm: whether what a result points to outside of the store is still there.
     """
-    return lambda body: StageFunction(name, outcome, body, uses, source, confirm)
+    return lambda body: StageFunction(name, outcome, body, uses, outside=_Outside(source, confirm))
 
 
 def is_transient(task: Any, run: Any, state: State[Any]) -> bool:

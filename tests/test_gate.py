@@ -9,7 +9,7 @@ import pytest
 
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.config.load import build
-from freqd.gate import Candidate, Check, Rival, Verdict, judge
+from freqd.gate import Candidate, Check, Match, Rival, Verdict, judge
 
 POLICY = RegistryConfig()
 EVALUATION = EvaluateConfig(bootstrap_samples=500)
@@ -34,12 +34,11 @@ def groups(*rows: tuple[float, int]) -> tuple[dict[str, Any], ...]:
 def ask(shift: float | None, policy: RegistryConfig = POLICY, gap: float | None = 1.0, **changes: Any) -> Verdict:
     """A challenger whose users gain ``shift`` each on average against a champion; None: there is no champion."""
     rng = np.random.default_rng(0)
-    champion = None if shift is None else candidate(version="1")
-    pair = None
+    match = None
     if shift is not None:
         theirs = rng.random(400, np.float32)
-        pair = (theirs + rng.normal(shift, 0.01, 400).astype(np.float32), theirs)
-    return judge(candidate(**changes), champion, pair, gap, policy, EVALUATION, np.random.default_rng(1))
+        match = Match(candidate(version="1"), theirs + rng.normal(shift, 0.01, 400).astype(np.float32), theirs)
+    return judge(candidate(gap_closed=gap, **changes), match, policy, EVALUATION, np.random.default_rng(1))
 
 
 def test_the_first_model_is_promoted() -> None:
@@ -114,8 +113,8 @@ def against(difference: float, spread: float, margin: float) -> Verdict:
     """A challenger whose users gain exactly so much on average, half of them ``spread`` more and half less."""
     theirs = np.full(400, 0.25, np.float32)
     mine = theirs + np.float32(difference) + np.where(np.arange(400) % 2, spread, -spread).astype(np.float32)
-    pair, policy = (mine, theirs), RegistryConfig(margin=margin)
-    return judge(candidate(), candidate(version="1"), pair, 1.0, policy, EVALUATION, np.random.default_rng(1))
+    match = Match(candidate(version="1"), mine, theirs)
+    return judge(candidate(), match, RegistryConfig(margin=margin), EVALUATION, np.random.default_rng(1))
 
 
 def test_the_low_end_of_the_interval_decides_and_not_the_mean() -> None:
@@ -136,7 +135,7 @@ def rival(low: float, high: float, name: str = "the student trained alone") -> R
 
 
 def first(*rivals: Rival, policy: RegistryConfig = POLICY, **changes: Any) -> Verdict:
-    return judge(candidate(**changes), None, None, None, policy, EVALUATION, np.random.default_rng(1), rivals)
+    return judge(candidate(rivals=rivals, **changes), None, policy, EVALUATION, np.random.default_rng(1))
 
 
 def test_a_first_champion_is_not_shown_to_be_worse_than_another_model_of_its_size() -> None:
@@ -232,10 +231,8 @@ def test_without_a_champion_they_are_not_applicable_and_say_so() -> None:
 
 def compare_groups(mine: tuple[dict[str, Any], ...], theirs: tuple[dict[str, Any], ...], **policy: Any) -> Check:
     pair = (np.linspace(0.5, 0.6, 50, dtype=np.float32), np.linspace(0.4, 0.5, 50, dtype=np.float32))
-    verdict = judge(
-        candidate(groups=mine), candidate(version="1", groups=theirs), pair, None, RegistryConfig(**policy), EVALUATION,
-        np.random.default_rng(1),
-    )  # fmt: skip
+    match = Match(candidate(version="1", groups=theirs), *pair)
+    verdict = judge(candidate(groups=mine), match, RegistryConfig(**policy), EVALUATION, np.random.default_rng(1))
     return relative(verdict)[GROUP]
 
 

@@ -3,46 +3,68 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import DONE, Config, Set, Workdir, check_name, console, read_settings, registering, start
+from flows.cli.options import (
+    DONE,
+    NO_SETTINGS,
+    DataOptions,
+    SettingsFrom,
+    Workdir,
+    check_name,
+    console,
+    registering,
+    start,
+)
 from freqd.errors import InputError
 
 DAYS = {"d": 1, "w": 7}
 """Of a unit of ``--every``."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a backfill."""
+
+    every: Annotated[str, Parameter(help="From one date to the next: 7d or 1w, for example.")] = "7d"
+    register: Annotated[bool, Parameter(negative="", help="Register the students, and put each through the gate.")] = (
+        False
+    )
+    workdir: Workdir = None
+    name: Annotated[str | None, Parameter(help="Runs are called NAME-DATE [the data set].")] = None
+    start_from: Annotated[
+        str | None,
+        Parameter(help="champion or a run: the first date starts there, each other one from the date before it."),
+    ] = None
+
+
+RUNS = Runs()
+
+
 def backfill(
     first: Annotated[date, Parameter(name="FROM", help="The first date, as 2026-03-31.")],
     last: Annotated[date, Parameter(name="TO", help="No date is later than this one.")],
     *,
-    every: Annotated[str, Parameter(help="From one date to the next: 7d or 1w, for example.")] = "7d",
-    register: Annotated[
-        bool, Parameter(negative="", help="Register the students, and put each through the gate.")
-    ] = False,
-    config: Config = None,
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
     data: Annotated[
         list[str] | None, Parameter(consume_multiple=True, help="A named data set, or files [data.source].")
     ] = None,
-    set_: Set = None,
-    workdir: Workdir = None,
-    name: Annotated[str | None, Parameter(help="Runs are called NAME-DATE [the data set].")] = None,
-    start_from: Annotated[
-        str | None,
-        Parameter(help="champion or a run: the first date starts there, each other one from the date before it."),
-    ] = None,
+    given: SettingsFrom = NO_SETTINGS,
+    runs: Runs = RUNS,
 ) -> int:
     """Run the main job as of each date of a range, in chronological order; no run sees what is later than its date.
 
     A date whose run has finished with the same settings is skipped, and a range that was stopped resumes when the
     same command is given again.
     """
-    settings = read_settings(config, preset, data, (None, None, None), set_, start_from)
-    days = parse_days("--every", every)
+    from freqd.config import BackfillPlan
+
+    settings = given.read(DataOptions(data), start_from=runs.start_from)
+    days = parse_days("--every", runs.every)
     today = datetime.now(UTC).date()
     if last < first:
         raise InputError(f"{last} is before {first}", "name the earlier date first")
@@ -52,11 +74,12 @@ def backfill(
         raise InputError(
             f"data.as_of is set to {settings.data.as_of}, and a backfill sets it to each of its dates", "leave it out"
         )
-    check_name(name)
-    options = {"first": first, "last": last, "every_days": days, "registered": register, "name": name}
+    check_name(runs.name)
+    plan = BackfillPlan(first=first, last=last, every_days=days, registered=runs.register)
     # so that the first date's data are looked at before anything is started
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"as_of": first})})
-    result = start(registering(settings, register), workdir, "backfill:backfill", **options)
+    settings = registering(settings, runs.register)
+    result = start(settings, runs.workdir, "backfill:backfill", plan=plan, name=runs.name)
     from freqd.report.backfill import BackfillResult, plain
 
     console.print()

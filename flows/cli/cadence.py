@@ -7,7 +7,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import DONE, Config, Set, Workdir, check_name, console, read_settings, registering, start
+from flows.cli.options import (
+    DONE,
+    NO_SETTINGS,
+    DataOptions,
+    SettingsFrom,
+    Workdir,
+    check_name,
+    console,
+    registering,
+    start,
+)
 
 
 def cadence(
@@ -17,9 +27,7 @@ def cadence(
         Parameter(consume_multiple=True, help="A named data set, or files, with times [data.source]."),
     ] = None,
     windows: Annotated[int | None, Parameter(help="Windows in time, in place of the setting cadence.windows.")] = None,
-    config: Config = None,
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
-    set_: Set = None,
+    given: SettingsFrom = NO_SETTINGS,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the result [data set and time].")] = None,
 ) -> int:
@@ -31,21 +39,22 @@ def cadence(
     from freqd.cadence import check_settings
 
     own = [] if windows is None else [f"cadence.windows={windows}"]
-    settings = read_settings(config, preset, data, (None, None, None), [*(set_ or []), *own])
+    settings = given.read(DataOptions(data), *own)
     check_name(name)
     check_settings(settings)
     result = start(registering(settings, False), workdir, "cadence:cadence", name=name)
     from freqd.report.cadence import plain
     from freqd.report.cadence_result import CadenceResult
 
-    folder = Path(result["folder"])
+    found = CadenceResult.model_validate(result)
+    folder = Path(found.folder)
     console.print()
-    console.print(plain(CadenceResult.model_validate(result)), markup=False, soft_wrap=True)
+    console.print(plain(found), markup=False, soft_wrap=True)
     console.print()
     for label, value in (
         ("report", folder / "cadence.html"),
         ("tables", folder),
-        ("MLflow run", result["mlflow"]["run_id"]),
+        ("MLflow run", found.mlflow.run_id),
     ):
         console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
     return DONE

@@ -3,17 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from flows.cli.methods import BASELINES, resolve, tuned, words_of
-from flows.cli.options import DONE, Config, Set, Workdir, check_file, check_name, console, read_settings, start
+from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, Workdir, check_file, check_name, console, start
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
+    from freqd.config import ComparisonPlan, MethodConfig, RunConfig
     from freqd.report.comparison_result import ComparisonResult
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Compared:
+    """What is compared."""
+
+    methods: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            help="scratch, svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
+            "[the settings' own objectives].",
+        ),
+    ] = None
+    tuned_: Annotated[
+        list[Path] | None,
+        Parameter(
+            "--tuned",
+            consume_multiple=True,
+            help="Files of freqd tune: methods with options and step size of their own.",
+        ),
+    ] = None
+    student_dims: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
+    ] = None
+    teacher: Annotated[
+        str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
+    ] = None
+    against: Annotated[str, Parameter(help="The method that the others are tested against; it is one of them.")] = (
+        "scratch"
+    )
+    seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3
+
+    def plan(self, settings: RunConfig, data: Sequence[str]) -> ComparisonPlan:
+        """The comparison that is asked for.
+
+        Raises:
+            InputError: a method or a size does not exist, or two data sets are called the same.
+        """
+        from freqd.config import ComparisonPlan
+
+        chosen = _methods(settings, self.methods, self.tuned_ or ())
+        if self.against not in (*BASELINES, *chosen):
+            raise InputError(
+                f"--against {self.against!r} is not among the methods",
+                f"name one of {', '.join((*BASELINES, *chosen))}",
+            )
+        texts = [str(settings.distill.dim)] if self.student_dims is None else words_of(self.student_dims)
+        return ComparisonPlan(
+            methods=chosen,
+            dims=sizes(settings, texts),
+            seeds=self.seeds,
+            data=_different(settings, words_of(data)),
+            against=self.against,
+        )
+
+
+COMPARED = Compared()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Place:
+    """Where the comparison goes."""
+
+    workdir: Workdir = None
+    name: Annotated[str | None, Parameter(help="Name of the comparison [data sets and time].")] = None
+    out: Annotated[Path | None, Parameter(help="Also write tables and figures into this folder.")] = None
+
+    def checked(self) -> Path | None:
+        """The folder that gets a copy of all files, if there is one.
+
+        Raises:
+            InputError: the name is none, or the folder cannot be written.
+        """
+        check_name(self.name)
+        out = self.out and self.out.expanduser()
+        if out is not None and out.exists() and not out.is_dir():
+            raise InputError(f"--out {out} is a file", "name a folder")
+        check_file("--out", out and out / "comparison.json")
+        return out
+
+
+PLACE = Place()
 
 
 def compare(
@@ -22,69 +109,24 @@ def compare(
         list[str] | None,
         Parameter(consume_multiple=True, help="Named data sets or files, each compared on its own [data.source]."),
     ] = None,
-    methods: Annotated[
-        list[str] | None,
-        Parameter(
-            consume_multiple=True,
-            help="scratch, svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
-            "[the settings' own objectives].",
-        ),
-    ] = None,
-    tuned_: Annotated[
-        list[Path] | None,
-        Parameter(
-            "--tuned",
-            consume_multiple=True,
-            help="Files of freqd tune: methods with options and step size of their own.",
-        ),
-    ] = None,
-    student_dims: Annotated[
-        list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
-    ] = None,
-    teacher: Annotated[
-        str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
-    ] = None,
-    against: Annotated[
-        str, Parameter(help="The method that the others are tested against; it is one of them.")
-    ] = "scratch",
-    seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3,
-    config: Config = None,
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
-    set_: Set = None,
-    workdir: Workdir = None,
-    name: Annotated[str | None, Parameter(help="Name of the comparison [data sets and time].")] = None,
-    out: Annotated[Path | None, Parameter(help="Also write tables and figures into this folder.")] = None,
+    compared: Compared = COMPARED,
+    given: SettingsFrom = NO_SETTINGS,
+    place: Place = PLACE,
 ) -> int:
     """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
 
     The no-distillation baseline and the SVD student are always included. What earlier runs computed is used again,
     and a comparison that was killed resumes when the same command is given again.
     """
-    kind = [] if teacher is None else [f"teacher.kind={teacher}"]
-    settings = read_settings(config, preset, None, (None, None, None), [*(set_ or []), *kind])
-    if seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {seeds}", "3 or more give an interval worth reading")
-    check_name(name)
-    out = out and out.expanduser()
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file", "name a folder")
-    check_file("--out", out and out / "comparison.json")
-    chosen = _methods(settings, methods, tuned_ or ())
-    if against not in (*BASELINES, *chosen):
+    kind = [] if compared.teacher is None else [f"teacher.kind={compared.teacher}"]
+    settings = given.read(None, *kind)
+    if compared.seeds < 1:
         raise InputError(
-            f"--against {against!r} is not among the methods", f"name one of {', '.join((*BASELINES, *chosen))}"
+            f"--seeds must be at least 1, got {compared.seeds}", "3 or more give an interval worth reading"
         )
-    result = start(
-        settings,
-        workdir,
-        "compare:comparison",
-        methods=chosen,
-        against=against,
-        dims=sizes(settings, [str(settings.distill.dim)] if student_dims is None else words_of(student_dims)),
-        seeds=seeds,
-        data=_different(settings, words_of(data or [])),
-        name=name,
-    )
+    out = place.checked()
+    plan = compared.plan(settings, data or [])
+    result = start(settings, place.workdir, "compare:comparison", sources=plan.data, plan=plan, name=place.name)
     from freqd.report.comparison_result import ComparisonResult
 
     _show(ComparisonResult.model_validate(result), out)
@@ -110,7 +152,7 @@ def _show(result: ComparisonResult, out: Path | None) -> None:
         console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
 
 
-def _methods(settings: Any, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, Any]:
+def _methods(settings: RunConfig, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, MethodConfig]:
     """Methods by name; those of files need no others beside them."""
     from freqd.config import MethodConfig
 
@@ -118,7 +160,7 @@ def _methods(settings: Any, words: Sequence[str] | None, files: Sequence[Path]) 
     return {**{name: MethodConfig(objectives=terms) for name, terms in named.items()}, **tuned(files)}
 
 
-def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
+def sizes(settings: RunConfig, texts: Iterable[str]) -> tuple[int, ...]:
     """The students' sizes, ascending.
 
     Raises:
@@ -140,7 +182,7 @@ def sizes(settings: Any, texts: Iterable[str]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _different(settings: Any, names: Sequence[str]) -> tuple[str, ...]:
+def _different(settings: RunConfig, names: Sequence[str]) -> tuple[str, ...]:
     """The data sets' names, which are folders' and figures' names too.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from flows.cli.options import DONE, Config, Set, Test, Train, Valid, console, read_settings, workspace_of
+from flows.cli.options import DONE, NO_PARTS, Config, DataOptions, Parts, Set, SettingsFrom, console, workspace_of
 from freqd.errors import InputError
 
 data_app = App(name="data", help="Named data sets, and checks of your own files.")
@@ -39,7 +39,13 @@ def data_info(name: Annotated[str, Parameter(help="A named data set.")]) -> int:
         raise InputError(f"there is no data set {name!r}", f"data sets are: {', '.join(CATALOG)}")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in CATALOG[name].as_dict().items():
-        shown = "\n".join(value) if isinstance(value, list) else f"{value:,}" if type(value) is int else str(value)
+        shown = (
+            "\n".join(map(str, value))
+            if isinstance(value, list)
+            else f"{value:,}"
+            if type(value) is int
+            else str(value)
+        )
         table.add_row(label, shown)
     console.print(table)
     return DONE
@@ -49,17 +55,15 @@ def data_info(name: Annotated[str, Parameter(help="A named data set.")]) -> int:
 def data_check(
     *sources: Annotated[str, Parameter(help="A named data set, or CSV, TSV or Parquet files.")],
     config: Config = None,
-    train: Train = None,
-    valid: Valid = None,
-    test: Test = None,
+    parts: Parts = NO_PARTS,
     set_: Set = None,
 ) -> int:
     """Check data as a run would, and write nothing: columns, what would be dropped and why, the split."""
     from freqd import data as library
 
-    settings = read_settings(config, None, list(sources) or None, (train, valid, test), set_)
+    settings = SettingsFrom(config, set_=set_).read(DataOptions(list(sources) or None, parts))
     workspace = workspace_of(None)
-    found = library.check(settings.data, seed=settings.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+    found = library.check(settings.data, workspace.places, seed=settings.seed)
     if not found.ok:
         raise InputError(found.problem, found.remedy)
     table = Table("check", "rows", "note", box=None, padding=(0, 2, 0, 0))

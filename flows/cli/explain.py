@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from freqd.data.interactions import Split
+    from freqd.json_types import JsonObject
     from freqd.report.results import RunResult
-    from freqd.serve.explain import Explanation, Side
+    from freqd.serve.explain import Explained, Explanation, Side
     from tasks.runtime.workspace import Workspace
 
 
@@ -30,18 +32,40 @@ class Names(NamedTuple):
     item: Callable[[int], str]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OfRun:
+    """The model that explains."""
+
+    from_: Annotated[str, Parameter(name="--from", help="The run to look into; 'last' is the latest.")] = "last"
+    model: Annotated[ModelName, Parameter(help="Which of the run's models.")] = "student"
+    workdir: Workdir = None
+
+
+OF_RUN = OfRun()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Look:
+    """How it is shown."""
+
+    top: Annotated[int, Parameter(help="Neighbours to list a side.", validator=Number(gte=0))] = 5
+    show_ids: Annotated[
+        bool, Parameter(name="--show-ids", negative="", help="Name users by their own ids, not by pseudonyms.")
+    ] = False
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False
+
+
+LOOK = Look()
+
+
 def explain(
     user: Annotated[str, Parameter(name="USER", help="The user's own id.")],
     item: Annotated[str, Parameter(name="ITEM", help="The item's own id.")],
     *,
-    from_: Annotated[str, Parameter(name="--from", help="The run; 'last' is the latest.")] = "last",
-    model: Annotated[ModelName, Parameter(help="Which of the run's models.")] = "student",
-    top: Annotated[int, Parameter(help="Neighbours to list per side.", validator=Number(gte=0))] = 5,
-    show_ids: Annotated[
-        bool, Parameter(name="--show-ids", negative="", help="Name users by their own ids, not by pseudonyms.")
-    ] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
-    workdir: Workdir = None,
+    of_run: OfRun = OF_RUN,
+    look: Look = LOOK,
 ) -> int:
     """Split the score of an item for a user by graph frequency, and name the neighbours that contributed most.
 
@@ -49,26 +73,27 @@ def explain(
     """
     from freqd.data.interactions import Split
     from freqd.report.results import RunResult
+    from freqd.serve.explain import explain as explained
     from tasks.mlops.model_source import artifact
 
-    workspace, folder = find_run(workdir, from_)
+    workspace, folder = find_run(of_run.workdir, of_run.from_)
     run, result = folder.name, RunResult.load(folder / "summary.json")
     split = artifact(workspace, result, "ingest.split", Split)
     rows = (
         _row(run, "user", split.user_ids, user, split.item_ids),
         _row(run, "item", split.item_ids, item, split.user_ids),
     )
-    found = _explanation(workspace, result, split, model, rows, top)
+    found = explained(_model(workspace, result, split, of_run.model), *rows, top=look.top)
 
     def name(own: str) -> str:
-        return own if show_ids else pseudonym(workspace.salt, own)
+        return own if look.show_ids else pseudonym(workspace.salt, own)
 
     names = Names(lambda row: name(str(split.user_ids[row])), lambda row: str(split.item_ids[row]))
-    if as_json:
-        asked = {"run": run, "model": model, "user": name(user), "item": item}
+    if look.as_json:
+        asked = {"run": run, "model": of_run.model, "user": name(user), "item": item}
         print(json.dumps(asked | _values(found, names), indent=1))
     else:
-        _show(f"{model} of run {run}: user {name(user)}, item {item}", found, names)
+        _show(f"{of_run.model} of run {run}: user {name(user)}, item {item}", found, names)
     return DONE
 
 
@@ -91,33 +116,29 @@ def _row(run: str, what: str, ids: pl.Series, asked: str, others: pl.Series) -> 
     raise InputError(f"run {run} has no {named}", f"its {what}s' ids are like: {like}{order}")
 
 
-def _explanation(
-    workspace: Workspace, result: RunResult, split: Split, model: ModelName, rows: tuple[int, int], top: int
-) -> Explanation:
-    """The explanation of one score; ``rows`` are those of the user and the item."""
+def _model(workspace: Workspace, result: RunResult, split: Split, model: ModelName) -> Explained:
+    """A model of the run, with the graphs and bands of the run."""
     from freqd.config.load import build
     from freqd.embeddings import TrainedModel
     from freqd.graph import Graphs
-    from freqd.serve.explain import explain
+    from freqd.serve.explain import Explained
     from freqd.spectral import Spectrum
     from tasks.mlops.model_source import WHERE, artifact
 
-    return explain(
-        artifact(workspace, result, WHERE[model], TrainedModel).features,
-        artifact(workspace, result, "graph.graphs", Graphs),
-        artifact(workspace, result, "spectrum.spectrum", Spectrum).edges,
-        build([result.config]).spectral,
-        *rows,
+    return Explained(
+        features=artifact(workspace, result, WHERE[model], TrainedModel).features,
+        graphs=artifact(workspace, result, "graph.graphs", Graphs),
+        edges=artifact(workspace, result, "spectrum.spectrum", Spectrum).edges,
+        config=build([result.config]).spectral,
         seen=split.train.matrix(),
-        top=top,
     )
 
 
-def _values(found: Explanation, names: Names) -> dict[str, Any]:
+def _values(found: Explanation, names: Names) -> JsonObject:
     """An explanation as JSON has it."""
     from freqd.serve.explain import total
 
-    def side(view: Side, name: Callable[[int], str]) -> dict[str, Any]:
+    def side(view: Side, name: Callable[[int], str]) -> JsonObject:
         return {
             "bands": view.bands.tolist(),
             **{kind: total(view, found.taste, kind) for kind in ("shared", "middle", "niche")},

@@ -7,16 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.model_options import Alias, Name, find_registered
-from flows.cli.options import DONE, Workdir, console
+from flows.cli.model_options import CHAMPION, WhichModel
+from flows.cli.options import DONE, console
 
 
 def export(
     *,
     out: Annotated[Path, Parameter(help="File ending in .safetensors or .npz, or a folder for Parquet files.")],
-    alias: Alias = "champion",
-    name: Name = None,
-    workdir: Workdir = None,
+    which: WhichModel = CHAMPION,
 ) -> int:
     """Write a registered model's features with their ids, for other systems."""
     from freqd.serve import export_features
@@ -25,7 +23,7 @@ def export(
     out = out.expanduser()
     form = form_of(out)
     check_target(out, form)
-    registered = find_registered(name, alias, workdir)
+    registered = which.find()
     version, recommender = registered.open()
     features, user_ids, item_ids = recommender.features, recommender.user_ids, recommender.item_ids
     export_features(features, user_ids, item_ids, out, form)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.config import MethodConfig, ObjectiveConfig, RunConfig
 
 BASELINES = ("scratch", "svd")
 """Methods without an objective; they are part of every comparison."""
@@ -22,7 +25,7 @@ def words_of(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
+def resolve(settings: RunConfig, names: Sequence[str] | None) -> dict[str, tuple[ObjectiveConfig, ...]]:
     """The objectives of each method, by the method's name; baselines have none and are left out.
 
     An objective of ``distill.objectives`` keeps its weight and options, another one has weight 1; what stands in brackets
@@ -46,7 +49,7 @@ def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
     elif not names:
         raise InputError("--methods names no method", exist)
     ranks = {term: rank for rank, term in enumerate(own)}
-    resolved: dict[str, Any] = {}
+    resolved: dict[str, tuple[ObjectiveConfig, ...]] = {}
     for method in names:
         if method in BASELINES:
             continue
@@ -65,7 +68,7 @@ def resolve(settings: Any, names: Sequence[str] | None) -> dict[str, Any]:
     return resolved
 
 
-def _term(written: str, method: str, own: dict[str, Any]) -> tuple[str, Any]:
+def _term(written: str, method: str, own: Mapping[str, ObjectiveConfig]) -> tuple[str, ObjectiveConfig]:
     """One term of a sum as it was written, and its objective."""
     from pydantic import ValidationError
 
@@ -77,7 +80,7 @@ def _term(written: str, method: str, own: dict[str, Any]) -> tuple[str, Any]:
         raise InputError(f"method {method!r} cannot be read", "for example freqd[weight=0.1]+rce[filtered=false]")
     name, changes = found[1].strip(), found[2]
     term = own.get(name) or ObjectiveConfig(name=name)
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for change in (changes or "").split(","):
         if change.strip():
             given |= parse_assignment(change)
@@ -94,7 +97,7 @@ def _term(written: str, method: str, own: dict[str, Any]) -> tuple[str, Any]:
         ) from error
 
 
-def tuned(paths: Sequence[Path]) -> dict[str, Any]:
+def tuned(paths: Sequence[Path]) -> dict[str, MethodConfig]:
     """Methods with step size and L2 strength of their own, from files that ``freqd tune`` wrote; by name, ``NAME (tuned)``.
 
     Raises:
@@ -104,7 +107,7 @@ def tuned(paths: Sequence[Path]) -> dict[str, Any]:
     from freqd.config.load import build, read_toml
     from freqd.distill import check_objectives
 
-    found: dict[str, Any] = {}
+    found: dict[str, MethodConfig] = {}
     for path in paths:
         settings = build([read_toml(path)])
         distill = settings.distill

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
 from flows.cli.options import BROKEN, DONE, Workdir, console, print_table, workspace_of
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.mlops.audit import AuditEntry
+    from tasks.mlops.registry import Move
+    from tasks.runtime.workspace import Workspace
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
@@ -22,13 +28,13 @@ models_app = App(name="models", help="Registered models: list, show and compare 
 @models_app.command(name="list")
 def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """List the versions of all registered models, or of one."""
-    registry, _ = _registry(workdir)
-    from tasks.mlops import versions
+    _open_registry(workdir)
+    from tasks.mlops import registry, versions
 
     names = [registry.resolve(name)] if name is not None else registry.names()
     rows = [versions.describe(version) for model in names for version in registry.versions(model)]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([row.model_dump() for row in rows], indent=1))
         return DONE
     if not rows:
         console.print("no model is registered; `freqd run` registers one")
@@ -36,11 +42,11 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
     columns = ("model", "version", "aliases", "NDCG@10", "recall@10", "gap closed", "gate", "created", "run")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for row in rows:
-        tags = {label.removeprefix("freqd."): value for label, value in row["tags"].items()}
+        tags = {label.removeprefix("freqd."): value for label, value in row.tags.items()}
         numbers = (_short(tags.get(label)) for label in registry.SHOWN)
         table.add_row(
-            row["name"], row["version"], ", ".join(row["aliases"]), *numbers,
-            tags.get("verdict", ""), row["created"][:16].replace("T", " "), tags.get("run", ""),
+            row.name, row.version, ", ".join(row.aliases), *numbers,
+            tags.get("verdict", ""), row.created[:16].replace("T", " "), tags.get("run", ""),
         )  # fmt: skip
     print_table(table)
     return DONE
@@ -49,23 +55,23 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
 @models_app.command(name="show")
 def models_show(version: Version, *, name: Name = None, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """Show all that is known about one version, and how it became champion."""
-    registry, workspace = _registry(workdir)
-    from tasks.mlops import versions
+    workspace = _open_registry(workdir)
+    from tasks.mlops import registry, versions
 
     model = registry.resolve(name)
     found = versions.describe(registry.find(model, version))
-    found["audit"] = [e for e in registry.trail(workspace).entries(model) if e["version"] == found["version"]]
+    entries = [entry for entry in registry.trail(workspace).entries(model) if entry.version == found.version]
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps({**found.model_dump(), "audit": [entry.as_json() for entry in entries]}, indent=1))
         return DONE
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label in ("name", "version", "aliases", "created", "mlflow_run"):
-        value = found[label]
+        value = getattr(found, label)
         table.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
-    for label, value in found["tags"].items():
+    for label, value in found.tags.items():
         table.add_row(label.removeprefix("freqd."), value)
     print_table(table)
-    _show_entries(found["audit"])
+    _show_entries(entries)
     return DONE
 
 
@@ -79,25 +85,25 @@ def models_compare(
     workdir: Workdir = None,
 ) -> int:
     """Compare two versions: their numbers, and the settings in which they differ."""
-    registry, _ = _registry(workdir)
-    from tasks.mlops import versions
+    _open_registry(workdir)
+    from tasks.mlops import registry, versions
 
     found = versions.compare(registry.resolve(name), one, other)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found.model_dump(), indent=1))
         return DONE
-    first, second = (f"version {version}" for version in found["versions"])
+    first, second = (f"version {version}" for version in found.versions)
     table = Table("metric", first, second, "difference", box=None, padding=(0, 2, 0, 0))
-    for label, (a, b) in found["metrics"].items():
+    for label, (a, b) in found.metrics.items():
         apart = "" if a is None or b is None else f"{b - a:+.4g}"
         table.add_row(label.removeprefix("student_"), _short(a), _short(b), apart)
     print_table(table)
-    if not found["same_data"]:
+    if not found.same_data:
         console.print("The two were evaluated on different data: their numbers must not be compared.")
     table = Table("setting", first, second, box=None, padding=(0, 2, 0, 0))
-    for label, (a, b) in found["params"].items():
-        table.add_row(label, "" if a is None else a, "" if b is None else b)
-    if found["params"]:
+    for label, values in found.params.items():
+        table.add_row(label, *(value or "" for value in values))
+    if found.params:
         print_table(table)
     else:
         console.print("Their settings are the same.")
@@ -113,14 +119,14 @@ def promote(
 ) -> int:
     """Make a version the champion, whatever the gate said; who, when and why is recorded."""
     why = _reason(why)
-    registry, workspace = _registry(workdir)
-    from tasks.mlops.audit import person
+    workspace = _open_registry(workdir)
+    from tasks.mlops import registry
+    from tasks.mlops.audit import Decision, person
 
     model = registry.resolve(name)
     found = registry.find(model, version)
-    move = registry.promote(
-        workspace, model, str(found.version), who=person(), why=why, evidence=registry.evidence_of(found)
-    )
+    decision = Decision(person(), why, registry.evidence_of(found))
+    move = registry.promote(workspace, model, str(found.version), decision)
     if not move.changed:
         console.print(f"version {move.version} of {model} is the champion already; nothing was changed", markup=False)
         return DONE
@@ -140,7 +146,8 @@ def rollback(
 ) -> int:
     """Make the champion's predecessor the champion again; given again, it goes one further back."""
     why = _reason(why)
-    registry, workspace = _registry(workdir)
+    workspace = _open_registry(workdir)
+    from tasks.mlops import registry
     from tasks.mlops.audit import person
 
     _say(registry.rollback(workspace, registry.resolve(name), who=person(), why=why))
@@ -154,9 +161,9 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
     trail = AuditTrail.of(workspace_of(workdir).root)
     entries = trail.entries(name)
     if as_json:
-        print(json.dumps(entries, indent=1))
+        print(json.dumps([entry.as_json() for entry in entries], indent=1))
     elif not entries:
-        others = sorted({str(entry["model"]) for entry in trail.entries(None)})
+        others = sorted({entry.model for entry in trail.entries(None)})
         of = f"the audit trail has nothing of {name}; it has entries of: {', '.join(others)}"
         console.print(of if others else "the audit trail is empty", markup=False, soft_wrap=True)
     else:
@@ -171,8 +178,8 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
     return BROKEN if problems else DONE
 
 
-def _registry(workdir: Path | None) -> tuple[Any, Any]:
-    """The module that speaks with the registry of a working directory, and the workspace."""
+def _open_registry(workdir: Path | None) -> Workspace:
+    """The workspace, once the registry of a working directory can be asked."""
     workspace = workspace_of(workdir)
     from tasks.runtime.server_state import Stack
 
@@ -184,9 +191,7 @@ def _registry(workdir: Path | None) -> tuple[Any, Any]:
         from tasks.mlops.champion import use_registry
 
         use_registry(workspace)
-    from tasks.mlops import registry
-
-    return registry, workspace
+    return workspace
 
 
 def _reason(why: str) -> str:
@@ -197,19 +202,19 @@ def _reason(why: str) -> str:
     return readable(why)
 
 
-def _say(move: Any) -> None:
+def _say(move: Move) -> None:
     before = f", version {move.previous} before it" if move.previous else ", the first one"
     console.print(f"champion of {move.model}: version {move.version}{before}", markup=False, soft_wrap=True)
 
 
-def _show_entries(entries: list[dict[str, Any]]) -> None:
+def _show_entries(entries: Sequence[AuditEntry]) -> None:
     for entry in entries:
-        before = f" (before: version {entry['previous']})" if entry["previous"] else ""
-        line = f"{entry['time'][:19].replace('T', ' ')}  {entry['what']:<8}  {entry['model']} version {entry['version']}{before}"
-        console.print(f"{line}, by {entry['who']}: {entry['why']}", markup=False, soft_wrap=True)
+        before = f" (before: version {entry.previous})" if entry.previous else ""
+        line = f"{entry.time[:19].replace('T', ' ')}  {entry.what:<8}  {entry.model} version {entry.version}{before}"
+        console.print(f"{line}, by {entry.who}: {entry.why}", markup=False, soft_wrap=True)
 
 
-def _short(value: Any) -> str:
+def _short(value: float | str | None) -> str:
     """A number to four digits; text as it is."""
     try:
         return "" if value is None else f"{float(value):.4g}"

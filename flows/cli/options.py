@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.config import RunConfig
+    from freqd.json_types import JsonObject
+    from tasks.runtime.workspace import Workspace
 
 DONE, BROKEN, WRONG_INPUT = 0, 1, 2
 """Exit codes: done, anything else, the user's input is wrong."""
@@ -31,30 +38,66 @@ Set = Annotated[
 ]
 
 
-def read_settings(
-    config: Path | None,
-    preset: str | None,
-    data: list[str] | None,
-    parts: tuple[Path | None, Path | None, Path | None],
-    assignments: list[str] | None,
-    start_from: str | None = None,
-) -> Any:
-    """The run's settings from all places; relative paths of the user's files become absolute."""
-    from freqd.config import load
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SettingsFrom:
+    """Where settings are taken from: the preset, then the file, then what is set one by one; later ones win."""
 
-    layers: list[dict[str, Any]] = []
-    if preset is not None:
-        layers.append(load.preset(preset))
-    if config is not None:
-        layers.append(load.read_toml(config))
-    own: dict[str, Any] = {}
-    if data is not None:
-        own["source"] = data
-    own |= {k: str(v) for k, v in zip(("train", "valid", "test"), parts, strict=True) if v is not None}
-    layers.append({"data": own} if own else {})
-    layers += [load.parse_assignment(text) for text in assignments or []]
-    layers.append({"start": {"run": start_from}} if start_from is not None else {})
-    return load.build(layers)
+    config: Config = None
+    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None
+    set_: Set = None
+
+    def read(self, data: DataOptions | None = None, *more: str, start_from: str | None = None) -> RunConfig:
+        """The run's settings.
+
+        Args:
+            data: what the command line says of the data.
+            more: further settings as ``section.key=value``, which win over the others.
+            start_from: a run to go on from.
+
+        Raises:
+            InputError: a setting does not exist or its value is refused.
+        """
+        from freqd.config import load
+
+        layers: list[load.Layer] = []
+        if self.preset is not None:
+            layers.append(load.preset(self.preset))
+        if self.config is not None:
+            layers.append(load.read_toml(self.config))
+        layers.append({"data": data.given()} if data is not None and data.given() else {})
+        layers += [load.parse_assignment(text) for text in (*(self.set_ or ()), *more)]
+        layers.append({"start": {"run": start_from}} if start_from is not None else {})
+        return load.build(layers)
+
+
+NO_SETTINGS = SettingsFrom()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Parts:
+    """The user's own parts."""
+
+    train: Train = None
+    valid: Valid = None
+    test: Test = None
+
+
+NO_PARTS = Parts()
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the command line says of the data."""
+
+    source: Sequence[str] | None = None
+    parts: Parts = NO_PARTS
+
+    def given(self) -> dict[str, object]:
+        """By the names of the settings."""
+        own: dict[str, object] = {} if self.source is None else {"source": list(self.source)}
+        return own | {name: str(path) for name, path in vars(self.parts).items() if path is not None}
 
 
 def check_name(name: str | None) -> None:
@@ -84,19 +127,19 @@ def check_file(option: str, path: Path | None) -> None:
         raise InputError(f"{option} {path} cannot be written", "name another file")
 
 
-def registering(settings: Any, registered: bool) -> Any:
+def registering(settings: RunConfig, registered: bool) -> RunConfig:
     """The settings with the registry on or off, so that nothing is asked for that only a registered model needs."""
     return settings.model_copy(update={"registry": settings.registry.model_copy(update={"enabled": registered})})
 
 
-def workspace_of(workdir: Path | None) -> Any:
-    """The workspace of ``--workdir`` (typed loosely: its module is imported late)."""
+def workspace_of(workdir: Path | None) -> Workspace:
+    """The workspace of ``--workdir``."""
     from tasks.runtime.workspace import Workspace
 
     return Workspace.locate(workdir)
 
 
-def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
+def find_run(workdir: Path | None, name: str) -> tuple[Workspace, Path]:
     """The workspace and the folder of a run; ``last`` is the latest.
 
     Raises:
@@ -115,21 +158,30 @@ def find_run(workdir: Path | None, name: str) -> tuple[Any, Path]:
     raise InputError(f"there is no run {name!r}", f"the latest runs are: {', '.join(p.name for p in folders[-5:])}")
 
 
-def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", **options: Any) -> dict[str, Any]:
+def start(
+    settings: RunConfig,
+    workdir: Path | None,
+    flow: str = "pipeline:pipeline",
+    *,
+    sources: Sequence[str] = (),
+    **options: object,
+) -> JsonObject:
     """Run a flow in this process; nothing is left of a working directory that was made for wrong input, see ``opened``.
 
     Args:
-        settings: of the run; with ``data`` among the options, each of those data sets is checked in place of its own.
+        settings: of the run.
         workdir: as the user gave it.
         flow: module of ``flows`` and name of the flow, which is imported late.
+        sources: data sets that are checked in place of that of the settings.
         options: further arguments of the flow.
     """
     from tasks.runtime.environment import embed, watch_servers
     from tasks.runtime.preflight import preflight
 
     workspace = workspace_of(workdir)
-    for data in [settings.data.of(source) for source in options.get("data", ())] or [settings.data]:
-        preflight(settings.model_copy(update={"data": data}), workspace, options.get("run_name"))
+    named = options.get("run_name")
+    for data in [settings.data.of(source) for source in sources] or [settings.data]:
+        preflight(settings.model_copy(update={"data": data}), workspace, None if named is None else str(named))
     with workspace.opened():
         if settings.threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(settings.threads)
@@ -145,7 +197,7 @@ def start(settings: Any, workdir: Path | None, flow: str = "pipeline:pipeline", 
                 server.wait(
                     lambda line: Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
                 )
-            result: dict[str, Any] = run(config=settings, workdir=str(workspace.root), **options)
+            result: JsonObject = run(config=settings, workdir=str(workspace.root), **options)
             return result
         except Exception as error:
             from tasks.runtime.errors import translate

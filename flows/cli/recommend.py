@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.cli.model_options import Alias, Name, find_registered
-from flows.cli.options import DONE, Workdir, check_file, console
+from flows.cli.model_options import CHAMPION, WhichModel
+from flows.cli.options import DONE, check_file, console
 from freqd.errors import InputError
 
 MOST = 10_000
@@ -22,9 +22,7 @@ def recommend(
     out: Annotated[Path, Parameter(help="Parquet file to write.")],
     k: K = 20,
     include_seen: Annotated[bool, Parameter(negative="", help="Also what a user already has.")] = False,
-    alias: Alias = "champion",
-    name: Name = None,
-    workdir: Workdir = None,
+    which: WhichModel = CHAMPION,
 ) -> int:
     """Write the best items of all users to one Parquet file: user, rank, item, score, source."""
     out = out.expanduser()
@@ -33,7 +31,7 @@ def recommend(
     if out.is_dir():
         raise InputError(f"{out} is a folder", "name a Parquet file with --out")
     check_file("--out", out)
-    registered = find_registered(name, alias, workdir)
+    registered = which.find()
     from rich.progress import Progress
 
     from freqd.serve.batch import write_recommendations

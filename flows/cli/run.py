@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,16 @@ from cyclopts import Parameter
 
 from flows.cli.options import (
     DONE,
-    Config,
-    Set,
-    Test,
-    Train,
-    Valid,
+    NO_PARTS,
+    NO_SETTINGS,
+    DataOptions,
+    Parts,
+    SettingsFrom,
     Workdir,
     check_file,
     check_name,
     console,
     find_run,
-    read_settings,
     start,
 )
 from freqd.errors import InputError
@@ -30,34 +30,41 @@ if TYPE_CHECKING:
     from freqd.report.results import RunResult
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class NewRun:
+    """The run that is started."""
+
+    workdir: Workdir = None
+    name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None
+    start_from: Annotated[
+        str | None, Parameter(help="Go on from the models of an earlier run: its name, or champion [start.run].")
+    ] = None
+    summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None
+
+
+NEW_RUN = NewRun()
+
+
 def run(
     *,
-    config: Config = None,
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
+    given: SettingsFrom = NO_SETTINGS,
     data: Annotated[
         list[str] | None, Parameter(consume_multiple=True, help="A named data set, or CSV, TSV or Parquet files.")
     ] = None,
-    train: Train = None,
-    valid: Valid = None,
-    test: Test = None,
-    set_: Set = None,
-    workdir: Workdir = None,
-    name: Annotated[str | None, Parameter(help="Name of the run [data set and time].")] = None,
-    start_from: Annotated[
-        str | None, Parameter(help="Warm start from the models of an earlier run: its name, or champion [start.run].")
-    ] = None,
-    summary: Annotated[Path | None, Parameter(help="Also write the summary to this JSON file.")] = None,
+    parts: Parts = NO_PARTS,
+    new: NewRun = NEW_RUN,
 ) -> int:
     """Run the main job: from interactions to a registered student.
 
     Settings are taken from the preset, then the file, then the options; later ones win.
     A run that was killed resumes when the same command is given again.
     """
-    settings = read_settings(config, preset, data, (train, valid, test), set_, start_from)
-    check_name(name)
-    summary = summary and summary.expanduser()
+    settings = given.read(DataOptions(data, parts), start_from=new.start_from)
+    check_name(new.name)
+    summary = new.summary and new.summary.expanduser()
     check_file("--summary", summary)
-    result = start(settings, workdir, run_name=name)
+    result = start(settings, new.workdir, run_name=new.name)
     if summary is not None:
         from freqd.storage.files import storage_error, write_atomic
 
@@ -101,9 +108,11 @@ def stage(
             force=(stage_name,),
             until=stage_name,
         )
+    from pydantic import TypeAdapter
+
     from tasks.run_context import StageOutcome
 
-    again = StageOutcome(**result["stages"][-1])
+    *_, again = TypeAdapter(list[StageOutcome]).validate_python(result["stages"])
     same = (
         "the same result as before"
         if again.digest == digests[stage_name]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.cli.model_options import Alias, ModelName, Name, find_registered
-from flows.cli.options import DONE, Workdir, console, find_run
+from flows.cli.model_options import CHAMPION, ModelName, WhichModel
+from flows.cli.options import DONE, console, find_run
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,59 +36,110 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than a reverse proxy keeps an idle connection (nginx: 60 s), so that it never sends into a closed one."""
 
 
-def serve(
-    *,
-    alias: Alias = "champion",
-    name: Name = None,
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Listening:
+    """Where the service listens, and who may ask."""
+
     host: Annotated[
         str, Parameter(help="Address to listen on; one that others can reach requires a token, see --token-file.")
-    ] = "127.0.0.1",
+    ] = "127.0.0.1"
     port: Annotated[
         int, Parameter(help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535))
-    ] = 8080,
-    poll: Annotated[float, Parameter(help="Seconds between two checks of the alias.", validator=Number(gte=0.1))] = 3.0,
-    index: Annotated[
-        IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
-    ] = "auto",
-    index_from: Annotated[int, Parameter(help="Number of items from which 'auto' uses an index.")] = 1_000_000,
-    index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98,
+    ] = 8080
     token_file: Annotated[
         Path | None,
         Parameter(
             help="File with a token that every request must send [the variable FREQD_SERVE_TOKEN; on 127.0.0.1 none]."
         ),
-    ] = None,
+    ] = None
     allow_host: Annotated[
         list[str] | None,
         Parameter(
             consume_multiple=True, help="Further names by which the service may be asked, of a proxy for example."
         ),
-    ] = None,
+    ] = None
+
+
+LISTENING = Listening()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Index:
+    """How the best items are found."""
+
+    index: Annotated[
+        IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
+    ] = "auto"
+    index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000
+    index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98
+
+    def config(self) -> IndexConfig:
+        """The settings of the index, and faiss if it was asked for.
+
+        Raises:
+            InputError: one is out of range, or faiss is not installed.
+        """
+        from pydantic import ValidationError
+
+        from freqd.config import IndexConfig
+        from freqd.serve.faiss_index import require_installed
+
+        try:
+            config = IndexConfig(kind=self.index, min_items=self.index_from, recall=self.index_recall)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = {"min_items": "--index-from", "recall": "--index-recall"}[str(first["loc"][0])]
+            raise InputError(f"{option} {first['input']}: {first['msg']}", "see `freqd serve --help`") from error
+        if self.index == "faiss":
+            require_installed()
+        return config
+
+
+INDEX = Index()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Served:
+    """A model of a run, in place of a registered one."""
+
     from_: Annotated[
         str | None,
         Parameter(name="--from", help="Serve a model of this run, not a registered one; 'last': the latest."),
-    ] = None,
-    model: Annotated[ModelName | None, Parameter(help="With --from: which of the run's models [student].")] = None,
-    workdir: Workdir = None,
+    ] = None
+    model: Annotated[ModelName | None, Parameter(help="With --from: which of the run's models [student].")] = None
+
+
+SERVED = Served()
+
+
+def serve(
+    *,
+    which: WhichModel = CHAMPION,
+    listening: Listening = LISTENING,
+    poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
+    index: Index = INDEX,
+    of_run: Served = SERVED,
 ) -> int:
     """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
 
     A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
     --from and --model a run's teacher can be served next to its student, to see what compression buys.
     """
-    access = _access(host, token_file, allow_host or ())
-    listening = _listen(host, port)
+    host = listening.host
+    access = _access(host, listening.token_file, listening.allow_host or ())
+    bound = _listen(host, listening.port)
     try:
-        index_config = _index(index, index_from, index_recall)
-        source = _source(from_, model, name, alias, workdir)
-        from freqd.numerics.threads import one_blas_thread
+        index_config = index.config()
+        source = _source(of_run, which)
         from freqd.serve.http.app import create_app
 
-        with one_blas_thread():  # a request is too short for a second core
-            service = _open(source, index_config, poll, f"http://{host}:{listening.getsockname()[1]}")
-            _answer(create_app(service, access), listening)
+        service = _open(source, index_config, poll, f"http://{host}:{bound.getsockname()[1]}")
+        _answer(create_app(service, access), bound)
     finally:
-        listening.close()
+        bound.close()
     return DONE
 
 
@@ -134,35 +186,16 @@ def _say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _index(kind: IndexKind, min_items: int, recall: float) -> IndexConfig:
-    """The settings of the index, and faiss if it was asked for."""
-    from pydantic import ValidationError
-
-    from freqd.config import IndexConfig
-    from freqd.serve.faiss_index import require_installed
-
-    try:
-        config = IndexConfig(kind=kind, min_items=min_items, recall=recall)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = {"min_items": "--index-from", "recall": "--index-recall"}[str(first["loc"][0])]
-        raise InputError(f"{option} {first['input']}: {first['msg']}", "see `freqd serve --help`") from error
-    if kind == "faiss":
-        require_installed()
-    return config
-
-
-def _source(
-    run: str | None, model: ModelName | None, name: str | None, alias: str, workdir: Path | None
-) -> Registered | OfRun:
+def _source(of_run: Served, which: WhichModel) -> Registered | OfRun:
     """What is served: a registered model, or one of a run."""
+    run, model = of_run.from_, of_run.model
     if run is None:
         if model is not None:
             raise InputError(f"--model {model} is a model of a run, and no run is named", "name it with --from")
-        return find_registered(name, alias, workdir)
-    if name is not None or alias != "champion":
+        return which.find()
+    if which.name is not None or which.alias != CHAMPION.alias:
         raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
-    workspace, folder = find_run(workdir, run)
+    workspace, folder = find_run(which.workdir, run)
     from freqd.report.results import RunResult
     from tasks.mlops.model_source import OfRun
 

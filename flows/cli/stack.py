@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from flows.cli.options import BROKEN, DONE, Workdir, console, read_settings, workspace_of
+from flows.cli.options import BROKEN, DONE, SettingsFrom, Workdir, console, workspace_of
 from freqd.errors import InputError
 
 Process = Literal["prefect", "mlflow", "worker", "supervisor"]
@@ -143,7 +143,7 @@ def schedule(
 
     The servers must be up (`freqd up`). Only one run at a time: a run that finds another one running is cancelled.
     """
-    settings = read_settings(config, None, None, (None, None, None), None)
+    settings = SettingsFrom(config).read()
     from freqd.data.sources import require_source
     from tasks.runtime.preflight import preflight
 

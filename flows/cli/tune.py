@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from flows.cli.methods import resolve
-from flows.cli.options import DONE, Config, Set, Workdir, check_name, console, read_settings, start
+from flows.cli.options import DONE, NO_SETTINGS, DataOptions, SettingsFrom, Workdir, check_name, console, start
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.config import ObjectiveConfig, RunConfig, SearchPlan
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 """Of a unit of ``--budget``."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Searched:
+    """What is searched, and for how long."""
+
+    method: Annotated[
+        str | None, Parameter(help="An objective or a sum such as freqd+rce [the settings' own objectives].")
+    ] = None
+    trials: Annotated[int, Parameter(help="Settings that are tried, the present ones among them.")] = 30
+    budget: Annotated[str, Parameter(help="Time of all trials together, such as 90s, 20m or 2h.")] = "20m"
+
+    def plan(self, settings: RunConfig) -> SearchPlan:
+        """The search that is asked for.
+
+        Raises:
+            InputError: there is nothing to tune, or no time or trial to do it.
+        """
+        from freqd.config import SearchPlan
+
+        if self.trials < 1:
+            raise InputError(f"--trials must be at least 1, got {self.trials}", "20 or more are worth the time")
+        seconds = parse_budget(self.budget)
+        method, objectives = _one_method(settings, self.method)
+        return SearchPlan(method=method, objectives=objectives, trials=self.trials, budget_seconds=seconds)
+
+
+SEARCHED = Searched()
 
 
 def tune(
@@ -22,14 +55,8 @@ def tune(
     data: Annotated[
         list[str] | None, Parameter(consume_multiple=True, help="A named data set, or files [data.source].")
     ] = None,
-    method: Annotated[
-        str | None, Parameter(help="An objective or a sum such as freqd+rce [the settings' own objectives].")
-    ] = None,
-    trials: Annotated[int, Parameter(help="Number of settings to try, the present ones included.")] = 30,
-    budget: Annotated[str, Parameter(help="Time of all trials together, such as 90s, 20m or 2h.")] = "20m",
-    config: Config = None,
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None,
-    set_: Set = None,
+    searched: Searched = SEARCHED,
+    given: SettingsFrom = NO_SETTINGS,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the search [data set and method].")] = None,
 ) -> int:
@@ -38,30 +65,18 @@ def tune(
     The first trial has the present settings. A search that was stopped resumes when the same command is given again,
     also with more --trials or --budget.
     """
-    settings = read_settings(config, preset, data, (None, None, None), set_)
-    if trials < 1:
-        raise InputError(f"--trials must be at least 1, got {trials}", "20 or more are worth the time")
-    seconds = parse_budget(budget)
+    settings = given.read(DataOptions(data))
     check_name(name)
-    ((label, objectives),) = _one_method(settings, method)
-    result = start(
-        settings,
-        workdir,
-        "tune:tuning",
-        method=label,
-        objectives=objectives,
-        trials=trials,
-        budget_seconds=seconds,
-        name=name,
-    )
+    result = start(settings, workdir, "tune:tuning", plan=searched.plan(settings), name=name)
     from freqd.report.tuning import plain
     from freqd.report.tuning_result import TuningResult
 
-    found = Path(result["folder"]) / "tuned.toml"
+    tuning = TuningResult.model_validate(result)
+    found = Path(tuning.folder) / "tuned.toml"
     console.print()
-    console.print(plain(TuningResult.model_validate(result)), markup=False, soft_wrap=True)
+    console.print(plain(tuning), markup=False, soft_wrap=True)
     console.print()
-    for title, value in (("settings", found), ("MLflow run", result["mlflow"]["run_id"])):
+    for title, value in (("settings", found), ("MLflow run", tuning.mlflow.run_id)):
         console.print(f"{title:<11} {value}", markup=False, soft_wrap=True)
     console.print(f"{'use it':<11} freqd run --config {shlex.quote(str(found))}", markup=False, soft_wrap=True)
     return DONE
@@ -80,7 +95,7 @@ def parse_budget(text: str) -> float:
     return seconds
 
 
-def _one_method(settings: Any, method: str | None) -> list[tuple[str, Any]]:
+def _one_method(settings: RunConfig, method: str | None) -> tuple[str, tuple[ObjectiveConfig, ...]]:
     """The method's name and objectives.
 
     Raises:
@@ -88,12 +103,11 @@ def _one_method(settings: Any, method: str | None) -> list[tuple[str, Any]]:
     """
     from freqd.distill import check_objectives
 
-    found = list(resolve(settings, None if method is None else [method]).items())
-    if not found:
+    found = next(iter(resolve(settings, None if method is None else [method]).items()), None)
+    if found is None:
         raise InputError(
             f"--method {method!r} has no objective to tune" if method else "the settings have no objective to tune",
             "name one, for example --method freqd+rce",
         )
-    for _, objectives in found:
-        check_objectives(objectives, settings.teacher)
+    check_objectives(found[1], settings.teacher)
     return found

@@ -68,11 +68,11 @@ def _device() -> Finding:
 
 def _cores() -> Finding:
     facts = provenance.environment()
-    memory = facts["memory_bytes"] / 2**30
+    memory = facts.memory_bytes / 2**30
     return (
         "machine",
         memory >= 2,
-        f"{facts['cpu']}, {facts['cores']} cores, {memory:.1f} GiB",
+        f"{facts.cpu}, {facts.cores} cores, {memory:.1f} GiB",
         "use a machine with 2 GiB or more",
     )
 

@@ -1,7 +1,7 @@
 """How fast a model ages: windows in time, models judged on windows that came after them, and how often to retrain."""
 
 from freqd.cadence.aging import Aging, Sample, aging, compared
-from freqd.cadence.judge import Judged, judge_window
+from freqd.cadence.judge import Judged, Question, WindowCounts, judge_window
 from freqd.cadence.recommend import Advice, recommend
 from freqd.cadence.timeline import Timeline, Window, check_settings, plan
 
@@ -9,9 +9,11 @@ __all__ = [
     "Advice",
     "Aging",
     "Judged",
+    "Question",
     "Sample",
     "Timeline",
     "Window",
+    "WindowCounts",
     "aging",
     "check_settings",
     "compared",

@@ -11,13 +11,16 @@ from freqd.config.base import Fraction, Scalar, Settings, describe
 from freqd.config.data import Column, ColumnConfig, DataConfig
 from freqd.config.models import AutoEpochs, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, IndexConfig, RegistryConfig, StartConfig
+from freqd.config.plans import BackfillPlan, ComparisonPlan, SearchPlan
 from freqd.config.run import RunConfig
 
 __all__ = [
     "AutoEpochs",
+    "BackfillPlan",
     "CadenceConfig",
     "Column",
     "ColumnConfig",
+    "ComparisonPlan",
     "DataConfig",
     "DistillConfig",
     "DriftConfig",
@@ -30,6 +33,7 @@ __all__ = [
     "RegistryConfig",
     "RunConfig",
     "Scalar",
+    "SearchPlan",
     "Settings",
     "SpectralConfig",
     "StartConfig",

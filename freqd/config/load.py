@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from freqd.config import RunConfig, describe
 from freqd.errors import InputError
+
+Layer = Mapping[str, object]
+"""Settings that are not checked yet, by section."""
 
 
 def preset_names() -> list[str]:
@@ -21,7 +23,7 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str) -> dict[str, object]:
     """The settings of a preset.
 
     Raises:
@@ -32,7 +34,7 @@ def preset(name: str) -> dict[str, Any]:
     return tomllib.loads((resources.files("freqd") / "presets" / f"{name}.toml").read_text())
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """The settings of a file.
 
     Raises:
@@ -48,7 +50,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a TOML file: {error}", "see docs/settings.md for an example") from error
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
+def parse_assignment(text: str) -> dict[str, object]:
     """``section.key=value`` as a nested dictionary; the value is read as TOML, else taken as text.
 
     Raises:
@@ -62,25 +64,32 @@ def parse_assignment(text: str) -> dict[str, Any]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    nested: Any = parsed
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return dict(nested)
+    return nested(name, parsed)
 
 
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+def nested(name: str, value: object) -> dict[str, object]:
+    """The value of a setting, named as in ``data.source``, below its sections."""
+    *path, key = name.split(".")
+    tables: dict[str, object] = {key: value}
+    for part in reversed(path):
+        tables = {part: tables}
+    return tables
+
+
+def merge(*layers: Layer) -> dict[str, object]:
     """Later layers win; tables are merged key by key."""
-    merged: dict[str, Any] = {}
+    merged: dict[str, object] = {}
     for layer in layers:
         for key, value in layer.items():
-            if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-                merged[key] = merge(merged[key], value)
+            before = merged.get(key)
+            if isinstance(value, Mapping) and isinstance(before, Mapping):
+                merged[key] = merge(before, value)
             else:
                 merged[key] = value
     return merged
 
 
-def build(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+def build(layers: Sequence[Layer]) -> RunConfig:
     """Validate the merged layers.
 
     A single value where several may be given (``teacher.factors = 64``) counts as a list of one.
@@ -116,7 +125,7 @@ def explain(error: ValidationError) -> InputError:
     return InputError("; ".join(lines), "all settings are in docs/settings.md and in `freqd settings`")
 
 
-def as_markdown(rows: Sequence[tuple[str, str, Any, str]]) -> str:
+def as_markdown(rows: Sequence[tuple[str, str, object, str]]) -> str:
     """The page docs/settings.md: how to set, the presets, and one table a section."""
     lines = [
         "# Settings",
@@ -145,7 +154,7 @@ def as_markdown(rows: Sequence[tuple[str, str, Any, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shown(default: Any) -> str:
+def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return "[" + ", ".join(_shown(value) for value in default) + "]"
     if isinstance(default, BaseModel):
@@ -157,7 +166,7 @@ def _shown(default: Any) -> str:
     return str(default)
 
 
-def _wrap_single_values(merged: dict[str, Any]) -> None:
+def _wrap_single_values(merged: Layer) -> None:
     for section, field in RunConfig.model_fields.items():
         table = merged.get(section)
         inner = getattr(field.annotation, "model_fields", None)

@@ -4,7 +4,7 @@ from freqd.data.ids import IdRegistry
 from freqd.data.ingest import check, ingest, observe, source_digest
 from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Part, Split
 from freqd.data.quality import QualityReport
-from freqd.data.sources import anchored
+from freqd.data.sources import Places, anchored
 
 __all__ = [
     "PARTS",
@@ -13,6 +13,7 @@ __all__ = [
     "Interactions",
     "Observed",
     "Part",
+    "Places",
     "QualityReport",
     "Split",
     "anchored",

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import polars as pl
@@ -26,6 +25,7 @@ from freqd.data.download import Remote, fetch
 from freqd.data.files import DataFile
 from freqd.data.recognise import recognise
 from freqd.errors import InputError
+from freqd.json_types import JsonObject
 from freqd.progress import Progress, silent
 from freqd.storage.files import storage_error
 
@@ -66,7 +66,7 @@ class NamedData:
     convert: Callable[[Path], Mapping[str, pl.DataFrame]] | None = None
     package: tuple[str, str] | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """What `freqd data info` shows."""
         return {
             "name": self.name,
@@ -100,7 +100,7 @@ _RATED = ColumnConfig(user="user", item="item", time="timestamp", weight="rating
 _RESEARCH = "research use; cite the authors; no redistribution of the data"
 
 
-def _lightgcn(name: str, title: str, owner: str, size: tuple[int, int, int], train: Remote, test: Remote) -> NamedData:
+def _lightgcn(name: str, title: str, owner: str, size: tuple[int, int, int], parts: tuple[Remote, Remote]) -> NamedData:
     users, items, interactions = size
     return NamedData(
         name=name,
@@ -114,7 +114,7 @@ def _lightgcn(name: str, title: str, owner: str, size: tuple[int, int, int], tra
         time=False,
         columns=_PAIRS,
         parts=("train", "test"),
-        downloads=(train, test),
+        downloads=parts,
         convert=formats.lightgcn,
     )
 
@@ -201,15 +201,17 @@ _ENTRIES = (
         "Gowalla: check-ins at places, LightGCN's split",
         "Cho et al., KDD 2011; split by the LightGCN authors",
         (29_858, 40_981, 1_027_370),
-        Remote(
-            f"{_LIGHTGCN}/gowalla/train.txt",
-            "train.txt",
-            "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62",
-        ),
-        Remote(
-            f"{_LIGHTGCN}/gowalla/test.txt",
-            "test.txt",
-            "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3",
+        (
+            Remote(
+                f"{_LIGHTGCN}/gowalla/train.txt",
+                "train.txt",
+                "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62",
+            ),
+            Remote(
+                f"{_LIGHTGCN}/gowalla/test.txt",
+                "test.txt",
+                "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3",
+            ),
         ),
     ),
     _lightgcn(
@@ -217,11 +219,13 @@ _ENTRIES = (
         "Yelp 2018: reviews of businesses, LightGCN's split",
         "Yelp; split by the LightGCN authors",
         (31_668, 38_048, 1_561_406),
-        Remote(f"{_LIGHTGCN}/yelp2018/train.txt", "train.txt", "git:cda12361055ba448ae4bd1070f6000c16dea8f22"),
-        Remote(
-            f"{_LIGHTGCN}/yelp2018/test.txt",
-            "test.txt",
-            "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe",
+        (
+            Remote(f"{_LIGHTGCN}/yelp2018/train.txt", "train.txt", "git:cda12361055ba448ae4bd1070f6000c16dea8f22"),
+            Remote(
+                f"{_LIGHTGCN}/yelp2018/test.txt",
+                "test.txt",
+                "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe",
+            ),
         ),
     ),
     _lightgcn(
@@ -229,11 +233,13 @@ _ENTRIES = (
         "Amazon-Book: reviews of books, LightGCN's split",
         "R. He and J. McAuley; split by the LightGCN authors",
         (52_643, 91_599, 2_984_108),
-        Remote(f"{_LIGHTGCN}/amazon-book/train.txt", "train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
-        Remote(
-            f"{_LIGHTGCN}/amazon-book/test.txt",
-            "test.txt",
-            "sha256:6250754994dd953b91b48dccdd77a73f318e0634b4757c2abfcc9d33a54ab0f5",
+        (
+            Remote(f"{_LIGHTGCN}/amazon-book/train.txt", "train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
+            Remote(
+                f"{_LIGHTGCN}/amazon-book/test.txt",
+                "test.txt",
+                "sha256:6250754994dd953b91b48dccdd77a73f318e0634b4757c2abfcc9d33a54ab0f5",
+            ),
         ),
     ),
 )

@@ -48,7 +48,7 @@ def clean(rows: RawRows, config: DataConfig, how: How, ledger: Ledger) -> CleanP
         user, item = user[keepers], item[keepers]
         part = None if part is None else part[keepers]
         seconds = None if seconds is None else seconds[keepers]
-    pairs, repeated, overlap = distinct(user, item, len(users.ids), len(items.ids), part=part, time=seconds)
+    pairs, repeated, overlap = distinct(user, item, (len(users.ids), len(items.ids)), part=part, time=seconds)
     ledger.drop("repeats a pair (counted once, at its earliest time)", repeated, "none needed: a pair counts once")
     overlaps: tuple[tuple[Part, str], ...] = (("valid", "train"), ("test", "train or valid"))
     for later, earlier in overlaps:

@@ -37,6 +37,24 @@ class Remote:
     checksum: str
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long a broken transfer is tried again.
+
+    Attributes:
+        attempts: how often it is begun.
+        timeout: seconds without an answer.
+        pause: waits for so many seconds.
+    """
+
+    attempts: int = 4
+    timeout: float = 30.0
+    pause: Callable[[float], None] = time.sleep
+
+
+PATIENCE = Patience()
+
+
 def git_blob_id(path: Path) -> str:
     """The id that git gives to this file's content."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
@@ -59,9 +77,7 @@ def fetch(
     folder: Path,
     *,
     progress: Progress = silent,
-    attempts: int = 4,
-    timeout: float = 30.0,
-    pause: Callable[[float], None] = time.sleep,
+    patience: Patience = PATIENCE,
 ) -> Path:
     """Bring ``remote`` into ``folder`` unless a good copy is there, and return its path.
 
@@ -78,11 +94,11 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         resumed = part.is_file() and part.stat().st_size > 0
-        _transfer(remote, part, progress, attempts, timeout, pause)
+        _transfer(remote, part, progress, patience)
         wrong = mismatch(part, remote)
         if wrong and resumed:  # the old beginning may belong to another version: once more from zero
             part.unlink()
-            _transfer(remote, part, progress, attempts, timeout, pause)
+            _transfer(remote, part, progress, patience)
             wrong = mismatch(part, remote)
         if wrong:
             part.unlink()
@@ -96,12 +112,10 @@ def fetch(
     return target
 
 
-def _transfer(
-    remote: Remote, part: Path, progress: Progress, attempts: int, timeout: float, pause: Callable[[float], None]
-) -> None:
-    for attempt in range(attempts):
+def _transfer(remote: Remote, part: Path, progress: Progress, patience: Patience) -> None:
+    for attempt in range(patience.attempts):
         try:
-            _continue(remote, part, progress, timeout)
+            _continue(remote, part, progress, patience.timeout)
             return
         except urllib.error.HTTPError as error:
             if error.code == 416:  # nothing is left to send: the part is whole, or useless
@@ -111,8 +125,8 @@ def _transfer(
             reason = f"{error.code} {error.reason}"
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = str(getattr(error, "reason", None) or error)
-        if attempt + 1 < attempts:
-            pause(2.0**attempt)
+        if attempt + 1 < patience.attempts:
+            patience.pause(2.0**attempt)
     raise InputError(f"{remote.url} could not be downloaded: {reason}", _BY_HAND)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from freqd.json_types import JsonObject
 
 How = Literal["time", "random", "given"]
 
@@ -82,6 +84,6 @@ class SplitInfo(_Record):
     density: float = 0.0
     users_without_test: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As JSON: what was said of the split, no default."""
         return self.model_dump(mode="json", exclude_unset=True)

@@ -17,7 +17,6 @@ Rules, in this order:
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -31,12 +30,12 @@ from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Spli
 from freqd.data.pairs import Pairs, PartArray, core, keep
 from freqd.data.quality import Ledger, QualityReport
 from freqd.data.scan import read_rows
-from freqd.data.sources import Source, open_source
+from freqd.data.sources import Places, Source, open_source
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 
 
-def source_digest(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> str:
+def source_digest(config: DataConfig, places: Places, *, progress: Progress = silent) -> str:
     """SHA-256 of the input's bytes: of the files, or of the rows that the query returns now.
 
     The rows of a query are kept for the ``ingest`` that follows within the hour, so that both see the same data.
@@ -44,15 +43,13 @@ def source_digest(config: DataConfig, *, data_dir: Path | None, cache_dir: Path,
     Raises:
         InputError: the input is missing or unreadable.
     """
-    return open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=False, progress=progress).digest()
+    return open_source(config, places, reuse=False, progress=progress).digest()
 
 
-def check(
-    config: DataConfig, *, seed: int = 0, data_dir: Path | None, cache_dir: Path, progress: Progress = silent
-) -> QualityReport:
+def check(config: DataConfig, places: Places, *, seed: int = 0, progress: Progress = silent) -> QualityReport:
     """Everything ``ingest`` checks, without numbering ids or writing a result."""
     try:
-        split = ingest(config, seed=seed, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+        split = ingest(config, places, seed=seed, progress=progress)
     except InputError as error:
         return QualityReport(None, error.problem, error.remedy)
     return QualityReport(split.info)
@@ -60,10 +57,9 @@ def check(
 
 def ingest(
     config: DataConfig,
+    places: Places,
     *,
     seed: int,
-    data_dir: Path | None,
-    cache_dir: Path,
     registry: IdRegistry | None = None,
     progress: Progress = silent,
 ) -> Split:
@@ -73,9 +69,8 @@ def ingest(
 
     Args:
         config: the settings.
+        places: where data are looked for and kept.
         seed: of the random split, or of the validation split cut off given train data.
-        data_dir: where named data sets are looked for first.
-        cache_dir: where downloads and the rows of a query go.
         registry: ids of earlier runs; dense ids then keep their order over runs. Without it they are sorted.
         progress: called with the share that is done.
 
@@ -83,7 +78,7 @@ def ingest(
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
     """
     progress(0.0, "finding the data")
-    source = open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=True, progress=progress)
+    source = open_source(config, places, reuse=True, progress=progress)
     try:
         return _ingest(config, source, seed, registry, progress)
     finally:
@@ -91,21 +86,20 @@ def ingest(
             source.snapshot.discard()
 
 
-def observe(config: DataConfig, *, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> Observed:
+def observe(config: DataConfig, places: Places, *, progress: Progress = silent) -> Observed:
     """Read and clean the interactions of ``config`` (rules 1 and 2), splits together, to show what is there.
 
     Users and items with few partners stay, for who is new has few.
 
     Args:
         config: the settings; those of the k-core and of the split do not matter.
-        data_dir: where named data sets are looked for first.
-        cache_dir: where downloads and the rows of a query go.
+        places: where data are looked for and kept.
         progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
     """
-    source = open_source(config, data_dir=data_dir, cache_dir=cache_dir, reuse=False, progress=progress)
+    source = open_source(config, places, reuse=False, progress=progress)
     try:
         ledger = Ledger()
         rows = read_rows(source, config, ledger)

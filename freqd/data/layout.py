@@ -215,16 +215,50 @@ _MANY_LINES = 4
 
 
 @njit(cache=True, nogil=True)
+def _special(separator: int) -> Any:  # pragma: no cover - compiled
+    """(256,) bool: the bytes that mean something."""
+    special = np.zeros(256, np.bool_)
+    special[_NEWLINE] = special[_RETURN] = special[_QUOTE] = special[separator] = True
+    return special
+
+
+@njit(cache=True, nogil=True)
+def _past_blank_lines(data: Any) -> int:  # pragma: no cover - compiled
+    """The first byte that ends no line."""
+    k = 0
+    while k < len(data) and (data[k] == _NEWLINE or data[k] == _RETURN):
+        k += 1
+    return k
+
+
+@njit(cache=True, nogil=True)
+def _note_bad(state: Any, record: int, field: int, kind: int) -> None:  # pragma: no cover - compiled
+    """A quote out of its place, if it is the first."""
+    if state[_BAD_RECORD] < 0:
+        state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = record, field, kind
+
+
+@njit(cache=True, nogil=True)
+def _note_length(
+    state: Any, record: int, field: int, width: int, line_bytes: int
+) -> None:  # pragma: no cover - compiled
+    """A record that ends with fewer fields than the first one, or with more."""
+    if width > field and (field or line_bytes):
+        state[_SHORT] += 1
+        if state[_FIRST_SHORT] < 0:
+            state[_FIRST_SHORT] = record
+    if width >= 0 and field > width and state[_LONG_FIELDS] == 0:
+        state[_LONG], state[_LONG_FIELDS] = record, field + 1
+
+
+@njit(cache=True, nogil=True)
 def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - compiled
     place, record, field, line = state[_PLACE], state[_RECORD], state[_FIELD], state[_LINE]
     separators, width, spanned, full = state[_SEPARATORS], state[_WIDTH], state[_SPANNED], state[_FULL]
     line_bytes, plain = state[_LINE_BYTES], state[_PLAIN]
-    special = np.zeros(256, np.bool_)
-    special[_NEWLINE] = special[_RETURN] = special[_QUOTE] = special[separator] = True
-    n, k = len(data), 0
+    special, n, k = _special(separator), len(data), 0
     if not state[_SEEN]:
-        while k < n and (data[k] == _NEWLINE or data[k] == _RETURN):
-            k += 1
+        k = _past_blank_lines(data)
         state[_SEEN] = k < n
     while k < n:
         first = k
@@ -232,8 +266,8 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
             k += 1
         if k > first:  # a run of plain characters
             line_bytes += k - first
-            if place == _CLOSED and state[_BAD_RECORD] < 0:
-                state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = record, field, 2
+            if place == _CLOSED:
+                _note_bad(state, record, field, 2)
             if place != _INSIDE:
                 place = _BARE
             if k == n:
@@ -255,8 +289,8 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
                 place = _CLOSED
             elif place == _CLOSED:
                 place = _INSIDE
-            elif state[_BAD_RECORD] < 0:
-                state[_BAD_RECORD], state[_BAD_FIELD], state[_BAD_KIND] = record, field, 1
+            else:
+                _note_bad(state, record, field, 1)
             line_bytes += 1
             continue
         if place == _INSIDE:
@@ -269,16 +303,9 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
         else:
             if 10 * full >= 9 * spanned and separators == width and spanned > state[_INNER_LINES]:
                 state[_INNER], state[_INNER_FIELD], state[_INNER_LINES] = record, state[_OPENED_FIELD], spanned
-            if width > field and (field or line_bytes):
-                state[_SHORT] += 1
-                if state[_FIRST_SHORT] < 0:
-                    state[_FIRST_SHORT] = record
-            if width >= 0 and field > width and state[_LONG_FIELDS] == 0:
-                state[_LONG], state[_LONG_FIELDS] = record, field + 1
+            _note_length(state, record, field, width, line_bytes)
             record += 1
-            field = 0
-            spanned = 0
-            full = 0
+            field = spanned = full = 0
             place = _START
         # quotes are characters like others
         if byte == separator:
@@ -290,8 +317,7 @@ def _walk(data: Any, separator: int, state: Any) -> None:  # pragma: no cover - 
             elif line_bytes and separators != width and state[_BAD_LINE] < 0:
                 state[_BAD_LINE] = line
             line += 1
-            separators = 0
-            line_bytes = 0
+            separators = line_bytes = 0
     state[_PLACE], state[_RECORD], state[_FIELD], state[_LINE] = place, record, field, line
     state[_SEPARATORS], state[_WIDTH], state[_SPANNED], state[_FULL] = separators, width, spanned, full
     state[_LINE_BYTES] = line_bytes

@@ -188,7 +188,7 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def distinct(
-    user: IdArray, item: IdArray, n_users: int, n_items: int, *, part: PartArray | None, time: TimeArray | None
+    user: IdArray, item: IdArray, shape: tuple[int, int], *, part: PartArray | None, time: TimeArray | None
 ) -> tuple[Pairs, int, npt.NDArray[np.int64]]:
     """Sorted distinct pairs: a pair counts once, at its earliest time; a pair in several parts stays in the first.
 
@@ -196,7 +196,7 @@ def distinct(
 
     Args:
         user, item: (n,) int32 dense ids.
-        n_users, n_items: sizes of the id spaces.
+        shape: numbers of users and of items.
         part: (n,) int8 or None.
         time: (n,) int64 or None.
 
@@ -204,6 +204,7 @@ def distinct(
         The pairs, the number of rows that repeat a pair of their own part, and (3,) for each part the number of rows
         whose pair an earlier part holds.
     """
+    n_users, n_items = shape
     no_part, no_time = np.empty(0, np.int8), np.empty(0, np.int64)
     indptr, items, parts, times = _scatter(
         _frozen(user),

@@ -93,8 +93,9 @@ def make_plans(source: Source, schemas: dict[int, pl.Schema], columns: Columns, 
     for role, name in (("user", columns.user), ("item", columns.item)):
         kind = _id_kind(role, name, [(file, schemas[id(file)][name]) for file in source.all_files()])
         targets[role] = _target(kind, {schema[name] for schema in schemas.values()})
+    wanted = _Wanted(columns, targets, min_weight)
     return [
-        _plan(file, part if source.has_parts else None, schemas[id(file)], columns, targets, min_weight)
+        _plan(file, part if source.has_parts else None, schemas[id(file)], wanted)
         for part, of_part in source.files.items()
         for file in of_part
     ]
@@ -147,14 +148,16 @@ def _inexact(name: str, dtype: pl.DataType) -> list[Suspect]:
     ]
 
 
-def _plan(
-    file: DataFile,
-    part: str | None,
-    schema: pl.Schema,
-    columns: Columns,
-    targets: dict[str, pl.DataType],
-    min_weight: float | None,
-) -> Plan:
+class _Wanted(NamedTuple):
+    """What all files are read for: columns, the types in which ids travel by role, and from which weight on a row counts."""
+
+    columns: Columns
+    targets: dict[str, pl.DataType]
+    min_weight: float | None
+
+
+def _plan(file: DataFile, part: str | None, schema: pl.Schema, wanted: _Wanted) -> Plan:
+    columns, targets, min_weight = wanted
     select: list[pl.Expr] = []
     suspects: list[Suspect] = []
     halved = (

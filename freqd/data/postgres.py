@@ -12,14 +12,13 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
 from freqd.storage.database_url import FORM, Address
 from freqd.storage.files import replacing, storage_error, text_digest, write_atomic
 
-_CONNECTION: dict[str, Any] = {"connect_timeout": 15, "application_name": "freqd"}
+_CONNECT_SECONDS = 15
 SNAPSHOT_SECONDS = 3600.0
 """How long the rows fetched to compute a digest stand for the query, so that ingest reads what was digested."""
 
@@ -100,7 +99,9 @@ def _copy(address: Address, statement: str, target: Path, variable: str, progres
 
     digest, size = hashlib.sha256(), 0
     try:
-        with psycopg.connect(**address.arguments(), **_CONNECTION) as connection:
+        with psycopg.connect(
+            **address.arguments(), connect_timeout=_CONNECT_SECONDS, application_name="freqd"
+        ) as connection:
             connection.read_only = True
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")

@@ -18,7 +18,7 @@ from freqd.data.files import DataFile, check_count, check_layout, unreadable
 from freqd.data.plan import Plan, make_plans
 from freqd.data.quality import Ledger
 from freqd.data.sources import Source
-from freqd.data.time_column import TimeColumn, read_left_times, read_times, warn_of_unused_times
+from freqd.data.time_column import Origin, TimeColumn, read_left_times, read_times, warn_of_unused_times
 from freqd.data.time_units import Span
 from freqd.errors import InputError
 
@@ -88,10 +88,10 @@ def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> RawRows:
         _warn_of_negatives(frame["negative"], rows, ledger)
     if columns.time is None:
         return rows
-    times = frame["time"]
+    times, origin = frame["time"], Origin(plans, columns.time, starts)
     if frame["left"].any():
-        times = read_left_times(times, frame["left"], plans, columns.time, starts)
-    return replace(rows, times=read_times(times, plans, columns.time, span, starts, ledger))
+        times = read_left_times(times, frame["left"], origin)
+    return replace(rows, times=read_times(times, origin, span, ledger))
 
 
 def _warn_of_negatives(negative: pl.Series, rows: RawRows, ledger: Ledger) -> None:

@@ -19,6 +19,19 @@ ALL = catalog.ALL
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where data are looked for and kept.
+
+    Attributes:
+        data_dir: where named data sets are looked for first; None: nowhere.
+        cache_dir: where downloads and the rows of a query go.
+    """
+
+    data_dir: Path | None
+    cache_dir: Path
+
+
+@dataclass(frozen=True)
 class Source:
     """Where the interactions of a run are.
 
@@ -54,22 +67,19 @@ class Source:
         return text_digest(*(f"{part}={digest}" for part in sorted(found) for digest in found[part]), columns)
 
 
-def open_source(
-    config: DataConfig, *, data_dir: Path | None, cache_dir: Path, reuse: bool, progress: Progress = silent
-) -> Source:
+def open_source(config: DataConfig, places: Places, *, reuse: bool, progress: Progress = silent) -> Source:
     """Find (or fetch) the files of ``config``; a query replaces parts, parts replace ``source``.
 
     Args:
         config: the settings.
-        data_dir: where named data sets are looked for first.
-        cache_dir: where downloads and the rows of a query are kept.
+        places: where data are looked for and kept.
         reuse: a query's rows fetched a short while ago are taken again.
         progress: called during downloads.
 
     Raises:
         InputError: something is missing, empty, mixed or damaged.
     """
-    source = _open(config, data_dir, cache_dir, reuse, progress)
+    source = _open(config, places, reuse, progress)
     one_format(source.all_files())
     if source.snapshot is not None:
         return source
@@ -81,8 +91,9 @@ def open_source(
     return replace(source, files=files)
 
 
-def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: bool, progress: Progress) -> Source:
+def _open(config: DataConfig, places: Places, reuse: bool, progress: Progress) -> Source:
     if config.sql is not None:
+        cache_dir = places.cache_dir
         snapshot = postgres.fetch_rows(config.sql, config.database_url_env, cache_dir, reuse=reuse, progress=progress)
         file = DataFile(snapshot.path, "text", ",", "the query of data.sql", quotes="fields")
         return Source("sql", ("sql",), {ALL: [file]}, config.columns, snapshot)
@@ -95,7 +106,7 @@ def _open(config: DataConfig, data_dir: Path | None, cache_dir: Path, reuse: boo
     if names and len(config.source) > 1:
         raise InputError(f"the named data set '{names[0]}' cannot be combined with other sources", "give it alone")
     if names:
-        located = catalog.find(names[0], data_dir, cache_dir, progress)
+        located = catalog.find(names[0], places.data_dir, places.cache_dir, progress)
         by_part = {part: [file] for part, file in located.files.items()}
         wanted = config.columns.model_dump(exclude_none=True)
         return Source(names[0], (names[0],), by_part, located.named.columns.model_copy(update=wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,45 +44,59 @@ class TimeColumn:
     example: str = ""
 
 
-def read_left_times(times: pl.Series, left: pl.Series, plans: Sequence[Plan], name: str, starts: IntArray) -> pl.Series:
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the times of all rows come from.
+
+    Attributes:
+        plans: of the files.
+        name: of the column.
+        starts: (files + 1,) the row at which each file begins, and the number of rows.
+    """
+
+    plans: Sequence[Plan]
+    name: str
+    starts: IntArray
+
+    def files(self) -> Iterator[tuple[Plan, int, int]]:
+        """Each file's plan, its first row and the one after its last."""
+        return zip(self.plans, self.starts[:-1], self.starts[1:], strict=True)
+
+
+def read_left_times(times: pl.Series, left: pl.Series, origin: Origin) -> pl.Series:
     """(n,) times, with those read in all their forms that the quick reading left out.
 
     Args:
         times: (n,) as read quickly.
         left: (n,) bool, true where that found no time.
-        plans: of the files.
-        name: of the column.
-        starts: (files + 1,) the row at which each file begins, and the number of rows.
+        origin: where the times come from.
     """
     parts = []
-    for plan, first, last in zip(plans, starts[:-1], starts[1:], strict=True):
+    for plan, first, last in origin.files():
         part, lacking = times.slice(first, last - first), left.slice(first, last - first)
         if plan.time is not None and lacking.any():
             rows = pl.Series(np.flatnonzero(lacking.to_numpy()))
-            texts = plan.file.scan().select(name).collect(engine="streaming")[rows]
+            texts = plan.file.scan().select(origin.name).collect(engine="streaming")[rows]
             part = part.scatter(rows, texts.select(plan.time.value.cast(part.dtype)).to_series())
         parts.append(part)
     return pl.concat(parts)
 
 
-def read_times(
-    times: pl.Series, plans: Sequence[Plan], name: str, span: Span, starts: IntArray, ledger: Ledger
-) -> TimeColumn:
+def read_times(times: pl.Series, origin: Origin, span: Span, ledger: Ledger) -> TimeColumn:
     """Numbers become seconds, and what is no plausible time is marked.
 
     Args:
         times: (n,) seconds, or numbers whose unit is to be found.
-        plans: of the files.
-        name: of the column.
+        origin: where they come from.
         span: what is plausible.
-        starts: (files + 1,) the row at which each file begins, and the number of rows.
         ledger: takes warnings.
 
     Raises:
         InputError: too many times are missing, unreadable or implausible, or they are of two kinds.
     """
+    plans, name = origin.plans, origin.name
     parts, labels, ordinals = [], [], []
-    for plan, first, last in zip(plans, starts[:-1], starts[1:], strict=True):
+    for plan, first, last in origin.files():
         assert plan.time is not None
         part, label, ordinal = times.slice(first, last - first), plan.time.label, False
         if plan.time.numbers:
@@ -112,16 +126,16 @@ def read_times(
     low, high = seconds.min(), seconds.max()
     if low is None or (span.low <= int(low) and int(high) < span.high):  # type: ignore[arg-type]
         return TimeColumn(seconds, read_as)
-    return _with_odd(TimeColumn(seconds, read_as), plans, name, span, starts)
+    return _with_odd(TimeColumn(seconds, read_as), origin, span)
 
 
-def _with_odd(found: TimeColumn, plans: Sequence[Plan], name: str, span: Span, starts: IntArray) -> TimeColumn:
+def _with_odd(found: TimeColumn, origin: Origin, span: Span) -> TimeColumn:
     """Mark the times that are not plausible.
 
     Raises:
         InputError: they are too many.
     """
-    seconds = found.seconds
+    seconds, plans, name, starts = found.seconds, origin.plans, origin.name, origin.starts
     odd = ~span.holds(seconds) & seconds.is_not_null()
     row = int(odd.arg_max() or 0)
     which = next(place for place in range(len(starts) - 1) if row < starts[place + 1])

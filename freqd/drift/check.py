@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 
-from freqd.config import DriftConfig, GraphConfig, SpectralConfig
+from freqd.config import DriftConfig
 from freqd.data.interactions import Interactions
 from freqd.data.time_units import ORDINAL_BELOW
+from freqd.drift.findings import Drift, Measure, NewInteractions, OwnInteractions, SideShift
 from freqd.drift.popularity import GROUPS, ks_distance, psi
-from freqd.drift.spectral import SIDES, Side, SpectralShift, spectral_shift
+from freqd.drift.spectral import SIDES, Side, SpectralModel, SpectralShift, spectral_shift
 from freqd.drift.windows import Fresh, Known, latest
-from freqd.embeddings import Embeddings
 from freqd.evaluate.strata import equal_groups, popularity_order
 from freqd.spectral import band_edges
 
@@ -22,81 +19,7 @@ LOT_SEED = 0
 """Of the graphs drawn at random: the same check gives the same numbers."""
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One quantity of the check.
-
-    Attributes:
-        name: what is measured.
-        value: None where the interactions do not suffice to measure it.
-        limit: the value above which it is drift; for a ratio also 1 / limit, below which it is.
-        over: whether it is beyond its limit.
-        words: what was found, for the operator.
-    """
-
-    name: str
-    value: float | None
-    limit: float
-    over: bool
-    words: str
-
-
-@dataclass(frozen=True)
-class Drift:
-    """The outcome of a check.
-
-    Attributes:
-        measures: all of them, measured or not.
-        facts: counts and band energies behind them, JSON-able.
-    """
-
-    measures: tuple[Measure, ...]
-    facts: dict[str, Any]
-
-    @property
-    def found(self) -> bool:
-        """Whether any measure is beyond its limit."""
-        return any(measure.over for measure in self.measures)
-
-    @property
-    def judged(self) -> bool:
-        """Whether anything could be measured."""
-        return any(measure.value is not None for measure in self.measures)
-
-    def reasons(self) -> list[str]:
-        """What is beyond its limit, in words."""
-        return [f"{measure.name}: {measure.words}" for measure in self.measures if measure.over]
-
-    def headline(self) -> str:
-        """The outcome in one line."""
-        if not self.facts["new"]["pairs"]:
-            return "nothing new"
-        if not self.judged:
-            return f"not judged: only {self.facts['new']['pairs']:,} new interactions"
-        over = [measure.name for measure in self.measures if measure.over]
-        return f"drift in {', '.join(over)}" if over else "no drift"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        return {
-            "found": self.found,
-            "judged": self.judged,
-            "headline": self.headline(),
-            "reasons": self.reasons(),
-            "measures": [asdict(measure) for measure in self.measures],
-            **self.facts,
-        }
-
-
-def check_drift(
-    known: Known,
-    fresh: Fresh,
-    features: Embeddings,
-    config: DriftConfig,
-    *,
-    graph: GraphConfig,
-    spectral: SpectralConfig,
-) -> Drift:
+def check_drift(known: Known, fresh: Fresh, model: SpectralModel, config: DriftConfig) -> Drift:
     """Hold new interactions against the last as many of the model's own.
 
     The same interactions on both sides give 0 for every distance and 1 for the ratio of the volumes.
@@ -104,48 +27,39 @@ def check_drift(
     Args:
         known: the interactions that the model knows of.
         fresh: the new ones, over the same rows.
-        features: the model's.
+        model: its features, with the graphs and bands of its run.
         config: limits, and how many interactions it takes to judge.
-        graph: of the model's run.
-        spectral: of the model's run.
     """
     window = latest(known.interactions, len(fresh.known))
-    shifts = _shifts(known, fresh, features, config, graph, spectral)
-    facts: dict[str, Any] = {
-        "new": {
-            "pairs": fresh.pairs,
-            "between_known": len(fresh.known),
-            "unknown_users": fresh.unknown_users,
-            "unknown_items": fresh.unknown_items,
-            "passed_over": fresh.passed_over,
-            "first": fresh.first,
-            "last": fresh.last,
-        },
-        "compared_with": {
-            "pairs": len(window),
-            "first": None if window.time is None or not len(window) else int(window.time[0]),
-            "last": None if window.time is None or not len(window) else int(window.time[-1]),
-        },
-        "edges": band_edges(spectral.bands).tolist(),
-        "spectrum": {side: _shown(shift) for side, shift in shifts.items()},
-    }
-    measures = (
-        _volume(known.interactions, fresh, config),
-        *_strangers(fresh, config),
-        *_popularity(known.interactions, window, fresh.known, config),
-        *(_spectral(side, shifts.get(side), config, known) for side in SIDES),
+    times = window.time if len(window) else None
+    shifts = _shifts(known, fresh, model, config)
+    return Drift(
+        measures=(
+            _volume(known.interactions, fresh, config),
+            *_strangers(fresh, config),
+            *_popularity(known.interactions, window, fresh.known, config),
+            *(_spectral(side, shifts.get(side), config, known) for side in SIDES),
+        ),
+        new=NewInteractions(
+            pairs=fresh.pairs,
+            between_known=len(fresh.known),
+            unknown_users=fresh.unknown_users,
+            unknown_items=fresh.unknown_items,
+            passed_over=fresh.passed_over,
+            first=fresh.first,
+            last=fresh.last,
+        ),
+        compared_with=OwnInteractions(
+            pairs=len(window),
+            first=None if times is None else int(times[0]),
+            last=None if times is None else int(times[-1]),
+        ),
+        edges=band_edges(model.spectral.bands).tolist(),
+        spectrum={side: SideShift.of(shift) for side, shift in shifts.items()},
     )
-    return Drift(measures, facts)
 
 
-def _shifts(
-    known: Known,
-    fresh: Fresh,
-    features: Embeddings,
-    config: DriftConfig,
-    graph: GraphConfig,
-    spectral: SpectralConfig,
-) -> dict[Side, SpectralShift]:
+def _shifts(known: Known, fresh: Fresh, model: SpectralModel, config: DriftConfig) -> dict[Side, SpectralShift]:
     """Empty if there are too few interactions that the features were not trained on, on either side."""
     if known.held_out is None:
         return {}
@@ -153,7 +67,7 @@ def _shifts(
     if count < config.min_interactions:
         return {}
     windows = latest(known.held_out, count), latest(fresh.known, count)
-    return spectral_shift(*windows, features, graph, spectral, np.random.default_rng(LOT_SEED))
+    return spectral_shift(*windows, model, np.random.default_rng(LOT_SEED))
 
 
 def _volume(known: Interactions, fresh: Fresh, config: DriftConfig) -> Measure:
@@ -233,17 +147,3 @@ def _spectral(side: Side, shift: SpectralShift | None, config: DriftConfig, know
 
 
 _TOO_FEW = "too few interactions between users and items that the model knows"
-
-
-def _shown(shift: SpectralShift) -> dict[str, Any]:
-    return {
-        "nodes": {"before": shift.nodes[0], "new": shift.nodes[1]},
-        "energy": {"before": shift.before.tolist(), "new": shift.after.tolist()},
-        "moved": shift.moved,
-        "frequency": {
-            "before": shift.frequency_before,
-            "new": shift.frequency_after,
-            "by_lot": shift.frequency_lot,
-            "spread": shift.spread,
-        },
-    }

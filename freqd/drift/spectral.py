@@ -71,13 +71,23 @@ class SpectralShift:
         return self.frequency_after - self.frequency_before > CLEAR * self.spread
 
 
+@dataclass(frozen=True, eq=False)
+class SpectralModel:
+    """A model, and how it is looked at by graph frequency.
+
+    Attributes:
+        features: the model's.
+        graph: K of the graphs; its kind is not asked, for a graph of the features would not see the interactions.
+        spectral: bands, method and degree.
+    """
+
+    features: Embeddings
+    graph: GraphConfig
+    spectral: SpectralConfig
+
+
 def spectral_shift(
-    before: Interactions,
-    after: Interactions,
-    features: Embeddings,
-    graph: GraphConfig,
-    spectral: SpectralConfig,
-    rng: np.random.Generator,
+    before: Interactions, after: Interactions, model: SpectralModel, rng: np.random.Generator
 ) -> dict[Side, SpectralShift]:
     """Compare the features' energies on the co-occurrence graphs of two windows of interactions.
 
@@ -90,15 +100,14 @@ def spectral_shift(
     Cost: that of 2 + ``LOTS`` graphs and of ``Bands.energies`` on two.
 
     Args:
-        before: interactions of the model, over the rows of ``features``; not empty.
+        before: interactions of the model, over the rows of its features; not empty.
         after: new ones, over the same rows; not empty.
-        features: the model's.
-        graph: K of the graphs; its kind is not asked, for a graph of the features would not see the interactions.
-        spectral: bands, method and degree.
+        model: its features, with the graphs and bands of its run.
         rng: source of the random graphs.
     """
+    features, spectral = model.features, model.spectral
     signals = {"user": unit_rows(features.users), "item": unit_rows(features.items)}
-    neighbours = graph.model_copy(update={"kind": "cooccurrence"})
+    neighbours = model.graph.model_copy(update={"kind": "cooccurrence"})
     old, new = (_on_graphs(window, signals, neighbours) for window in (before, after))
     lots = []
     for _ in range(LOTS):

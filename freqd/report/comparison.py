@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -147,9 +147,9 @@ def csv(result: ComparisonResult) -> str:
     return out.getvalue()
 
 
-def _flat(row: Compared) -> dict[str, Any]:
+def _flat(row: Compared) -> dict[str, object]:
     """The row by the names of ``FIELDS``; what is left out is empty in the file."""
-    flat: dict[str, Any] = row.model_dump(
+    flat: dict[str, object] = row.model_dump(
         include={"dim", "method", "runs", "seconds", "parameters", "bytes", "median_ms"}
     )
     for end, part in ENDS.items():

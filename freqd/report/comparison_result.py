@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from freqd.evaluate.result import Protocol
 from freqd.evaluate.significance import Interval
-from freqd.report.facts import BySide, Environment, MlflowFacts, PrefectFacts, ResultPart, Series
+from freqd.provenance import Environment
+from freqd.report.facts import BySide, Dumped, MlflowFacts, PrefectFacts, ResultPart, Series
 from freqd.storage.store import ArtifactRef
 
 
@@ -20,7 +21,7 @@ class Books(ResultPart):
     folder: str
     mlflow: MlflowFacts
     prefect: PrefectFacts
-    config: dict[str, Any]
+    config: Dumped
     environment: Environment
 
 

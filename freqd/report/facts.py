@@ -6,16 +6,19 @@ A field with a default is one that a part may lack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
+from freqd.json_types import JsonObject
 from freqd.spectral.filters import Filter, SideFilters
 
 ModelName = Literal["teacher", "scratch", "svd", "student"]
 Side = Literal["user", "item"]
 Use = Literal["feature", "ranking"]
 Series = tuple[FiniteFloat, ...]
+Dumped = Annotated[JsonObject, WithJsonSchema({"additionalProperties": True, "type": "object"})]
+"""All settings of a run, as JSON."""
 Part = TypeVar("Part")
 
 
@@ -24,7 +27,7 @@ class ResultPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """As JSON; optional facts that were not given are left out."""
         return self.model_dump(mode="json", exclude_unset=True)
 
@@ -268,16 +271,3 @@ class RegisteredModel(ResultPart):
     name: str
     version: str
     aliases: tuple[str, ...]
-
-
-class Environment(ResultPart):
-    """Python, packages and machine, as ``freqd.provenance.environment`` has them."""
-
-    python: str
-    system: str
-    cpu: str
-    cores: int
-    memory_bytes: int
-    packages: dict[str, str]
-    lock_digest: str
-    git: str

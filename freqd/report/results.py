@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import FiniteFloat, ValidationError
 
@@ -15,9 +15,11 @@ from freqd.errors import InputError
 from freqd.evaluate.result import Protocol
 from freqd.evaluate.significance import Difference, Interval
 from freqd.gate import Verdict
+from freqd.json_types import JsonObject
+from freqd.provenance import Environment
 from freqd.report.facts import (
     ByModel,
-    Environment,
+    Dumped,
     Evaluated,
     Groups,
     MlflowFacts,
@@ -75,13 +77,13 @@ class RunResult(ResultPart):
     prefect: PrefectFacts
     model: RegisteredModel | None = None
     gate: Verdict | None = None
-    config: dict[str, Any]
+    config: Dumped
     environment: Environment
     budget: Budget = Budget()
     start: StartRecord | None = None
     advice: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """What ``summary.json`` holds; optional facts that were not given are left out."""
         return super().as_json() | {"schema_version": self.schema_version}
 

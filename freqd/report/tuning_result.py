@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from freqd.report.facts import ResultPart
+from freqd.report.facts import Dumped, ResultPart
 
 Number = int | float
 """A setting's value: a whole one stays whole, in tables and files too."""
@@ -85,7 +83,7 @@ class TuningResult(ResultPart):
     best: int
     space: tuple[Varied, ...]
     importances: dict[str, float]
-    config: dict[str, Any]
+    config: Dumped
     mlflow: SearchInMlflow
 
     @property

@@ -23,12 +23,11 @@ def write_recommendations(
     *,
     k: int = 20,
     exclude_seen: bool = True,
-    chunk: int = CHUNK,
     progress: Progress = silent,
 ) -> int:
     """Write the ``k`` best items of every user: columns user, rank (from 1), item, score, source.
 
-    One row group a ``chunk`` of users, in the order of the model's users; memory is that of a chunk. The file is
+    One row group a ``CHUNK`` of users, in the order of the model's users; memory is that of a chunk. The file is
     renamed into place when it is complete: what was at ``target`` before is replaced at once or not at all.
 
     Returns:
@@ -45,11 +44,11 @@ def write_recommendations(
         if target.is_dir():
             raise IsADirectoryError(0, f"{target} is a folder")
         with replacing(target) as made, pq.ParquetWriter(made, schema, compression="zstd") as writer:
-            for first in range(0, n_users, chunk):
-                frame = _ranked(recommender, first, min(first + chunk, n_users), k, exclude_seen)
+            for first in range(0, n_users, CHUNK):
+                frame = _ranked(recommender, first, min(first + CHUNK, n_users), k, exclude_seen)
                 writer.write_table(frame.to_arrow().cast(schema), row_group_size=max(len(frame), 1))
                 rows += len(frame)
-                done = min(first + chunk, n_users)
+                done = min(first + CHUNK, n_users)
                 progress(done / n_users, f"{done:,} of {n_users:,} users")
     except OSError as error:
         raise storage_error(error, target.parent) from error

@@ -144,21 +144,13 @@ class TopKIndex:
         return items, scores
 
     def recommend_history(
-        self,
-        history: Ids,
-        k: int = 10,
-        *,
-        allow: Ids | None = None,
-        deny: Ids | None = None,
-        alpha: float = ALPHA,
-        regularization: float = REGULARIZATION,
+        self, history: Ids, k: int = 10, *, allow: Ids | None = None, deny: Ids | None = None
     ) -> Ranking:
         """The best items for somebody who is no known user, by the items met: folded in, then as ``recommend``.
 
         The items of ``history`` are left out; an empty history gets the most popular items.
         """
-        vector = self.fold_in(history, alpha=alpha, regularization=regularization)
-        return self.recommend_vector(vector, k, exclude=history, allow=allow, deny=deny)
+        return self.recommend_vector(self.fold_in(history), k, exclude=history, allow=allow, deny=deny)
 
     def recommend_vector(
         self,

@@ -72,17 +72,26 @@ class Explanation:
     seen: bool
 
 
-def explain(
-    features: Embeddings,
-    graphs: Graphs,
-    edges: FloatArray,
-    config: SpectralConfig,
-    user: int,
-    item: int,
-    *,
-    seen: sparse.csr_array,
-    top: int = 5,
-) -> Explanation:
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A recommender, with what it takes to explain it.
+
+    Attributes:
+        features: of the recommender.
+        graphs: of the data that it was trained on.
+        edges: as ``Spectrum.edges``.
+        config: how the bands are resolved.
+        seen: (n_users, n_items) CSR of the interactions.
+    """
+
+    features: Embeddings
+    graphs: Graphs
+    edges: FloatArray
+    config: SpectralConfig
+    seen: sparse.csr_array
+
+
+def explain(model: Explained, user: int, item: int, *, top: int = 5) -> Explanation:
     """Split the score of ``item`` for ``user`` by frequency.
 
     The bands' filters sum to the identity, so that with w_b = h_b(L) e_i (the filter's row of the item):
@@ -93,17 +102,14 @@ def explain(
     and one item are filtered: O(degree · nnz) for Chebyshev bands, O(n³) once for exact ones.
 
     Args:
-        features: the recommender.
-        graphs: of the data that it was trained on.
-        edges: as ``Spectrum.edges``.
-        config: how the bands are resolved.
+        model: the recommender.
         user, item: rows.
-        seen: (n_users, n_items) CSR of the interactions.
         top: neighbours to list a side.
 
     Raises:
         ValueError: a row out of range, or graphs of another size than the features.
     """
+    features, graphs, edges, seen = model.features, model.graphs, model.edges, model.seen
     for name, row, table, graph in (
         ("user", user, features.users, graphs.user),
         ("item", item, features.items, graphs.item),
@@ -112,8 +118,8 @@ def explain(
             raise ValueError(f"{name} {row} is out of range: there are {len(table)} {name}s")
         if graph.n != len(table):
             raise ValueError(f"a {name} graph of {graph.n} nodes does not fit features of {len(table)} rows")
-    user_weights = _filter_rows(graphs.user, edges, config, user)
-    item_weights = _filter_rows(graphs.item, edges, config, item)
+    user_weights = _filter_rows(graphs.user, edges, model.config, user)
+    item_weights = _filter_rows(graphs.item, edges, model.config, item)
     users, items = features.users.astype(np.float64), features.items.astype(np.float64)
     user_scores, item_scores = users @ items[item], items @ users[user]
     met_items = seen[[user], :].toarray()[0] > 0
@@ -124,8 +130,8 @@ def explain(
         score=float(item_scores[item]),
         edges=edges,
         taste=taste,
-        user=_side(user_weights, user_scores, shared, user, met_by, top),
-        item=_side(item_weights, item_scores, shared, item, met_items, top),
+        user=_side(_View(user, user_weights, user_scores, met_by), shared, top),
+        item=_side(_View(item, item_weights, item_scores, met_items), shared, top),
         both=(user_weights @ users) @ (item_weights @ items).T,
         seen=bool(met_items[item]),
     )
@@ -138,14 +144,17 @@ def _filter_rows(graph: Graph, edges: FloatArray, config: SpectralConfig, row: i
     return np.stack([part[:, 0] for part in resolve_bands(graph, edges, config).parts(unit)]).astype(np.float64)
 
 
-def _side(
-    weights: FloatArray,
-    scores: FloatArray,
-    shared: npt.NDArray[np.bool_],
-    own: int,
-    met: npt.NDArray[np.bool_],
-    top: int,
-) -> Side:
+class _View(NamedTuple):
+    """One side: the row that is asked about, its weights (bands, n), all nodes' scores (n,), and which were met (n,)."""
+
+    own: int
+    weights: FloatArray
+    scores: FloatArray
+    met: npt.NDArray[np.bool_]
+
+
+def _side(view: _View, shared: npt.NDArray[np.bool_], top: int) -> Side:
+    own, weights, scores, met = view
     carried = weights[shared].sum(axis=0) * scores
     order = [int(row) for row in np.argsort(-carried, kind="stable")[: top + 1] if row != own][:top]
     neighbours = [Neighbour(row, float(carried[row]), float(scores[row]), bool(met[row])) for row in order]

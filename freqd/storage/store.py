@@ -21,12 +21,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
 from freqd.errors import DamagedArtifactError
+from freqd.json_types import JsonObject
 from freqd.storage.files import MANIFEST, file_digest, folder_digest, storage_error, sync, temporary, write_atomic
 
 
@@ -64,6 +65,23 @@ class ArtifactRef(BaseModel):
         return Path(self.uri)
 
 
+class Manifest(BaseModel):
+    """What made an artifact; one that no stage made has no settings.
+
+    Attributes:
+        kind, digest: of the artifact.
+        records: digests of the files that are no part of ``digest``, by name.
+        settings: what of the settings shaped it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+    digest: str
+    records: dict[str, str]
+    settings: JsonObject = {}
+
+
 A = TypeVar("A", bound=Artifact)
 
 
@@ -77,7 +95,7 @@ class Store:
         """The artifact of this kind and digest, whether it is there or not."""
         return ArtifactRef(kind=kind, digest=digest, uri=str(self.root / "artifacts" / kind / digest))
 
-    def save(self, artifact: Artifact, manifest: Mapping[str, Any] | None = None) -> ArtifactRef:
+    def save(self, artifact: Artifact, manifest: Mapping[str, object] | None = None) -> ArtifactRef:
         """Keep ``artifact``; saving the same content twice keeps one copy.
 
         Raises:
@@ -131,40 +149,44 @@ class Store:
     def verify(self, ref: ArtifactRef) -> None:
         """Raise ``DamagedArtifactError`` unless the artifact is there, whole and unchanged."""
         try:
-            records = self.manifest(ref)["records"]
+            records = self.manifest(ref).records
             whole = folder_digest(ref.path, records) == ref.digest
             whole = whole and all(file_digest(ref.path / name) == digest for name, digest in records.items())
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             whole = False
         if not whole:
             raise DamagedArtifactError(
                 f"{ref.kind} {ref.digest[:12]} at {ref.path} is missing or was changed since it was written"
             )
 
-    def manifest(self, ref: ArtifactRef) -> dict[str, Any]:
-        """What made the artifact."""
-        manifest: dict[str, Any] = json.loads((ref.path / MANIFEST).read_text())
-        return manifest
+    def manifest(self, ref: ArtifactRef) -> Manifest:
+        """What made the artifact.
+
+        Raises:
+            OSError: it is not there.
+            ValueError: it is damaged.
+        """
+        return Manifest.model_validate_json((ref.path / MANIFEST).read_text())
 
     # -- what a stage made ------------------------------------------------------------------------
 
     def _entry(self, stage: str, key: str) -> Path:
         return self.root / "index" / stage / f"{key}.json"
 
-    def record(self, stage: str, key: str, entry: Mapping[str, Any]) -> None:
+    def record(self, stage: str, key: str, entry: Mapping[str, object]) -> None:
         """Remember what ``stage`` produced for ``key``: its refs and what a later run wants to show."""
         try:
             write_atomic(self._entry(stage, key), json.dumps(entry, indent=1, default=str))
         except OSError as error:
             raise storage_error(error, self.root) from error
 
-    def recall(self, stage: str, key: str) -> dict[str, Any] | None:
+    def recall(self, stage: str, key: str) -> JsonObject | None:
         """What ``record`` kept for this key, or None. An unreadable entry counts as none."""
         path = self._entry(stage, key)
         if not path.is_file():
             return None
         try:
-            entry: dict[str, Any] = json.loads(path.read_text())
+            entry: JsonObject = json.loads(path.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError):
             return None
         return entry
@@ -188,15 +210,20 @@ class Facts:
     """Plain numbers and texts that a stage found, kept like any other artifact.
 
     Attributes:
-        values: what was found, JSON-able.
-        measured: seconds and the like, which differ from one equal result to the next, JSON-able.
+        values: what was found.
+        measured: seconds and the like, which differ from one equal result to the next.
     """
 
     kind: ClassVar[str] = "facts"
     records: ClassVar[frozenset[str]] = frozenset({"measured.json"})
 
-    values: dict[str, Any]
-    measured: dict[str, Any] = field(default_factory=dict)
+    values: JsonObject
+    measured: JsonObject = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: BaseModel, measured: BaseModel | None = None) -> Facts:
+        """Those of a model of pydantic, which ``model_validate`` makes of them again."""
+        return cls(values.model_dump(), {} if measured is None else measured.model_dump())
 
     def write(self, folder: Path) -> None:
         """Write ``facts.json`` and ``measured.json``."""

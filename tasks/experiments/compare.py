@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from scipy import stats
 
-from freqd.config import EvaluateConfig, RunConfig, SpectralConfig
+from freqd.config import ComparisonPlan, EvaluateConfig, RunConfig, SpectralConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
@@ -31,7 +33,7 @@ from freqd.report.comparison_result import (
     StageOfComparison,
     Tested,
 )
-from freqd.report.facts import BySide
+from freqd.report.facts import BySide, Series
 from freqd.report.run import html
 from freqd.spectral import Spectrum
 from freqd.storage.store import ArtifactRef, Facts, Store
@@ -39,11 +41,12 @@ from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.stage import Only, Result, Stage, stage
-from tasks.stages.evaluate import METRIC, describe
+from tasks.stages.evaluate import METRIC, Latency, Mastered, ModelSize, size_of
 from tasks.stages.evaluate import mastery as band_mastery
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
 
-PerUser = np.ndarray[Any, Any]
+PerUser = npt.NDArray[np.floating]
 
 SHOWN = (METRIC, "recall_at_10")
 ALONE = "scratch"
@@ -68,7 +71,7 @@ class Contender(BaseModel):
 
 
 class Subject(BaseModel):
-    """A data set with all that was trained on it."""
+    """A data set with all that was trained on it, and what every stage cost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,6 +81,15 @@ class Subject(BaseModel):
     mastery: ArtifactRef
     teacher: Contender
     students: tuple[Contender, ...]
+    stages: tuple[StageOfComparison, ...]
+
+
+class JudgedLatency(BaseModel):
+    """What a request costs a model that was judged alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    latency: Latency
 
 
 class JudgedAlone(StageOutcome):
@@ -94,7 +106,7 @@ class JudgedAlone(StageOutcome):
         return self.refs["facts"]
 
 
-class Mastered(StageOutcome):
+class BandsLearnt(StageOutcome):
     """What students have learnt."""
 
     @property
@@ -110,30 +122,34 @@ def judge(
     """Judge one model on the test split, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
     report = rank_and_measure(trained.features, at.open(split, Split), config, progress=at.progress)
-    facts = Facts(describe(trained), {"latency": scoring_latency(trained.features)})
+    latency = JudgedLatency(latency=Latency.model_validate(scoring_latency(trained.features)))
+    facts = Facts.of(size_of(trained), latency)
     return Result(
         {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)
     )
 
 
-@stage("mastery", Mastered)
+@stage("mastery", BandsLearnt)
 def mastery(
     at: Stage,
-    teacher: ArtifactRef,
-    graphs: ArtifactRef,
-    spectrum: ArtifactRef,
+    inputs: DistillInputs,
     students: Mapping[str, ArtifactRef],
     config: Annotated[SpectralConfig, MASTERY],
 ) -> Result:
     """How much of each band of the teacher the students have learnt."""
     found = band_mastery(
-        at.open(teacher, TrainedModel),
+        at.open(inputs.teacher, TrainedModel),
         {name: at.open(ref, TrainedModel) for name, ref in students.items()},
-        at.open(graphs, Graphs),
-        at.open(spectrum, Spectrum),
+        at.open(inputs.graphs, Graphs),
+        at.open(inputs.spectrum, Spectrum),
         config,
     )
-    return Result({"mastery": Facts(found)}, f"of {len(students)} students")
+    return Result({"mastery": Facts(TypeAdapter(Mastered).dump_python(found))}, f"of {len(students)} students")
+
+
+def seeds_of(config: RunConfig, plan: ComparisonPlan) -> tuple[int, ...]:
+    """Of the students of each method and size."""
+    return tuple(range(config.seed, config.seed + plan.seeds))
 
 
 def enter(context: RunContext, contender: Contender) -> None:
@@ -155,25 +171,20 @@ def enter(context: RunContext, contender: Contender) -> None:
 
 @task(name="tabulate")
 def tabulate(
-    context: RunContext,
-    config: RunConfig,
-    subjects: tuple[Subject, ...],
-    stages: tuple[dict[str, Any], ...],
-    seeds: tuple[int, ...],
-    against: str = ALONE,
+    context: RunContext, config: RunConfig, plan: ComparisonPlan, subjects: tuple[Subject, ...]
 ) -> ComparisonResult:
     """Compare the methods on every data set, write tables and figures, and hand both to MLflow and Prefect."""
     store = context.workspace.store
     folder = context.workspace.root / "comparisons" / context.run_name
     result = ComparisonResult(
-        **books(context, config, folder),
+        **dict(books(context, config, folder)),
         protocol=config.evaluate.protocol,
         confidence=config.evaluate.confidence,
         bootstrap_samples=config.evaluate.bootstrap_samples,
-        seeds=seeds,
-        against=against,
-        data=tuple(_subject(store, subject, config, against) for subject in subjects),
-        stages=tuple(StageOfComparison(**entry) for entry in stages),
+        seeds=seeds_of(config, plan),
+        against=plan.against,
+        data=tuple(_subject(store, subject, config, plan.against) for subject in subjects),
+        stages=tuple(cost for subject in subjects for cost in subject.stages),
     )
     images = shown.figures(result)
     files: dict[str, str | bytes] = {
@@ -203,12 +214,15 @@ def tabulate(
 def _subject(store: Store, subject: Subject, config: RunConfig, against: str) -> ComparedData:
     split = store.open(subject.split, Split)
     spectrum = store.open(subject.spectrum, Spectrum)
-    learnt, filters = store.open(subject.mastery, Facts).values, spectrum.ranking_filters
+    filters = spectrum.ranking_filters
     teacher = store.open(subject.teacher.judged.refs["report"], Evaluation)
     sizes: dict[int, list[Contender]] = {}
     for student in subject.students:
         assert student.dim is not None  # only the teacher's is its own
         sizes.setdefault(student.dim, []).append(student)
+    table = _Table(
+        store, config, teacher, TypeAdapter(Mastered).validate_python(store.open(subject.mastery, Facts).values)
+    )
     return ComparedData(
         name=subject.name,
         digest=subject.split.digest,
@@ -220,42 +234,67 @@ def _subject(store: Store, subject: Subject, config: RunConfig, against: str) ->
         skipped_users=teacher.n_users_skipped,
         ranking_filter=BySide(user=filters.user.label(), item=filters.item.label()),
         edges=tuple(spectrum.edges.tolist()),
-        teacher=Compared(**_measured(store, "teacher", [subject.teacher], config.evaluate.confidence)),
-        tables=tuple(
-            SizeTable(dim=dim, rows=_rows(store, students, teacher, learnt, config, against))
-            for dim, students in sizes.items()
-        ),
+        teacher=table.measured("teacher", [subject.teacher]),
+        tables=tuple(SizeTable(dim=dim, rows=table.rows(students, against)) for dim, students in sizes.items()),
     )
 
 
-def _rows(
-    store: Store,
-    students: Sequence[Contender],
-    teacher: Evaluation,
-    learnt: Mapping[str, Any],
-    config: RunConfig,
-    against: str,
-) -> tuple[Compared, ...]:
-    """The methods at one size; ``learnt`` is the mastery by method and size."""
-    methods: dict[str, list[Contender]] = {}
-    for student in students:
-        methods.setdefault(student.method, []).append(student)
-    values: dict[str, PerUser] = {
-        method: np.stack([_aligned(store.open(run.judged.refs["report"], Evaluation), teacher) for run in runs]).mean(
-            axis=0, dtype=np.float64
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """What the rows of a data set share; ``learnt`` is the mastery by method and size."""
+
+    store: Store
+    config: RunConfig
+    teacher: Evaluation
+    learnt: Mastered
+
+    def rows(self, students: Sequence[Contender], against: str) -> tuple[Compared, ...]:
+        """The methods at one size."""
+        methods: dict[str, list[Contender]] = {}
+        for student in students:
+            methods.setdefault(student.method, []).append(student)
+        values = {method: self._per_user(runs) for method, runs in methods.items()}
+        config, teacher = self.config, self.teacher.per_user[METRIC]
+        compared = compare_methods(values, teacher, config.evaluate, seed=config.seed, against=against)
+        return tuple(
+            self.measured(method, runs).model_copy(
+                update={
+                    "gap_closed": compared[method][0],
+                    "minus_against": compared[method][1],
+                    "mastery": BySide[Series].model_validate(self.learnt[f"{method} {runs[0].dim}"]),
+                }
+            )
+            for method, runs in methods.items()
         )
-        for method, runs in methods.items()
-    }
-    compared = compare_methods(values, teacher.per_user[METRIC], config.evaluate, seed=config.seed, against=against)
-    return tuple(
-        Compared(
-            **_measured(store, method, runs, config.evaluate.confidence),
-            gap_closed=compared[method][0],
-            minus_against=compared[method][1],
-            mastery=learnt[f"{method} {runs[0].dim}"],
+
+    def _per_user(self, runs: Sequence[Contender]) -> PerUser:
+        """(n_users,) NDCG@10, mean over the seeds."""
+        reports = [self.store.open(run.judged.refs["report"], Evaluation) for run in runs]
+        mean: PerUser = np.stack([_aligned(report, self.teacher) for report in reports]).mean(axis=0, dtype=np.float64)
+        return mean
+
+    def measured(self, method: str, runs: Sequence[Contender]) -> Compared:
+        """Size, speed and metrics of a method, without what it is held against."""
+        reports = [self.store.open(run.judged.refs["report"], Evaluation) for run in runs]
+        facts = [self.store.open(run.judged.refs["facts"], Facts) for run in runs]
+        size = ModelSize.model_validate(facts[0].values)
+        latencies = [JudgedLatency.model_validate(fact.measured).latency for fact in facts]
+        confidence = self.config.evaluate.confidence
+        return Compared(
+            method=method,
+            runs=len(runs),
+            seeds=tuple(run.seed for run in runs if run.seed is not None),
+            metrics={
+                name: over_seeds([report.metrics[name] for report in reports], confidence)
+                for name in reports[0].metrics
+            },
+            seconds=float(np.mean([run.trained.seconds for run in runs])),
+            dim=size.dim,
+            parameters=size.parameters,
+            bytes=size.bytes,
+            median_ms=float(np.median([latency.median_ms for latency in latencies])),
+            models=tuple(run.trained.refs[run.model] for run in runs),
         )
-        for method, runs in methods.items()
-    )
 
 
 def compare_methods(
@@ -273,9 +312,10 @@ def compare_methods(
     Returns:
         By method; None in the place of the gap of ``scratch``, and of the test of ``against``.
     """
-    options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence}
+    samples, confidence = config.bootstrap_samples, config.confidence
+    bootstrap = partial(paired_bootstrap, samples=samples, confidence=confidence)
     differences = {
-        method: paired_bootstrap(mine, values[against], **options, rng=np.random.default_rng(seed))
+        method: bootstrap(mine, values[against], rng=np.random.default_rng(seed))
         for method, mine in values.items()
         if method != against
     }
@@ -285,8 +325,8 @@ def compare_methods(
     def gap(method: str) -> Interval | None:
         if method == ALONE:
             return None
-        rng = np.random.default_rng(seed)
-        return gap_closed(values[method], values[ALONE], teacher, **options, rng=rng)
+        three = values[method], values[ALONE], teacher
+        return gap_closed(*three, samples=samples, confidence=confidence, rng=np.random.default_rng(seed))
 
     return {method: (gap(method), tests.get(method)) for method in values}
 
@@ -298,26 +338,6 @@ def over_seeds(values: Sequence[float], confidence: float) -> OverSeeds:
         return OverSeeds(mean=mean, low=None, high=None, values=tuple(values))
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
     return OverSeeds(mean=mean, low=mean - half, high=mean + half, values=tuple(values))
-
-
-def _measured(store: Store, method: str, runs: Sequence[Contender], confidence: float) -> dict[str, Any]:
-    reports = [store.open(run.judged.refs["report"], Evaluation) for run in runs]
-    facts = [store.open(run.judged.refs["facts"], Facts) for run in runs]
-    size = facts[0].values
-    return {
-        "method": method,
-        "runs": len(runs),
-        "seeds": tuple(run.seed for run in runs if run.seed is not None),
-        "metrics": {
-            name: over_seeds([report.metrics[name] for report in reports], confidence) for name in reports[0].metrics
-        },
-        "seconds": float(np.mean([run.trained.seconds for run in runs])),
-        "dim": size["dim"],
-        "parameters": size["parameters"],
-        "bytes": size["bytes"],
-        "median_ms": float(np.median([fact.measured["latency"]["median_ms"] for fact in facts])),
-        "models": tuple(run.trained.refs[run.model] for run in runs),
-    }
 
 
 def _aligned(report: Evaluation, teacher: Evaluation) -> PerUser:

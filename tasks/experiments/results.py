@@ -5,32 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import freqd
 from freqd import provenance
 from freqd.config import RunConfig
+from freqd.report.comparison_result import Books
+from freqd.report.facts import MlflowFacts, PrefectFacts
 from freqd.storage.files import replacing, storage_error
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, flow_run_id
 
 
-def books(context: RunContext, config: RunConfig, folder: Path) -> dict[str, Any]:
+def books(context: RunContext, config: RunConfig, folder: Path) -> Books:
     """Name, time and place of a result, with what made it: settings, versions, and its runs in MLflow and Prefect."""
-    return {
-        "freqd": freqd.__version__,
-        "name": context.run_name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "folder": str(folder),
-        "mlflow": {
-            "run_id": context.mlflow_run_id,
-            "experiment_id": context.mlflow_experiment_id,
-            "tracking_uri": tracking.client().tracking_uri,
-        },
-        "prefect": {"flow_run_id": flow_run_id()},
-        "config": config.model_dump(mode="json"),
-        "environment": provenance.environment(),
-    }
+    return Books(
+        freqd=freqd.__version__,
+        name=context.run_name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        folder=str(folder),
+        mlflow=MlflowFacts(
+            run_id=context.mlflow_run_id,
+            experiment_id=context.mlflow_experiment_id,
+            tracking_uri=tracking.client().tracking_uri,
+        ),
+        prefect=PrefectFacts(flow_run_id=flow_run_id()),
+        config=config.model_dump(mode="json"),
+        environment=provenance.environment(),
+    )
 
 
 def replace_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:

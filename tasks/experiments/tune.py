@@ -1,36 +1,28 @@
-"""What a search over settings adds to the stages of a run: its study on disk, one trial, the result.
+"""What a search over settings adds to the stages of a run: one trial, and the result.
 
 A trial is a distillation whose settings Optuna drew, judged on the validation split alone. It is the stage ``distill`` of
-a run, so a run with the settings found has its student already. The study is a SQLite file; whatever is killed goes on
-from it, the trial in progress from the training's own checkpoint.
+a run, so a run with the settings found has its student already. A trial that was killed goes on from the training's own
+checkpoint.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 
 import optuna
-from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from numpy.random import SeedSequence
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.client.schemas import State
-from pydantic import BaseModel, ConfigDict, Field
 
 import freqd
-from freqd import provenance
 from freqd.config import DistillConfig, RunConfig, SpectralConfig
 from freqd.data.sources import name_of
 from freqd.distill import check_objectives
@@ -41,21 +33,18 @@ from freqd.report import tuning as shown
 from freqd.report.run import html
 from freqd.report.run.settings import as_toml
 from freqd.report.tuning_result import DONE, EndedTrial, SearchInMlflow, TuningResult, Varied
-from freqd.storage.files import storage_error, text_digest, write_atomic
-from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, Dimension, search_space, with_values
+from freqd.storage.files import storage_error, write_atomic
+from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, with_values
 from tasks.earlier_run import EarlierModel
+from tasks.experiments.search import Search, ask, finished, open_study, spent
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.progress import console
 from tasks.stage import Result, Stage, is_transient
-from tasks.stages.distill import DistillInputs, distill, teach
+from tasks.stages.distill import Course, distill, teach
+from tasks.stages.inputs import DistillInputs
 
 METRIC = "valid_ndcg_at_10"
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-UNPRUNED_TRIALS = 5
-"""So many trials are trained to their end before any is compared with their median."""
-UNPRUNED_VALIDATIONS = 2
-"""A trial is not stopped before it has had more validations than these, beside that of its start."""
 ENOUGH_FOR_IMPORTANCE = 10
 """Completed trials that are needed to say which settings matter."""
 PRUNED, DIVERGED, REFUSED, CUT = "pruned", "diverged", "not allowed", "out of time"
@@ -66,123 +55,13 @@ class OutOfTimeError(Exception):
     """The search's budget ends in the middle of a trial."""
 
 
-class Search(BaseModel):
-    """A search: where its study lies, what it starts from, and what it may use.
-
-    ``study`` names everything that shapes a trial, so trials of other data, settings or code never count as this one's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    folder: Path
-    study: str
-    method: str
-    config: DistillConfig = Field(description="The settings of the first trial; ranges lie around them.")
-    seed: int
-    trials: int
-    budget: float = Field(description="Seconds of all trials together, those of earlier, killed attempts included.")
-
-    @property
-    def space(self) -> tuple[Dimension, ...]:
-        """What is varied."""
-        return search_space(self.config)
-
-
-def new_search(
-    context: RunContext, inputs: DistillInputs, config: RunConfig, method: str, trials: int, budget: float
-) -> Search:
-    """The search of these settings on these data; its folder is ``tuned/NAME`` of the working directory."""
-    shape = {
-        "inputs": {name: ref.digest for name, ref in inputs},
-        "distill": config.distill.model_dump(mode="json"),
-        "space": [str(dimension) for dimension in search_space(config.distill)],
-        "code": provenance.code_digest([distill.module]),
-        "seed": context.seed,
-        "device": context.device,
-    }
-    return Search(
-        folder=context.workspace.root / "tuned" / context.run_name,
-        study=text_digest(json.dumps(shape, sort_keys=True))[:16],
-        method=method,
-        config=config.distill,
-        seed=context.seed,
-        trials=trials,
-        budget=budget,
-    )
-
-
-@contextmanager
-def hold(search: Search) -> Iterator[None]:
-    """Keep the search's folder for this process.
-
-    Raises:
-        InputError: another process is at work on it, or it cannot be written.
-    """
-    lock = FileLock(search.folder / ".lock")
-    try:
-        search.folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"another search is at work in {search.folder}", "wait for it, or give this one another --name"
-        ) from None
-    except OSError as error:
-        raise storage_error(error, search.folder) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@cache
-def _storage(file: Path) -> optuna.storages.RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.storages.RDBStorage(f"sqlite:///{file}")
-
-
-def open_study(search: Search) -> Study:
-    """The study on disk; a new one begins with the settings as they are.
-
-    The sampler's seed depends on how many trials there are, so a search that was killed draws what it would have drawn.
-    """
-    storage = _storage(search.folder / "study.db")
-    study = optuna.create_study(
-        storage=storage,
-        study_name=search.study,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(
-            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=UNPRUNED_VALIDATIONS * search.config.eval_every + 1
-        ),
-    )
-    seed = SeedSequence([search.seed, len(finished(study))]).generate_state(1)[0]
-    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
-    return study
-
-
-def finished(study: Study) -> list[FrozenTrial]:
-    """All trials that have ended, in their order; one that was killed is not among them."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
-
-
-def spent(study: Study) -> float:
-    """Seconds that the trials took."""
-    return float(sum(trial.user_attrs.get("seconds", 0.0) for trial in finished(study)))
-
-
-def goes_on(search: Search) -> bool:
-    """Whether there are trials and time left."""
-    study = open_study(search)
-    return len(finished(study)) < search.trials and spent(study) < search.budget
-
-
 @task(name="trial", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
 def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: SpectralConfig) -> State[StageOutcome]:
     """Draw settings, or take those of the trial that was killed, and distil with them."""
     study = open_study(search)
-    drawn = _ask(study, search)
+    drawn = ask(study, search)
     config = with_values(search.config, search.space, drawn.params)
-    watcher = _Watcher(study, search, drawn)
+    watcher = Watcher(study, search, drawn)
 
     def watched(
         at: Stage,
@@ -197,21 +76,21 @@ def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: 
             watcher.end = REFUSED
             return Result({}, error.problem, kept=False)
         try:
-            return teach(at, inputs, config, spectral, watch=watcher)
+            return teach(at, inputs, config, spectral, Course(earlier, watcher))
         except (optuna.TrialPruned, OutOfTimeError, DivergedError) as error:
             watcher.end = {optuna.TrialPruned: PRUNED, OutOfTimeError: CUT, DivergedError: DIVERGED}[type(error)]
             return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)
 
     outcome = distill.within(context, watched, inputs, config, spectral)
-    _close(context, search, study, drawn, watcher, outcome)
+    _close(context, watcher, outcome)
     return distill.state(outcome)
 
 
-class _Watcher:
+class Watcher:
     """Brings each validation to the study, and ends a trial that is behind the others or has no time left."""
 
     def __init__(self, study: Study, search: Search, drawn: Trial) -> None:
-        self._study, self._search, self._trial = study, search, drawn
+        self.study, self.search, self.drawn = study, search, drawn
         self._values: dict[int, float] = {}
         self._started = time.perf_counter()
         self._spent = spent(study)
@@ -237,43 +116,24 @@ class _Watcher:
         """Report a validation to the study, once."""
         if epoch not in self._values:
             self._values[epoch] = score
-            self._trial.report(score, epoch)
+            self.drawn.report(score, epoch)
 
     def __call__(self, epoch: int, score: float) -> None:
         """For ``fit``; the first trial that is to be completed goes to its end, so that there is a result."""
         self.report(epoch, score)
         seconds = self.seconds
-        self._trial.set_user_attr("seconds", seconds)
+        self.drawn.set_user_attr("seconds", seconds)
         if self._first:
             return
-        if self._spent + seconds >= self._search.budget:
+        if self._spent + seconds >= self.search.budget:
             raise OutOfTimeError
-        if self._trial.should_prune():
+        if self.drawn.should_prune():
             raise optuna.TrialPruned
 
 
-def _ask(study: Study, search: Search) -> Trial:
-    """The next trial: one that was killed, else the settings as they are, else what the sampler draws."""
-    space = search.space
-    for killed in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(killed.number, state=TrialState.FAIL)
-        if len(killed.params) == len(space):
-            study.enqueue_trial(killed.params, {"seconds": killed.user_attrs.get("seconds", 0.0)})
-    if not finished(study) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial({dimension.name: dimension.own for dimension in space})
-    return study.ask({dimension.name: _distribution(dimension) for dimension in space})
-
-
-def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
-    if dimension.integer:
-        return optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
-    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-
-
-def _close(
-    context: RunContext, search: Search, study: Study, drawn: Trial, watcher: _Watcher, outcome: StageOutcome
-) -> None:
+def _close(context: RunContext, watcher: Watcher, outcome: StageOutcome) -> None:
     """Report to the study how the trial ended, name its run in MLflow, and show where the search stands."""
+    search, study, drawn = watcher.search, watcher.study, watcher.drawn
     number = len(finished(study)) + 1
     epochs, value = watcher.epoch, None
     if outcome.refs:
@@ -295,7 +155,7 @@ def _close(
     tracking.log(
         outcome.mlflow_run_id,
         metrics={f"best_{METRIC}": value},
-        params=_settings(search, drawn.params),
+        params=search.settings(drawn.params),
         tags={"method": search.method, "trial": str(number), "study": search.study, "freqd.trial_end": watcher.end},
     )
     used = f"{fmt.duration(spent(study))} of {fmt.duration(search.budget)}".replace(fmt.NBSP, " ")
@@ -303,10 +163,6 @@ def _close(
         (f"best {study.best_value:.4f}" for t in finished(study) if t.state == TrialState.COMPLETE), "none done"
     )
     console.print(f"trial {number} of {search.trials}: {best}, {used}", markup=False, soft_wrap=True)
-
-
-def _settings(search: Search, drawn: Mapping[str, float]) -> dict[str, float]:
-    return {dimension.name: dimension.setting(drawn[dimension.name]) for dimension in search.space}
 
 
 def adopt(context: RunContext, search: Search) -> None:
@@ -395,7 +251,7 @@ def _trials(search: Search, study: Study) -> tuple[EndedTrial, ...]:
                 epochs=facts["epochs"],
                 seconds=facts["seconds"],
                 used=used,
-                settings=_settings(search, ended.params),
+                settings=search.settings(ended.params),
                 mlflow_run_id=facts["mlflow_run_id"],
             )
         )

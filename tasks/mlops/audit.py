@@ -14,15 +14,71 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
 
 from freqd.errors import InputError
+from freqd.json_types import JsonObject
 from freqd.storage.files import text_digest, write_atomic
 
 PROMOTE, ROLLBACK, REFUSE, FAIL = "promote", "rollback", "refuse", "fail"
 """What happens: a version becomes champion, an earlier one does again, the gate says no, a move did not succeed."""
+
+
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who or what decided, and on which grounds.
+
+    Attributes:
+        who: a person or a program.
+        why: the reason in words.
+        evidence: what the decision rests on, JSON-able.
+        against: version of the champion that it was made against, None if there was none; ``ANY`` for a decision that does
+            not depend on it.
+    """
+
+    who: str
+    why: str
+    evidence: Mapping[str, object]
+    against: str | None = ANY
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a decision is about: a version of a registered model, and the champion before, None if there was none."""
+
+    model: str
+    version: str
+    previous: str | None
+
+
+class AuditEntry(BaseModel):
+    """A line of the trail; ``after`` is the digest of the line before it. Only ``what`` happened with what is never missing."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    time: str = ""
+    who: str = ""
+    what: str
+    model: str
+    version: str
+    previous: str | None
+    why: str = ""
+    evidence: JsonObject = {}
+    after: str | None = None
+
+    def as_json(self) -> JsonObject:
+        """As the line has it."""
+        return self.model_dump(exclude_unset=True)
+
+    @property
+    def change(self) -> Change:
+        """What it is about."""
+        return Change(self.model, self.version, self.previous)
 
 
 @dataclass(frozen=True)
@@ -36,27 +92,13 @@ class AuditTrail:
         """The trail of the working directory ``workdir``."""
         return cls(workdir / "audit.jsonl")
 
-    def append(
-        self,
-        what: str,
-        *,
-        who: str,
-        model: str,
-        version: str,
-        previous: str | None,
-        why: str,
-        evidence: Mapping[str, Any],
-    ) -> dict[str, Any]:
+    def append(self, what: str, change: Change, decision: Decision) -> None:
         """Write one entry; it is on the disk when this returns.
 
         Args:
             what: one of PROMOTE, ROLLBACK, REFUSE, FAIL.
-            who: a person or a program.
-            model: name of the registered model.
-            version: the version that it is about.
-            previous: the champion before, None if there was none.
-            why: the reason in words.
-            evidence: what the decision rests on, JSON-able.
+            change: what it is about.
+            decision: who decided, and why.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_suffix(".lock")):
@@ -64,13 +106,11 @@ class AuditTrail:
             lines = _split(before)
             entry = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "who": who,
+                "who": decision.who,
                 "what": what,
-                "model": model,
-                "version": version,
-                "previous": previous,
-                "why": why,
-                "evidence": dict(evidence),
+                **vars(change),
+                "why": decision.why,
+                "evidence": dict(decision.evidence),
                 "after": text_digest(lines[-1]) if lines else "",
             }
             line = json.dumps(entry, default=str)  # in ASCII: no character of a reason can end the line
@@ -86,18 +126,17 @@ class AuditTrail:
                     os.fsync(folder)
                 finally:
                     os.close(folder)
-        return entry
 
-    def entries(self, model: str | None = None) -> list[dict[str, Any]]:
+    def entries(self, model: str | None = None) -> list[AuditEntry]:
         """All entries, oldest first; only those of one model if it is named. A torn line is passed over."""
         parsed = [entry for _, entry in self._lines() if entry is not None]
-        return [entry for entry in parsed if model is None or entry["model"] == model]
+        return [entry for entry in parsed if model is None or entry.model == model]
 
     def check(self) -> list[int]:
         """Numbers, from 1, of the lines that are torn or do not follow from the line before them."""
         wrong, before = [], ""
         for number, (line, entry) in enumerate(self._lines(), 1):
-            if entry is None or entry.get("after") != (text_digest(before) if before else ""):
+            if entry is None or entry.after != (text_digest(before) if before else ""):
                 wrong.append(number)
             before = line
         return wrong
@@ -125,13 +164,13 @@ class AuditTrail:
     def _end(self) -> Path:
         return self.path.with_suffix(".end")
 
-    def last_move(self, model: str) -> dict[str, Any] | None:
+    def last_move(self, model: str) -> AuditEntry | None:
         """The latest promotion or roll-back of a model that is not noted as failed."""
         for entry in reversed(self.entries(model)):
-            if entry["what"] == FAIL:
+            if entry.what == FAIL:
                 return None
-            if entry["what"] in (PROMOTE, ROLLBACK):
-                return dict(entry)
+            if entry.what in (PROMOTE, ROLLBACK):
+                return entry
         return None
 
     def before(self, model: str, champion: str) -> str:
@@ -142,14 +181,13 @@ class AuditTrail:
         """
         failed = set()
         for entry in reversed(self.entries(model)):
-            move = (entry["version"], entry["previous"])
-            if entry["what"] == FAIL:
-                failed.add(move)
-            elif entry["what"] in (PROMOTE, ROLLBACK) and move in failed:
-                failed.remove(move)
-            elif entry["what"] == PROMOTE and entry["version"] == champion:
-                if entry["previous"] is not None:
-                    return str(entry["previous"])
+            if entry.what == FAIL:
+                failed.add(entry.change)
+            elif entry.what in (PROMOTE, ROLLBACK) and entry.change in failed:
+                failed.remove(entry.change)
+            elif entry.what == PROMOTE and entry.version == champion:
+                if entry.previous is not None:
+                    return entry.previous
                 raise InputError(
                     f"version {champion} of {model} is its first champion, there is nothing to roll back to",
                     "promote another version with `freqd promote VERSION --why ...`",
@@ -159,17 +197,17 @@ class AuditTrail:
             "name the version you want: `freqd promote VERSION --why ...`",
         )
 
-    def _lines(self) -> list[tuple[str, dict[str, Any] | None]]:
+    def _lines(self) -> list[tuple[str, AuditEntry | None]]:
         if not self.path.exists():
             return []
-        found: list[tuple[str, dict[str, Any] | None]] = []
-        for line in _split(self.path.read_bytes()):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            found.append((line, entry if isinstance(entry, dict) and "what" in entry else None))
-        return found
+        return [(line, _parsed(line)) for line in _split(self.path.read_bytes())]
+
+
+def _parsed(line: str) -> AuditEntry | None:
+    try:
+        return AuditEntry.model_validate(json.loads(line))
+    except ValueError:  # no JSON, or no entry
+        return None
 
 
 def _split(content: bytes) -> list[str]:

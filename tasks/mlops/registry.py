@@ -7,11 +7,9 @@ directory and reads the champion again right before it switches; a decision that
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from filelock import FileLock
@@ -25,7 +23,7 @@ from freqd.serve.recommender import Recommender
 from freqd.storage.files import folder_digest
 from freqd.storage.store import Store
 from tasks.mlops import tracking
-from tasks.mlops.audit import FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, readable
+from tasks.mlops.audit import ANY, FAIL, PROMOTE, REFUSE, ROLLBACK, AuditTrail, Change, Decision, readable
 from tasks.runtime.workspace import Workspace
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -178,17 +176,7 @@ def split_of(store: Store, version: ModelVersion) -> Split:
     return store.open(store.ref(Split.kind, version.tags.get("freqd.data_digest", "")), Split)
 
 
-def promote(
-    workspace: Workspace,
-    model: str,
-    version: str,
-    *,
-    who: str,
-    why: str,
-    evidence: Mapping[str, Any],
-    what: str = PROMOTE,
-    against: str | None = "any",
-) -> Move:
+def promote(workspace: Workspace, model: str, version: str, decision: Decision, *, what: str = PROMOTE) -> Move:
     """Make a version the champion: locked, checked against the present champion, written down, then switched.
 
     The entry in the trail comes before the switch, since a move without an entry would be worse than an entry
@@ -198,15 +186,11 @@ def promote(
         workspace: holds the lock and the trail.
         model: name of the registered model.
         version: the version, which exists.
-        who: who or what decided.
-        why: the reason in words.
-        evidence: what the decision rests on.
+        decision: who decided, why, and against which champion.
         what: PROMOTE or ROLLBACK.
-        against: version of the champion that the decision was made against, None if there was none; "any" for a
-            decision that does not depend on it.
 
     Raises:
-        ChampionMovedError: the champion is another one than ``against``.
+        ChampionMovedError: the champion is another one than ``decision.against``.
         InputError: the version does not exist.
     """
     with lock(workspace, model):
@@ -215,72 +199,66 @@ def promote(
         previous = None if present is None else str(present.version)
         if previous == str(entry.version):
             return Move(model, previous, previous, changed=False)
-        if against not in ("any", previous):
-            raise ChampionMovedError(
-                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
-            )
-        who, why = readable(who), readable(why)
-        move = Move(model, str(entry.version), previous, changed=True)
-        record: dict[str, Any] = {"who": who, "model": model, "version": move.version, "previous": previous}
-        if not _noted(workspace, what, record):
-            trail(workspace).append(what, why=why, evidence=evidence, **record)
+        _check_against(decision, model, previous)
+        decision = _readable(decision)
+        change = Change(model, str(entry.version), previous)
+        if not _noted(workspace, what, change, decision.who):
+            trail(workspace).append(what, change, decision)
         try:
             for label, value in (
-                ("champion_by", who),
+                ("champion_by", decision.who),
                 ("champion_since", datetime.now(UTC).isoformat(timespec="seconds")),
                 ("champion_after", previous or "none"),
-                ("champion_why", why),
+                ("champion_why", decision.why),
             ):
-                tracking.client().set_model_version_tag(model, move.version, f"freqd.{label}", value[:4000])
-            tracking.client().set_registered_model_alias(model, CHAMPION, move.version)
+                tracking.client().set_model_version_tag(model, change.version, f"freqd.{label}", value[:4000])
+            tracking.client().set_registered_model_alias(model, CHAMPION, change.version)
         except BaseException as error:
-            trail(workspace).append(FAIL, why=f"the registry refused: {error}"[:500], evidence={}, **record)
+            refused = Decision(decision.who, f"the registry refused: {error}"[:500], {})
+            trail(workspace).append(FAIL, change, refused)
             raise
-    return move
+    return Move(model, change.version, previous, changed=True)
 
 
-def _noted(workspace: Workspace, what: str, record: Mapping[str, Any]) -> bool:
+def _check_against(decision: Decision, model: str, previous: str | None) -> None:
+    if decision.against not in (ANY, previous):
+        raise ChampionMovedError(
+            f"the champion of {model} is version {previous or 'none'}, "
+            f"the decision was made against {decision.against or 'none'}"
+        )
+
+
+def _readable(decision: Decision) -> Decision:
+    return replace(decision, who=readable(decision.who), why=readable(decision.why))
+
+
+def _noted(workspace: Workspace, what: str, change: Change, who: str) -> bool:
     """Whether a gate has written this very move down already, and was killed before the switch.
 
     Another move that was written down and is not there is noted as failed first, so that the trail has no champion that
     never was one.
     """
-    last = trail(workspace).last_move(record["model"])
-    if last is None or last["version"] == record["previous"]:
+    last = trail(workspace).last_move(change.model)
+    if last is None or last.version == change.previous:
         return False
-    same = (last["what"], last["version"], last["previous"]) == (what, record["version"], record["previous"])
-    if same and all(str(who).startswith(GATE) for who in (last["who"], record["who"])):
+    if (last.what, last.change) == (what, change) and last.who.startswith(GATE) and who.startswith(GATE):
         return True
     why = "not the champion: the promotion was interrupted before the switch, or the alias was moved without freqd"
-    moved = {name: last[name] for name in ("model", "version", "previous")}
-    trail(workspace).append(FAIL, who=record["who"], why=why, evidence={}, **moved)
+    trail(workspace).append(FAIL, last.change, Decision(who, why, {}))
     return False
 
 
-def refuse(
-    workspace: Workspace,
-    model: str,
-    version: str,
-    *,
-    who: str,
-    why: str,
-    evidence: Mapping[str, Any],
-    against: str | None = "any",
-) -> None:
+def refuse(workspace: Workspace, model: str, version: str, decision: Decision) -> None:
     """Write down that a version was not made champion, and why. The arguments are those of ``promote``.
 
     Raises:
-        ChampionMovedError: the champion is another one than ``against``.
+        ChampionMovedError: the champion is another one than ``decision.against``.
     """
     with lock(workspace, model):
         present = champion_of(model)
         previous = None if present is None else str(present.version)
-        if against not in ("any", previous):
-            raise ChampionMovedError(
-                f"the champion of {model} is version {previous or 'none'}, the decision was made against {against or 'none'}"
-            )
-        record: dict[str, Any] = {"who": readable(who), "model": model, "version": version, "previous": previous}
-        trail(workspace).append(REFUSE, why=readable(why), evidence=evidence, **record)
+        _check_against(decision, model, previous)
+        trail(workspace).append(REFUSE, Change(model, version, previous), _readable(decision))
 
 
 def rollback(workspace: Workspace, model: str, *, who: str, why: str) -> Move:
@@ -299,16 +277,8 @@ def rollback(workspace: Workspace, model: str, *, who: str, why: str) -> Move:
             )
         champion = str(present.version)
         earlier = find(model, trail(workspace).before(model, champion))
-        return promote(
-            workspace,
-            model,
-            str(earlier.version),
-            who=who,
-            why=why,
-            evidence=evidence_of(earlier),
-            what=ROLLBACK,
-            against=champion,
-        )
+        decision = Decision(who, why, evidence_of(earlier), against=champion)
+        return promote(workspace, model, str(earlier.version), decision, what=ROLLBACK)
 
 
 def lock(workspace: Workspace, model: str) -> FileLock:
@@ -318,7 +288,7 @@ def lock(workspace: Workspace, model: str) -> FileLock:
     return FileLock(folder / f"promotion-{model}.lock", is_singleton=True)
 
 
-def evidence_of(version: ModelVersion) -> dict[str, Any]:
+def evidence_of(version: ModelVersion) -> dict[str, str]:
     """What the registry says of a version: its numbers, its data, and what the gate thought of it."""
     labels = (*SHOWN, "data_digest", "student_digest", "run", "verdict", "reasons")
     return {label: version.tags[f"freqd.{label}"] for label in labels if f"freqd.{label}" in version.tags}

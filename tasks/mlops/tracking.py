@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import psutil
 from mlflow import MlflowClient
@@ -20,6 +20,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from freqd.json_types import Json
 from tasks.runtime.stopping import Stopped
 from tasks.runtime.workspace import Workspace
 
@@ -98,9 +99,9 @@ def log(
     run_id: str,
     *,
     metrics: Mapping[str, float | int | None] | None = None,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
-    series: Iterable[Mapping[str, Any]] = (),
+    series: Iterable[Mapping[str, Json]] = (),
 ) -> None:
     """Send everything in as few calls as MLflow allows.
 
@@ -116,12 +117,13 @@ def log(
         Metric(_metric_name(k), v, now, 0) for k, v in (metrics or {}).items() if v is not None and math.isfinite(v)
     ]
     for entry in series:
-        step = int(entry["epoch"])
+        step = entry["epoch"]
+        assert isinstance(step, int | float)
         for name, value in entry.items():
             for index, number in enumerate(value) if isinstance(value, list) else ((None, value),):
                 if name != "epoch" and _finite(number):
                     full = name if index is None else f"{name}_band_{index}"
-                    points.append(Metric(_metric_name(full), float(number), now, step))
+                    points.append(Metric(_metric_name(full), float(number), now, int(step)))
     pairs = [Param(k, str(v)[:VALUE_LENGTH]) for k, v in (params or {}).items()]
     labels = [RunTag(k, str(v)[:VALUE_LENGTH]) for k, v in (tags or {}).items()]
     for start in range(0, max(len(points), len(pairs), len(labels)), ENTRIES_A_BATCH):
@@ -129,9 +131,8 @@ def log(
         client().log_batch(run_id, points[start:stop], pairs[start:stop], labels[start:stop])
 
 
-def log_data(run_id: str, *, name: str, digest: str, source: str, profile: str, context: str) -> None:
-    """Record which data a run used, so that the MLflow page shows it."""
-    entry = Dataset(name=name, digest=digest[:36], source_type="local", source=source, profile=profile)
+def log_data(run_id: str, entry: Dataset, *, context: str) -> None:
+    """Record which data a run used, and for what, so that the MLflow page shows it."""
     client().log_inputs(run_id, [DatasetInput(entry, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
 
@@ -149,9 +150,9 @@ def log_file(run_id: str, path: Path, folder: str | None = None) -> None:
     client().log_artifact(run_id, str(path), folder)
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested settings as one level with dotted names."""
-    rows: dict[str, Any] = {}
+    rows: dict[str, object] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
             rows |= flat(value, f"{prefix}{name}.")
@@ -164,5 +165,5 @@ def _metric_name(name: str) -> str:
     return re.sub(r"[^\w./ -]", "_", name)
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

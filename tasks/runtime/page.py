@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict
+
+from freqd.json_types import JsonObject
 
 
 class Shown(BaseModel):
@@ -21,7 +22,7 @@ class Shown(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
-    content: list[dict[str, Any]] | str
+    content: list[JsonObject] | str
     description: str
 
 

@@ -40,7 +40,7 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
     if config.teacher.features is not None:
         check_features(config.teacher.features)
     if 0 < size <= WHOLE_CHECK_BYTES:
-        found = check(config.data, seed=config.seed, data_dir=workspace.data_dir, cache_dir=workspace.downloads)
+        found = check(config.data, workspace.places, seed=config.seed)
         if not found.ok:
             raise InputError(found.problem, found.remedy)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from freqd.data.ids import IdRegistry
+from freqd.data.sources import Places
 from freqd.errors import InputError
 from freqd.pseudonym import secret_of
 from freqd.storage.files import storage_error
@@ -143,6 +144,11 @@ class Workspace:
         """The user's mirror of named data sets, ``FREQD_DATA_DIR``."""
         value = os.environ.get("FREQD_DATA_DIR")
         return Path(value).expanduser().absolute() if value else None
+
+    @property
+    def places(self) -> Places:
+        """Where data are looked for and kept."""
+        return Places(self.data_dir, self.downloads)
 
     def ids(self, name: str) -> IdRegistry:
         """The id maps of the data set ``name``."""

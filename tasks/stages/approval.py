@@ -9,9 +9,10 @@ better answer resumes it. An answer is kept as tags of the version before anythi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Literal, cast
 from uuid import UUID
 
 from mlflow.entities.model_registry import ModelVersion
@@ -28,14 +29,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from freqd.config import RegistryConfig
 from freqd.errors import InputError
 from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Check, Verdict
-from freqd.storage.store import ArtifactRef, Facts
+from freqd.json_types import JsonObject
+from freqd.storage.store import ArtifactRef
 from tasks.mlops import registry, tracking
-from tasks.mlops.audit import readable
+from tasks.mlops.audit import Decision, readable
 from tasks.run_context import RunContext
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import console
 from tasks.runtime.workspace import Workspace
+from tasks.stage_entry import StageEntry
 from tasks.stages import register
+from tasks.stages.register import Registration
 
 FLOW, DEPLOYMENT = "freqd-approval", "freqd-approval/approve"
 """Names of the flow of a question and of its deployment."""
@@ -75,7 +79,7 @@ class Pending:
 
     version: ModelVersion
     verdict: Verdict
-    policy: dict[str, Any]
+    policy: JsonObject
 
     @property
     def answer(self) -> Answer | None:
@@ -102,17 +106,17 @@ def pending(workspace: Workspace, model: str, version: str) -> Pending | None:
     found = registry.find(model, version)
     if found.tags.get("freqd.verdict") != WAITING:
         return None
-    entry = workspace.store.recall("register", found.tags.get(register.KEY, ""))
+    entry = StageEntry.recall(workspace.store, "register", found.tags.get(register.KEY, ""))
     if entry is None:
         raise InputError(
             f"what the gate found of {model} version {version} is not in {workspace.root}",
             f"see it with `freqd models show {version}`, and use `freqd promote {version} --why ...`",
         )
-    ref = ArtifactRef(**entry["refs"]["registration"])
-    settings = workspace.store.manifest(ref)["settings"]
+    ref = entry.refs["registration"]
+    settings = workspace.store.manifest(ref).settings
     return Pending(
         version=found,
-        verdict=Verdict.model_validate(workspace.store.open(ref, Facts).values["gate"]),
+        verdict=Registration.open(workspace.store, ref).gate,
         policy={name: settings[name] for name in RegistryConfig.model_fields if name in settings},
     )
 
@@ -141,10 +145,10 @@ def ask(context: RunContext, registration: ArtifactRef, policy: RegistryConfig) 
         registration: what the stage register left.
         policy: how long to wait.
     """
-    entry = context.workspace.store.open(registration, Facts).values
-    if Verdict.model_validate(entry["gate"]).verdict != WAITING:
+    entry = Registration.open(context.workspace.store, registration)
+    if entry.gate.verdict != WAITING:
         return
-    model, version = entry["name"], entry["version"]
+    model, version = entry.name, entry.version
     found = registry.find(model, version)
     if (said := found.tags.get("freqd.verdict", "")) != WAITING:
         console.print(f"{'approval':<18}  {model} version {version} was decided since: {said}", soft_wrap=True)
@@ -158,10 +162,10 @@ def ask(context: RunContext, registration: ArtifactRef, policy: RegistryConfig) 
     console.print(f"{'approval':<18}  {what}", soft_wrap=True)
 
 
-def _plan(given: dict[str, Any], key: str, time: datetime | None) -> UUID:
+def _plan(given: Mapping[str, str], key: str, time: datetime | None) -> UUID:
     """A flow run of the deployment, made now or found by its key, and not waited for."""
     run = run_deployment(
-        DEPLOYMENT, parameters=given, scheduled_time=time, timeout=0, as_subflow=False, idempotency_key=key
+        DEPLOYMENT, parameters=dict(given), scheduled_time=time, timeout=0, as_subflow=False, idempotency_key=key
     )
     return cast(FlowRun, run).id  # a coroutine only where one calls
 
@@ -257,14 +261,13 @@ def _carry_out(workspace: Workspace, waiting: Pending, answer: Answer) -> Verdic
     promoted, reason, why = answer.said == "yes", _reason(answer), answer.why
     if promoted:
         try:
-            registry.promote(
-                workspace, model, version, who=answer.who, why=why, evidence=evidence, against=verdict.champion
-            )
+            decision = Decision(answer.who, answer.why, evidence, against=verdict.champion)
+            registry.promote(workspace, model, version, decision)
         except registry.ChampionMovedError as error:
             promoted, reason = False, f"{reason}, but meanwhile {error}: compare again, then `freqd promote {version}`"
             why = reason
     if not promoted:
-        registry.refuse(workspace, model, version, who=answer.who, why=why, evidence=evidence)
+        registry.refuse(workspace, model, version, Decision(answer.who, why, evidence))
     return verdict.model_copy(
         update={
             "promoted": promoted,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict
 
 from freqd import distill as library
 from freqd.config import DistillConfig, SpectralConfig
@@ -17,18 +16,8 @@ from freqd.storage.store import ArtifactRef
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import StageOutcome
 from tasks.stage import Result, Stage, Without, cut, stage
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
-
-
-class DistillInputs(BaseModel):
-    """What a student is taught from: artifacts only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    split: ArtifactRef
-    teacher: ArtifactRef
-    graphs: ArtifactRef
-    spectrum: ArtifactRef
 
 
 class Distilled(StageOutcome):
@@ -51,30 +40,36 @@ def distill(
     earlier: EarlierModel | None = None,
 ) -> Result:
     """Distil the teacher into the student with the objectives of the settings, from the student of an earlier run if given."""
-    return teach(at, inputs, config, spectral, earlier)
+    return teach(at, inputs, config, spectral, Course(earlier))
 
 
-def teach(
-    at: Stage,
-    inputs: DistillInputs,
-    config: DistillConfig,
-    spectral: SpectralConfig,
-    earlier: EarlierModel | None = None,
-    watch: Callable[[int, float], None] | None = None,
-) -> Result:
-    """Train the student; ``watch`` is called with each validation and may raise to end the training."""
+@dataclass(frozen=True)
+class Course:
+    """How a training goes.
+
+    Attributes:
+        earlier: the student that it goes on from.
+        watch: told each validation; it may raise to end the training.
+    """
+
+    earlier: EarlierModel | None = None
+    watch: Callable[[int, float], None] | None = None
+
+
+def teach(at: Stage, inputs: DistillInputs, config: DistillConfig, spectral: SpectralConfig, course: Course) -> Result:
+    """Train the student."""
     teacher = at.open(inputs.teacher, TrainedModel)
     both, found = at.open(inputs.graphs, Graphs), at.open(inputs.spectrum, Spectrum)
     users = Mastery(teacher.features.users, both.user, found.edges, spectral, found.user.part_energies)
     items = Mastery(teacher.features.items, both.item, found.edges, spectral, found.item.part_energies)
 
     def observe(epoch: int, student: Embeddings, ndcg: float) -> HistoryEntry:
-        if watch is not None:
-            watch(epoch, ndcg)
+        if course.watch is not None:
+            course.watch(epoch, ndcg)
         return {"mastery_user": users(student.users).tolist(), "mastery_item": items(student.items).tolist()}
 
     split = at.open(inputs.split, Split)
-    previous = None if earlier is None else earlier.seen_from(split, at.store)
+    previous = None if course.earlier is None else course.earlier.seen_from(split, at.store)
     sources = library.DistillSources(split, teacher, both, found, previous)
     model = library.distill(sources, config, at.environment(observe))
     ndcg = model.info["valid_ndcg_at_10"]

@@ -3,27 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from freqd.config import EvaluateConfig, SpectralConfig
+from freqd.data.ids import Side
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as judge
 from freqd.evaluate.latency import scoring_latency
-from freqd.evaluate.significance import gap_closed, paired_bootstrap
+from freqd.evaluate.significance import Difference, Interval, gap_closed, paired_bootstrap
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
-from freqd.storage.store import ArtifactRef, Facts
+from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
 from tasks.stage import Result, Stage, stage
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
 
 METRIC = "ndcg_at_10"
+Mastered = dict[str, dict[Side, list[float]]]
+"""Shares by band, low to high frequency, of both sides, by student."""
+
+
+class ModelSize(BaseModel):
+    """Size of a model, and its NDCG@10 on validation; None for one that was not validated."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: int
+    bytes: int
+    dim: int
+    valid_ndcg_at_10: float | None
+
+
+class Latency(BaseModel):
+    """Milliseconds to rank all items for one user, one thread."""
+
+    model_config = ConfigDict(frozen=True)
+
+    median_ms: float
+    p95_ms: float
+
+
+class Measured(BaseModel):
+    """What differs from one equal result to the next: the latency by model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    latency: dict[str, Latency]
+
+
+class EvaluationFacts(BaseModel):
+    """What the differences between the models are worth.
+
+    Attributes:
+        intervals: paired differences over the test users, as ``student_minus_teacher``.
+        gap_closed: how much of the way from the student trained alone to the teacher the student is.
+        models: size by model.
+        mastery: by student and side, how much of each band of the teacher's features it can express.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    intervals: dict[str, Difference]
+    gap_closed: Interval
+    models: dict[str, ModelSize]
+    mastery: Mastered
+
+    @classmethod
+    def open(cls, store: Store, ref: ArtifactRef) -> tuple[Self, Measured]:
+        """Read them, with what was measured."""
+        found = store.open(ref, Facts)
+        return cls.model_validate(found.values), Measured.model_validate(found.measured)
 
 
 class Judged(StageOutcome):
@@ -43,55 +100,65 @@ class Judged(StageOutcome):
 @stage("evaluate", Judged, uses=["seed"])
 def evaluate(
     at: Stage,
-    split: ArtifactRef,
+    inputs: DistillInputs,
     models: Mapping[str, ArtifactRef],
-    graphs: ArtifactRef,
-    spectrum: ArtifactRef,
     config: EvaluateConfig,
     spectral: Annotated[SpectralConfig, MASTERY],
 ) -> Result:
     """Judge every model of ``models`` (teacher, student and the baselines) on the test split."""
-    parts = at.open(split, Split)
+    parts = at.open(inputs.split, Split)
     trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
     reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)
         reports[name] = judge(model.features, parts, config)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
-    rng = np.random.default_rng(at.run.seed)
-    facts = compare(reports, config, rng)
-    facts["models"] = {name: describe(model) for name, model in trained.items()}
-    latency = {name: scoring_latency(model.features) for name, model in trained.items()}
-    both, bands = at.open(graphs, Graphs), at.open(spectrum, Spectrum)
-    students = {name: model for name, model in trained.items() if name != "teacher"}
-    facts["mastery"] = mastery(trained["teacher"], students, both, bands, spectral)
+    intervals, closed = compare(reports, config, np.random.default_rng(at.run.seed))
+    latency = {name: Latency.model_validate(scoring_latency(model.features)) for name, model in trained.items()}
+    facts = EvaluationFacts(
+        intervals=intervals,
+        gap_closed=closed,
+        models={name: size_of(model) for name, model in trained.items()},
+        mastery=mastery(
+            trained["teacher"],
+            {name: model for name, model in trained.items() if name != "teacher"},
+            at.open(inputs.graphs, Graphs),
+            at.open(inputs.spectrum, Spectrum),
+            spectral,
+        ),
+    )
     rows = [{"model": name, **{k: round(v, 4) for k, v in report.metrics.items()}} for name, report in reports.items()]
     table = Shown(key="evaluation", content=rows, description=f"Test split, protocol {config.protocol}")
     metrics: dict[str, float | int | None] = {
         f"{name}_{metric}": value for name, report in reports.items() for metric, value in report.metrics.items()
     }
-    metrics["gap_closed"] = facts["gap_closed"]["value"]
+    metrics["gap_closed"] = closed.value
     numbers = ", ".join(f"{name} {report.metrics[METRIC]:.4f}" for name, report in reports.items())
-    found = Facts(facts, {"latency": latency})
+    found = Facts.of(facts, Measured(latency=latency))
     return Result({**reports, "facts": found}, f"test NDCG@10: {numbers}", metrics, shown=[table])
 
 
-def compare(reports: dict[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator) -> dict[str, Any]:
+def compare(
+    reports: Mapping[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator
+) -> tuple[dict[str, Difference], Interval]:
     """Paired differences of the student to the others, and the gap closed, each with its interval."""
     values = {name: report.per_user[METRIC] for name, report in reports.items()}
-    options: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence, "rng": rng}
-    intervals = {}
-    for name in values:
-        if name != "student":
-            difference = paired_bootstrap(values["student"], values[name], **options)
-            intervals[f"student_minus_{name}"] = asdict(difference)
-    if "scratch" in values:
-        intervals["teacher_minus_scratch"] = asdict(paired_bootstrap(values["teacher"], values["scratch"], **options))
-        closed = asdict(gap_closed(values["student"], values["scratch"], values["teacher"], **options))
-    else:
-        reason = "no student was trained alone to compare with"
-        closed = {"value": None, "low": None, "high": None, "confidence": config.confidence, "reason": reason}
-    return {"intervals": intervals, "gap_closed": closed}
+    bootstrap = partial(paired_bootstrap, samples=config.bootstrap_samples, confidence=config.confidence, rng=rng)
+    intervals = {
+        f"student_minus_{name}": bootstrap(values["student"], values[name]) for name in values if name != "student"
+    }
+    if "scratch" not in values:
+        return intervals, Interval(None, None, None, config.confidence, "no student was trained alone to compare with")
+    intervals["teacher_minus_scratch"] = bootstrap(values["teacher"], values["scratch"])
+    closed = gap_closed(
+        values["student"],
+        values["scratch"],
+        values["teacher"],
+        samples=config.bootstrap_samples,
+        confidence=config.confidence,
+        rng=rng,
+    )
+    return intervals, closed
 
 
 def mastery(
@@ -100,7 +167,7 @@ def mastery(
     graphs: Graphs,
     spectrum: Spectrum,
     config: SpectralConfig,
-) -> dict[str, dict[str, list[float]]]:
+) -> Mastered:
     """How much of each band of the teacher's features each student can express, by student and side."""
     users = Mastery(teacher.features.users, graphs.user, spectrum.edges, config, spectrum.user.part_energies)
     items = Mastery(teacher.features.items, graphs.item, spectrum.edges, config, spectrum.item.part_energies)
@@ -110,12 +177,12 @@ def mastery(
     }
 
 
-def describe(model: TrainedModel) -> dict[str, Any]:
+def size_of(model: TrainedModel) -> ModelSize:
     """Size of a model."""
     features = model.features
-    return {
-        "parameters": features.n_parameters,
-        "bytes": features.n_bytes,
-        "dim": features.dim,
-        "valid_ndcg_at_10": model.info.get("valid_ndcg_at_10"),
-    }
+    return ModelSize(
+        parameters=features.n_parameters,
+        bytes=features.n_bytes,
+        dim=features.dim,
+        valid_ndcg_at_10=model.info.get("valid_ndcg_at_10"),
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from freqd import data
 from freqd.config import DataConfig
@@ -24,28 +23,16 @@ class Ingested(StageOutcome):
         return self.refs["split"]
 
 
-class Places(TypedDict):
-    """Where named data sets are, and where they are kept once they were fetched."""
-
-    data_dir: Path | None
-    cache_dir: Path
-
-
-def places_of(run: RunContext) -> Places:
-    """Those of the run's working directory."""
-    return {"data_dir": run.workspace.data_dir, "cache_dir": run.workspace.downloads}
-
-
 def source(run: RunContext, config: DataConfig) -> dict[str, str]:
     """The content of the files stands for their names."""
-    return {"source_digest": data.source_digest(config, **places_of(run))}
+    return {"source_digest": data.source_digest(config, run.workspace.places)}
 
 
 @stage("ingest", Ingested, uses=["seed"], source=source)
 def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test")]) -> Result:
     """Read, check, clean and split the interactions."""
     registry = at.run.workspace.ids(name_of(config))
-    split = data.ingest(config, seed=at.run.seed, registry=registry, progress=at.progress, **places_of(at.run))
+    split = data.ingest(config, at.run.workspace.places, seed=at.run.seed, registry=registry, progress=at.progress)
     info = split.info
     quality = Shown(
         key="data-quality",

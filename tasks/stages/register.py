@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Self
 
 import mlflow
 import numpy as np
@@ -14,18 +14,15 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from prefect import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 import freqd
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Split
-from freqd.data.realign import Rows, unknown_answers
-from freqd.embeddings import Embeddings, TrainedModel
-from freqd.errors import DamagedArtifactError, InputError
+from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
-from freqd.evaluate import evaluate as judge_ranking
-from freqd.gate import WAITING, Candidate, Check, Rival, Verdict, judge
+from freqd.gate import Candidate, Check, Verdict
+from freqd.json_types import JsonObject
 from freqd.provenance import versions
 from freqd.report.markdown import escape
 from freqd.serve.recommender import Recommender
@@ -35,10 +32,9 @@ from tasks.mlops import pyfunc_model, registry, tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
 from tasks.stage import Only, Result, Stage, Without, stage
-from tasks.stages.evaluate import METRIC
+from tasks.stages.evaluate import METRIC, EvaluationFacts
+from tasks.stages.gate import Case, Question, ask_gate, quality_of, rivals_of
 
-DECISIONS = 5
-"""Attempts to judge against a champion that does not change meanwhile."""
 KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
 EXAMPLE_USER = "somebody"
@@ -53,12 +49,39 @@ SIGNATURE = ModelSignature(
 )
 
 
-class Lineage(BaseModel):
-    """How the student came to be, as tags of its version; what it is, its digest says."""
+class NewVersion(BaseModel):
+    """Which registered model the student becomes a version of, and how it came to be, as tags; what it is, its digest says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: str
     tags: dict[str, str]
+
+
+class RegisterInputs(BaseModel):
+    """What is registered: the student with its data, its report on the test part, and what the differences are worth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: ArtifactRef
+    student: ArtifactRef
+    report: ArtifactRef
+    facts: ArtifactRef
+
+
+class Registration(BaseModel):
+    """What the stage leaves: model, version, and what the gate said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    gate: Verdict
+
+    @classmethod
+    def open(cls, store: Store, ref: ArtifactRef) -> Self:
+        """Read it."""
+        return cls.model_validate(store.open(ref, Facts).values)
 
 
 class Registered(StageOutcome):
@@ -72,9 +95,9 @@ class Registered(StageOutcome):
 
 def _is_there(run: RunContext, refs: Mapping[str, ArtifactRef]) -> bool:
     """Whether the registry still has the version."""
-    entry = run.workspace.store.open(refs["registration"], Facts).values
+    entry = Registration.open(run.workspace.store, refs["registration"])
     try:
-        tracking.client().get_model_version(entry["name"], entry["version"])
+        tracking.client().get_model_version(entry.name, entry.version)
     except MlflowException:
         return False
     return True
@@ -83,52 +106,48 @@ def _is_there(run: RunContext, refs: Mapping[str, ArtifactRef]) -> bool:
 @stage("register", Registered, uses=["seed"], confirm=_is_there)
 def register(
     at: Stage,
-    split: ArtifactRef,
-    student: ArtifactRef,
-    report: ArtifactRef,
-    facts: ArtifactRef,
-    model_name: str,
-    lineage: Annotated[Lineage, Only()],
+    inputs: RegisterInputs,
+    new: Annotated[NewVersion, Only("model")],
     config: Annotated[RegistryConfig, Without("approval_hours")],
     evaluation: EvaluateConfig,
 ) -> Result:
     """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
-    parts = at.open(split, Split)
-    features = at.open(student, TrainedModel).features
-    own = at.open(report, Evaluation)
-    found = at.open(facts, Facts)
-    known = found.values
+    parts = at.open(inputs.split, Split)
+    features = at.open(inputs.student, TrainedModel).features
+    own = at.open(inputs.report, Evaluation)
+    known, measured = EvaluationFacts.open(at.store, inputs.facts)
     at.progress(0.1, "writing the model")
-    tags = {**lineage.tags, **_numbers(own, known), KEY: at.key}
-    version = _earlier(model_name, at.key) or _log_version(
-        at.run, Recommender.of(features, parts), own, model_name, tags
-    )
+    tags = {**new.tags, **_numbers(own, known), KEY: at.key}
+    version = _earlier(new.model, at.key) or _log_version(at.run, Recommender.of(features, parts), own, new.model, tags)
     at.progress(0.7, "asking the gate")
     challenger = Candidate(
         version=str(version.version),
         n_bytes=features.n_bytes,
-        latency_ms=found.measured["latency"]["student"]["median_ms"],
+        latency_ms=measured.latency["student"].median_ms,
         judged_users=_judged_users(parts),
-        **_quality(own),
+        gap_closed=known.gap_closed.value,
+        rivals=rivals_of(known),
+        **quality_of(own),
     )
-    tracking.client().set_registered_model_alias(model_name, registry.CHALLENGER, version.version)
-    verdict = _gate(
+    tracking.client().set_registered_model_alias(new.model, registry.CHALLENGER, version.version)
+    case = Case(new.model, challenger, features, parts, own, config, evaluation)
+    verdict = ask_gate(
         at.run,
-        model_name,
-        challenger.version,
-        lambda present: _decide(
-            at.run, challenger, features, present, parts, own, known, model_name, config, evaluation
+        Question(
+            new.model,
+            challenger.version,
+            lambda present: case.decide(at.run, present),
+            {**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
+            ask=config.approval == "ask",
         ),
-        evidence={**registry.evidence_of(version), "policy": config.model_dump(mode="json")},
-        ask=config.approval == "ask",
     )
     for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
-        tracking.client().set_model_version_tag(model_name, version.version, f"freqd.{name}", value)
-    headline = f"{model_name} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
+        tracking.client().set_model_version_tag(new.model, version.version, f"freqd.{name}", value)
+    headline = f"{new.model} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
     gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
-    result = {"name": model_name, "version": str(version.version), "gate": verdict.model_dump()}
+    result = Registration(name=new.model, version=str(version.version), gate=verdict)
     promoted = {"promoted": int(verdict.promoted)}
-    return Result({"registration": Facts(result)}, headline, promoted, shown=[gate])
+    return Result({"registration": Facts.of(result)}, headline, promoted, shown=[gate])
 
 
 def _earlier(model_name: str, key: str) -> ModelVersion | None:
@@ -146,18 +165,7 @@ def _judged_users(parts: Split) -> int:
     return len(np.unique(parts.test.user[judged]))
 
 
-def _rivals(known: dict[str, Any]) -> tuple[Rival, ...]:
-    """The models of the student's size that were judged beside it."""
-    names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
-    found = {name: known["intervals"].get(f"student_minus_{name}") for name in names}
-    return tuple(
-        Rival(name=names[name], **{end: difference[end] for end in ("mean", "low", "high")})
-        for name, difference in found.items()
-        if difference is not None
-    )
-
-
-def _shown(check: Check) -> dict[str, Any]:
+def _shown(check: Check) -> JsonObject:
     """A row of the page's table: four digits are enough, and a limit is no quotation in markdown."""
     row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
     if isinstance(check.value, float) and not check.value.is_integer():
@@ -165,57 +173,12 @@ def _shown(check: Check) -> dict[str, Any]:
     return row
 
 
-def _gate(
-    context: RunContext,
-    model_name: str,
-    version: str,
-    decide: Callable[[ModelVersion | None], Verdict],
-    evidence: dict[str, Any],
-    *,
-    ask: bool = False,
-) -> Verdict:
-    """Judge against the present champion and do what the verdict says; judge again if another took its place.
-
-    With ``ask``, a yes only waits for a person's: see ``tasks.stages.approval``.
-    """
-    who = f"{registry.GATE}{context.run_name}"
-    for _ in range(DECISIONS):
-        present = registry.champion_of(model_name)
-        verdict = decide(present)
-        if verdict.promoted and ask:
-            return verdict.model_copy(update={"promoted": False, "verdict": WAITING})
-        found = {**evidence, **verdict.model_dump(include={"checks", "difference"})}
-        options: dict[str, Any] = {"who": who, "why": "; ".join(verdict.reasons), "evidence": found}
-        against = None if present is None else str(present.version)
-        try:
-            if verdict.promoted:
-                registry.promote(context.workspace, model_name, version, against=against, **options)
-            else:
-                registry.refuse(context.workspace, model_name, version, against=against, **options)
-        except registry.ChampionMovedError:
-            continue
-        return verdict
-    raise registry.ChampionMovedError(
-        f"the champion of {model_name} changed {DECISIONS} times while version {version} was judged"
-    )
-
-
-def _numbers(own: Evaluation, known: dict[str, Any]) -> dict[str, str]:
-    closed = known["gap_closed"]["value"]
+def _numbers(own: Evaluation, known: EvaluationFacts) -> dict[str, str]:
+    closed = known.gap_closed.value
     return {
         "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
         "freqd.recall_at_10": f"{own.metrics['recall_at_10']:.6f}",
         "freqd.gap_closed": "none" if closed is None else f"{closed:.4f}",
-    }
-
-
-def _quality(report: Evaluation) -> dict[str, Any]:
-    """What the gate compares, of a model on the test split."""
-    return {
-        "ndcg": report.metrics[METRIC],
-        "coverage": report.metrics["coverage_at_10"],
-        "popularity": report.metrics["mean_popularity_at_10"],
-        "groups": tuple(report.groups["activity"]),
     }
 
 
@@ -255,50 +218,3 @@ def _log_version(
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version
-
-
-def _decide(
-    context: RunContext,
-    challenger: Candidate,
-    student: Embeddings,
-    present: ModelVersion | None,
-    parts: Split,
-    own: Evaluation,
-    known: dict[str, Any],
-    model_name: str,
-    config: RegistryConfig,
-    evaluation: EvaluateConfig,
-) -> Verdict:
-    rng = np.random.default_rng(context.seed)
-    closed = known["gap_closed"]["value"]
-    if present is None:
-        return judge(challenger, None, None, closed, config, evaluation, rng, _rivals(known))
-    recommender = registry.load_champion(model_name, str(present.version))
-    fair = _fair(context.workspace.store, present, parts)
-    same = Rows.of(recommender.user_ids, parts.user_ids).known
-    if not same[own.users].any():
-        raise InputError(
-            f"version {present.version}, the champion of {model_name}, knows none of the test users",
-            "give the data a model of their own by registry.model_name",
-        )
-    if fair is not parts or not same[own.users].all():
-        own = judge_ranking(student, fair, evaluation, among=same)
-        challenger = challenger.model_copy(update=_quality(own))
-    theirs = judge_ranking(recommender.placed(parts.user_ids, parts.item_ids), fair, evaluation, among=same)
-    champion = Candidate(
-        version=str(present.version),
-        n_bytes=recommender.features.n_bytes,
-        latency_ms=challenger.latency_ms,
-        **_quality(theirs),
-    )
-    pair = (own.per_user[METRIC], theirs.per_user[METRIC])
-    return judge(challenger, champion, pair, closed, config, evaluation, rng)
-
-
-def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
-    """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
-    try:
-        return unknown_answers(registry.split_of(store, champion), parts)
-    except DamagedArtifactError:
-        get_run_logger().warning("the champion's data are gone: which test pairs it has seen is not known")
-        return parts

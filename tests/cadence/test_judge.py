@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from freqd.cadence import Timeline, Window, judge_window
+from freqd.cadence import Question, Timeline, Window, judge_window
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings
+from freqd.serve.recommender import Recommender
 
 LOG2_3 = np.log2(3)
 
@@ -47,12 +48,12 @@ def model(users: list[list[float]], items: list[list[float]]) -> Embeddings:
 
 def test_the_newest_model_is_asked_for_all_that_it_could_know() -> None:
     features = model([[1, 0], [0, 1], [1, 1]], [[1, 3], [2, 1], [3, 2]])  # of b, c, a; of x, z, y
-    found = judge_window(ALL, WINDOW, NEW, NEW, features, CONFIG)
+    found = judge_window(Question(ALL, WINDOW, NEW), Recommender.of(features, NEW), CONFIG)
     assert found.report is not None
     assert [NEW.user_ids[int(user)] for user in found.report.users] == ["b", "c", "a"]
     # b has x and gets y, z: y is a hit at 1. c has z and gets x, y: x is a hit at 1. a has x, y and gets z: a hit at 1.
     np.testing.assert_allclose(found.report.per_user["ndcg_at_10"], [1.0, 1.0, 1.0])
-    assert found.counts == {
+    assert found.counts.model_dump() == {
         "pairs": 5, "unknown_user_pairs": 1, "unknown_item_pairs": 1, "users": 4, "items": 4, "unknown_users": 1, "unknown_items": 1,
         "judged_users": 3, "judged_known_users": 3, "judged_pairs": 3,
     }  # fmt: skip
@@ -60,17 +61,17 @@ def test_the_newest_model_is_asked_for_all_that_it_could_know() -> None:
 
 def test_an_older_one_misses_what_it_does_not_know_and_gives_strangers_what_is_popular() -> None:
     features = model([[1, 0], [0, 1]], [[0, 1], [1, 0]])  # of a, b; of y, x
-    found = judge_window(ALL, WINDOW, NEW, OLD, features, CONFIG)
+    found = judge_window(Question(ALL, WINDOW, NEW), Recommender.of(features, OLD), CONFIG)
     assert found.report is not None
     by_user = dict(zip(("b", "c", "a"), found.report.per_user["ndcg_at_10"].tolist(), strict=True))
     assert by_user["b"] == pytest.approx(1.0), "y, the only item that it knows and b does not have"
     assert by_user["c"] == pytest.approx(1.0), "a stranger to it: x, which two had, before y, which one had"
     # a bought z, the only item left: it can come last only, and is alone, so even an unknown item is at 1
     assert by_user["a"] == pytest.approx(1.0)
-    assert found.counts["unknown_users"] == 2
-    assert found.counts["unknown_items"] == 2
-    assert (found.counts["unknown_user_pairs"], found.counts["unknown_item_pairs"]) == (2, 2)
-    assert (found.counts["judged_users"], found.counts["judged_known_users"]) == (3, 2)
+    assert found.counts.unknown_users == 2
+    assert found.counts.unknown_items == 2
+    assert (found.counts.unknown_user_pairs, found.counts.unknown_item_pairs) == (2, 2)
+    assert (found.counts.judged_users, found.counts.judged_known_users) == (3, 2)
 
 
 def test_an_item_it_does_not_know_comes_after_all_others() -> None:
@@ -79,7 +80,7 @@ def test_an_item_it_does_not_know_comes_after_all_others() -> None:
     everything = Timeline(pairs(rows, users, items), pl.Series("id", users), pl.Series("id", items), "shop")
     late = split(rows[:5], users, items)
     features = model([[-1, -1], [-1, -1]], [[5, 5], [1, 1]])  # both score the items they know far below nothing
-    found = judge_window(everything, WINDOW, late, OLD, features, CONFIG)
+    found = judge_window(Question(everything, WINDOW, late), Recommender.of(features, OLD), CONFIG)
     assert found.report is not None
     scores = dict(zip(("a", "b"), found.report.per_user["ndcg_at_10"].tolist(), strict=True))
     assert scores["b"] == pytest.approx(1 / LOG2_3), "b gets y, which scores -10, and only then z"
@@ -88,6 +89,6 @@ def test_an_item_it_does_not_know_comes_after_all_others() -> None:
 def test_interactions_of_other_times_are_no_targets() -> None:
     features = model([[1, 0], [0, 1], [1, 1]], [[1, 3], [2, 1], [3, 2]])
     later = Window(EPOCH + timedelta(days=20), EPOCH + timedelta(days=29))
-    found = judge_window(ALL, later, NEW, NEW, features, CONFIG)
+    found = judge_window(Question(ALL, later, NEW), Recommender.of(features, NEW), CONFIG)
     assert found.report is None
-    assert (found.counts["pairs"], found.counts["judged_users"]) == (1, 0), "b met w, which nobody could know"
+    assert (found.counts.pairs, found.counts.judged_users) == (1, 0), "b met w, which nobody could know"

@@ -15,7 +15,7 @@ from freqd.cadence import Timeline, check_settings, plan
 from freqd.cadence.timeline import DAY, EPOCH
 from freqd.config import CadenceConfig
 from freqd.config.load import build
-from freqd.data import observe
+from freqd.data import Places, observe
 from freqd.data.interactions import Interactions, Observed
 from freqd.errors import InputError
 
@@ -99,7 +99,7 @@ def test_it_holds_a_file_as_observed(tmp_path: Path) -> None:
     rows = pl.concat([rows, pl.DataFrame({"user": ["a"], "item": ["y"], "time": ["2024-01-04"]})])
     rows.write_csv(tmp_path / "shop.csv")
     settings = build([{"data": {"source": [str(tmp_path / "shop.csv")]}}]).data
-    found = Timeline.of(observe(settings, data_dir=None, cache_dir=tmp_path / "cache"))
+    found = Timeline.of(observe(settings, places=Places(None, tmp_path / "cache")))
     users, items = found.user_ids.to_list(), found.item_ids.to_list()
     pairs = {
         (users[u], items[i]): date.fromordinal(EPOCH.toordinal() + int(t) // DAY)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from freqd.config import DataConfig
-from freqd.data import Split, ingest
+from freqd.data import Places, Split, ingest
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def run(tmp_path: Path) -> Callable[..., Split]:
     """``ingest`` with a seed, no data folder and a cache of its own."""
 
     def call(config: DataConfig, **options: object) -> Split:
-        settings: dict[str, object] = {"seed": 0, "data_dir": None, "cache_dir": tmp_path / "cache", **options}
+        settings: dict[str, object] = {"seed": 0, "places": Places(None, tmp_path / "cache"), **options}
         return ingest(config, **settings)  # type: ignore[arg-type]
 
     return call

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import IdRegistry, Split, check
+from freqd.data import IdRegistry, Places, Split, check
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -248,10 +248,10 @@ def test_a_named_data_set_with_a_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_check_reports_instead_of_raising(tmp_path: Path) -> None:
-    report = check(DataConfig(source=(str(tmp_path / "x.csv"),)), data_dir=None, cache_dir=tmp_path / "cache")
+    report = check(DataConfig(source=(str(tmp_path / "x.csv"),)), places=Places(None, tmp_path / "cache"))
     assert not report.ok
     assert "no such file" in report.problem
     assert report.table()[0].check == "stopped"
-    good = check(DataConfig(source=(write(tmp_path / "x.csv", block()),)), data_dir=None, cache_dir=tmp_path / "cache")
+    good = check(DataConfig(source=(write(tmp_path / "x.csv", block()),)), places=Places(None, tmp_path / "cache"))
     assert good.ok
     assert good.table()[0].rows == 120

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split, catalog, formats
+from freqd.data import Places, Split, catalog, formats
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -121,17 +121,17 @@ def test_the_users_columns_win_over_the_catalogues(run: Run, tmp_path: Path) -> 
     frame = pl.select(user=cell // 20, item=cell % 20, rating=4, timestamp=pl.int_range(900_000_000, 900_000_400))
     frame.write_parquet(folder / "interactions.parquet")
     settings = DataConfig(source=("movielens-100k",), columns=ColumnConfig(time="none"))
-    assert run(settings, data_dir=tmp_path).info.columns["time"] is None
-    assert run(DataConfig(source=("movielens-100k",)), data_dir=tmp_path).info.guessed == ()
+    assert run(settings, places=Places(tmp_path, tmp_path / "cache")).info.columns["time"] is None
+    assert run(DataConfig(source=("movielens-100k",)), places=Places(tmp_path, tmp_path / "cache")).info.guessed == ()
 
 
 @pytest.mark.skipif(shared() is None, reason="no folder with real data (FREQD_DATA_DIR)")
 @pytest.mark.parametrize("name", ["citeulike", "gowalla", "movielens-100k"])
-def test_real_data(run: Run, name: str) -> None:
+def test_real_data(run: Run, name: str, tmp_path: Path) -> None:
     folder, named = shared(), catalog.CATALOG[name]
     if not any((folder / sub).is_dir() for sub in (name, *named.folders)):  # type: ignore[operator]
         pytest.skip(f"{name} is not in {folder}")
-    split = run(DataConfig(source=(name,)), data_dir=folder)
+    split = run(DataConfig(source=(name,)), places=Places(folder, tmp_path / "cache"))
     assert split.info.rows_read == named.interactions
     if named.parts:
         assert (split.n_users, split.n_items) == (named.users, named.items)

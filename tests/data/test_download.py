@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from freqd.data.download import Remote, fetch, git_blob_id
+from freqd.data.download import Patience, Remote, fetch, git_blob_id
 from freqd.errors import InputError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -71,8 +71,9 @@ def remote(server: Server, checksum: str = f"sha256:{DIGEST}") -> Remote:
     return Remote(f"http://127.0.0.1:{server.server_port}/data.bin", "data.bin", checksum)
 
 
-def get(source: Remote, folder: Path, **options: object) -> Path:
-    return fetch(source, folder, pause=lambda seconds: None, **options)  # type: ignore[arg-type]
+def get(source: Remote, folder: Path, attempts: int = 4, **options: object) -> Path:
+    patience = Patience(attempts, pause=lambda seconds: None)
+    return fetch(source, folder, patience=patience, **options)  # type: ignore[arg-type]
 
 
 def names(folder: Path) -> list[str]:

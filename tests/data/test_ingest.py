@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import PARTS, IdRegistry, Split, source_digest
+from freqd.data import PARTS, IdRegistry, Places, Split, source_digest
 from freqd.data.info import Counts
 
 Run = Callable[..., Split]
@@ -303,7 +303,7 @@ def test_the_split_survives_the_disk(run: Run, csv: Path, tmp_path: Path) -> Non
 def test_the_digest_follows_content_not_names(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def digest(*names: Path) -> str:
         config = DataConfig(source=tuple(str(name) for name in names))
-        return source_digest(config, data_dir=None, cache_dir=tmp_path / "cache")
+        return source_digest(config, places=Places(None, tmp_path / "cache"))
 
     copy = tmp_path / "copy.csv"
     copy.write_bytes(csv.read_bytes())

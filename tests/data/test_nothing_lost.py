@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split, check
+from freqd.data import Places, Split, check
 from freqd.data.layout import census
 from freqd.errors import InputError
 
@@ -276,7 +276,7 @@ def test_a_range_of_no_time() -> None:
 def test_lists_that_seem_a_table_are_told_of(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("0 5 7\n1 5 9\n2 6 7\n")
-    report = check(data(str(path)), data_dir=None, cache_dir=tmp_path)
+    report = check(data(str(path)), places=Places(None, tmp_path))
     assert not report.ok
     assert "data.layout=adjacency" in report.remedy
 

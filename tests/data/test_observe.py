@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from freqd.config import DataConfig
-from freqd.data import observe
+from freqd.data import Places, observe
 from freqd.errors import InputError
 
 
@@ -15,7 +15,7 @@ def write(path: Path, *rows: str) -> str:
 
 
 def look(tmp_path: Path, **settings: object):
-    return observe(DataConfig.model_validate(settings), data_dir=None, cache_dir=tmp_path / "cache")
+    return observe(DataConfig.model_validate(settings), places=Places(None, tmp_path / "cache"))
 
 
 def test_everybody_stays_and_a_pair_counts_once_at_its_earliest_time(tmp_path: Path) -> None:

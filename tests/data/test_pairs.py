@@ -21,7 +21,7 @@ def arrays(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 @settings(max_examples=60)
 def test_a_pair_counts_once_in_its_first_part_at_its_earliest_time(rows: Rows) -> None:
     user, item, part, time = arrays(rows)
-    pairs, repeated, overlap = distinct(user, item, 7, 6, part=part, time=time)
+    pairs, repeated, overlap = distinct(user, item, (7, 6), part=part, time=time)
     expected: dict[tuple[int, int], tuple[int, int]] = {}
     for u, i, p, t in rows:
         expected[u, i] = min(expected.get((u, i), (p, t)), (p, t))
@@ -39,7 +39,7 @@ def test_a_pair_counts_once_in_its_first_part_at_its_earliest_time(rows: Rows) -
 @settings(max_examples=60)
 def test_core_is_the_fixed_point_of_peeling(rows: Rows, min_user: int, min_item: int) -> None:
     user, item, _, _ = arrays(rows)
-    pairs, _, _ = distinct(user, item, 7, 6, part=None, time=None)
+    pairs, _, _ = distinct(user, item, (7, 6), part=None, time=None)
     left = set(zip(user.tolist(), item.tolist(), strict=True))
     while True:
         users, items = [u for u, _ in left], [i for _, i in left]
@@ -57,7 +57,7 @@ def test_core_is_the_fixed_point_of_peeling(rows: Rows, min_user: int, min_item:
 @settings(max_examples=60)
 def test_every_user_keeps_a_train_item_and_gives_its_share(rows: Rows, valid: float, test: float, seed: int) -> None:
     user, item, _, _ = arrays(rows)
-    pairs, _, _ = distinct(user, item, 7, 6, part=None, time=None)
+    pairs, _, _ = distinct(user, item, (7, 6), part=None, time=None)
     part = choose_per_user(pairs, valid, test, np.random.default_rng(seed))
     for u in range(7):
         own = part[pairs.indptr[u] : pairs.indptr[u + 1]]
@@ -72,7 +72,7 @@ def test_the_shares_come_out_right_and_are_random_over_items() -> None:
     n_users, n_items = 500, 7
     user = np.repeat(np.arange(n_users, dtype=np.int32), n_items)
     item = np.tile(np.arange(n_items, dtype=np.int32), n_users)
-    pairs, _, _ = distinct(user, item, n_users, n_items, part=None, time=None)
+    pairs, _, _ = distinct(user, item, (n_users, n_items), part=None, time=None)
     part = choose_per_user(pairs, 0.1, 0.2, np.random.default_rng(0))
     assert abs((part == 2).sum() - 700) <= 1
     assert abs((part == 1).sum() - 350) <= 1

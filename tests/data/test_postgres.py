@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import ingest, source_digest
+from freqd.data import Places, ingest, source_digest
 from freqd.errors import InputError
 
 VARIABLE = "FREQD_SOURCE_DATABASE_URL"
@@ -39,7 +39,7 @@ def database(sales: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_query_becomes_a_split(database: str, tmp_path: Path) -> None:
-    split = ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path)
+    split = ingest(CONFIG, seed=0, places=Places(None, tmp_path))
     assert split.info.rows_read == 301  # the row that ends in x is not selected
     assert split.info.dropped[0].rows == 1
     assert split.info.split == "time"
@@ -51,16 +51,16 @@ def test_a_query_becomes_a_split(database: str, tmp_path: Path) -> None:
 
 
 def test_the_digest_follows_the_rows_and_ingest_reads_what_was_digested(database: str, tmp_path: Path) -> None:
-    first = source_digest(CONFIG, data_dir=None, cache_dir=tmp_path)
-    assert source_digest(CONFIG, data_dir=None, cache_dir=tmp_path) == first
+    first = source_digest(CONFIG, places=Places(None, tmp_path))
+    assert source_digest(CONFIG, places=Places(None, tmp_path)) == first
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO sales SELECT buyer, 'p', bought_at, 1 FROM sales WHERE buyer IS NOT NULL LIMIT 1"
         )
         try:
-            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info.rows_read == 301
-            assert source_digest(CONFIG, data_dir=None, cache_dir=tmp_path) != first
-            assert ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path).info.rows_read == 302
+            assert ingest(CONFIG, seed=0, places=Places(None, tmp_path)).info.rows_read == 301
+            assert source_digest(CONFIG, places=Places(None, tmp_path)) != first
+            assert ingest(CONFIG, seed=0, places=Places(None, tmp_path)).info.rows_read == 302
         finally:
             connection.execute("DELETE FROM sales WHERE product = 'p' AND buyer IS NOT NULL")
 
@@ -71,7 +71,7 @@ def test_a_query_cannot_write(database: str, tmp_path: Path) -> None:
             "CREATE OR REPLACE FUNCTION spoil() RETURNS int LANGUAGE sql AS 'DELETE FROM sales; SELECT 1'"
         )
         with pytest.raises(InputError, match="read-only transaction"):
-            ingest(DataConfig(sql="SELECT spoil() AS user_id, 1 AS item_id"), seed=0, data_dir=None, cache_dir=tmp_path)
+            ingest(DataConfig(sql="SELECT spoil() AS user_id, 1 AS item_id"), seed=0, places=Places(None, tmp_path))
         count = connection.execute("SELECT count(*) FROM sales").fetchone()
     assert count is not None
     assert count[0] > 300
@@ -89,18 +89,18 @@ def test_a_query_cannot_write(database: str, tmp_path: Path) -> None:
 )
 def test_bad_queries(database: str, tmp_path: Path, query: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        ingest(DataConfig(sql=query), seed=0, data_dir=None, cache_dir=tmp_path)
+        ingest(DataConfig(sql=query), seed=0, places=Places(None, tmp_path))
     assert not any((tmp_path / "sql").iterdir())
 
 
 def test_an_unreachable_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "postgresql://freqd:geheim@127.0.0.1:1/none")
     with pytest.raises(InputError, match="cannot be reached") as caught:
-        ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path)
+        ingest(CONFIG, seed=0, places=Places(None, tmp_path))
     assert "geheim" not in str(caught.value)
 
 
 def test_a_missing_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(InputError, match=VARIABLE):
-        ingest(CONFIG, seed=0, data_dir=None, cache_dir=tmp_path)
+        ingest(CONFIG, seed=0, places=Places(None, tmp_path))

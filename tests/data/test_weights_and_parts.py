@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from freqd.config import ColumnConfig, DataConfig
-from freqd.data import Split, check
+from freqd.data import Places, Split, check
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -154,7 +154,7 @@ def test_given_parts_that_cannot_be_judged(run: Run, tmp_path: Path, side: str) 
     with pytest.raises(InputError, match=f"100% of the {side}s of the test part are not known in train") as caught:
         run(parts(tmp_path, 0.0, side))
     assert "data.source" in caught.value.remedy
-    report = check(parts(tmp_path, 0.0, side), data_dir=None, cache_dir=tmp_path / "cache")
+    report = check(parts(tmp_path, 0.0, side), places=Places(None, tmp_path / "cache"))
     assert not report.ok
     assert "no model can be judged" in report.problem
     told = run(parts(tmp_path, 0.5, side)).info.warnings
@@ -175,7 +175,7 @@ def test_known_users_and_known_items_that_never_meet(run: Run, tmp_path: Path) -
 
 def test_the_check_says_what_the_data_were_taken_for(tmp_path: Path) -> None:
     config = DataConfig(source=(save(tmp_path / "x.csv", two_groups()),))
-    table = {row.check: row.note for row in check(config, data_dir=None, cache_dir=tmp_path / "cache").table()}
+    table = {row.check: row.note for row in check(config, places=Places(None, tmp_path / "cache")).table()}
     assert table["columns"] == "user = user, item = item, time = timestamp"
     assert table["times"] == "read as epoch seconds: 2020-09-13 12:26 to 2020-10-23 11:26 UTC"
     assert table["split"].startswith("by time: validation from 2020-10-1")

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.drift.spectral import spectral_shift, unit_rows
+from freqd.drift.spectral import SpectralModel, spectral_shift, unit_rows
 from freqd.embeddings import Embeddings
 from freqd.spectral import band_edges
 from tests.oracles import dense_band_energies, dense_cooccurrence, dense_norm_adj, grocery_like
@@ -42,7 +42,7 @@ BEFORE, AFTER, FEATURES = halves()
 
 
 def shift(before: Interactions, after: Interactions, features: Embeddings = FEATURES, spectral=BANDS):
-    return spectral_shift(before, after, features, K, spectral, np.random.default_rng(0))
+    return spectral_shift(before, after, SpectralModel(features, K, spectral), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("method", "atol"), [("exact", 1e-4), ("chebyshev", 0.05)])

@@ -99,9 +99,9 @@ class Victim(User):
     def duplicates(self) -> int:
         keys = [key for _, key in self.versions()]
         moves = [
-            (entry["version"], entry["previous"])
+            (entry.version, entry.previous)
             for entry in AuditTrail.of(self.workspace.root).entries()
-            if entry["what"] == "promote"
+            if entry.what == "promote"
         ]
         return len(keys) - len(set(keys)) + len(moves) - len(set(moves))
 

@@ -43,9 +43,9 @@ def test_twenty_processes_promote(two_versions: Victim) -> None:
         done = list(pool.map(lambda n: victim("promote", str(1 + n % 2), "--why", f"because of {n}"), range(PROMOTING)))
     said = [one.stdout + one.stderr for one in done]
     moves = [
-        (entry["previous"], entry["version"])
+        (entry.previous, entry.version)
         for entry in AuditTrail.of(victim.workspace.root).entries()[before:]
-        if entry["what"] == "promote"
+        if entry.what == "promote"
     ]
     broken = sum(one[1] != other[0] for one, other in itertools.pairwise(moves))
     count(
@@ -131,10 +131,10 @@ def _promote_often(victim: Victim, times: int) -> int:
     script = (
         "import sys; from pathlib import Path; from tasks.runtime.workspace import Workspace; from tasks.runtime.environment import embed\n"
         "w = Workspace(Path(sys.argv[1])); embed(w, flows=False)\n"
-        "from tasks.mlops import registry; import time\n"
+        "from tasks.mlops import registry; from tasks.mlops.audit import Decision; import time\n"
         "name = registry.names()[0]\n"
         "for n in range(int(sys.argv[2])):\n"
-        "    registry.promote(w, name, str(1 + n % 2), who='somebody', why='again', evidence={}); time.sleep(0.1)\n"
+        "    registry.promote(w, name, str(1 + n % 2), Decision('somebody', 'again', {})); time.sleep(0.1)\n"
         "print('moved', n + 1)\n"
     )
     python = Path(FREQD).parent / "python"

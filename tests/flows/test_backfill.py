@@ -19,7 +19,7 @@ from flows.cli import backfill as command
 from flows.cli.backfill import parse_days
 from flows.cli.main import app
 from flows.naming import as_folder
-from freqd.config import RunConfig
+from freqd.config import BackfillPlan, RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.backfill import BackfillResult, plain
@@ -39,7 +39,9 @@ def config(source: Path, *changes: str) -> RunConfig:
 
 def fill(source: Path, workdir: Path, *changes: str, **options: Any) -> dict[str, Any]:
     settings = config(source, "start.run=champion", *changes)
-    return backfill(FIRST, LAST, 20, config=settings, workdir=str(workdir), **options)
+    name = options.pop("name", None)
+    plan = BackfillPlan(first=FIRST, last=LAST, every_days=20, **options)
+    return backfill(plan, config=settings, workdir=str(workdir), name=name)
 
 
 @pytest.fixture(scope="module")
@@ -145,16 +147,22 @@ def test_the_page_shows_all_dates(first: dict[str, Any], source: Path, workdir: 
 
 def test_a_date_without_data_is_named(source: Path, tmp_path: Path, prefect_server: None) -> None:
     with pytest.raises(InputError, match=r"as of 2020-01-01: no interaction is left"):
-        backfill(date(2020, 1, 1), LAST, 20, config=config(source), workdir=str(tmp_path))
+        backfill(
+            BackfillPlan(first=date(2020, 1, 1), last=LAST, every_days=20), config=config(source), workdir=str(tmp_path)
+        )
 
 
 # -- its parts ------------------------------------------------------------------------------------------------------
 
 
 def test_dates_by_hand() -> None:
-    assert dates(date(2024, 2, 27), date(2024, 3, 2), 2) == (date(2024, 2, 27), date(2024, 2, 29), date(2024, 3, 2))
-    assert dates(date(2024, 1, 1), date(2024, 1, 1), 7) == (date(2024, 1, 1),)
-    assert dates(date(2024, 1, 1), date(2024, 1, 7), 7) == (date(2024, 1, 1),)
+    assert dates(BackfillPlan(first=date(2024, 2, 27), last=date(2024, 3, 2), every_days=2)) == (
+        date(2024, 2, 27),
+        date(2024, 2, 29),
+        date(2024, 3, 2),
+    )
+    assert dates(BackfillPlan(first=date(2024, 1, 1), last=date(2024, 1, 1), every_days=7)) == (date(2024, 1, 1),)
+    assert dates(BackfillPlan(first=date(2024, 1, 1), last=date(2024, 1, 7), every_days=7)) == (date(2024, 1, 1),)
 
 
 def test_a_long_name_keeps_its_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -166,7 +174,7 @@ def test_a_long_name_keeps_its_date(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     monkeypatch.setattr(module, "pipeline", stopped)
     with pytest.raises(InputError, match="stopped here"):
-        module.backfill.fn(FIRST, LAST, name="ü" * 200, workdir=str(tmp_path / "work"))
+        module.backfill.fn(BackfillPlan(first=FIRST, last=LAST), name="ü" * 200, workdir=str(tmp_path / "work"))
     assert named == ["ü" * 40 + "-2020-11-20"]
     assert as_folder(named[0]) == named[0], "a run's name is not cut off any further"
 
@@ -197,7 +205,7 @@ def test_a_scheduled_jobs_settings_register_nothing_unless_it_is_asked_for(monke
     enabled: list[bool] = []
 
     def start(settings: RunConfig, *_: Any, **options: Any) -> dict[str, Any]:
-        assert settings.registry.enabled == options["registered"]
+        assert settings.registry.enabled == options["plan"].registered
         enabled.append(settings.registry.enabled)
         return {"name": "x", "workdir": "work", "runs": []}
 

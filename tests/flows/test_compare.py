@@ -16,7 +16,7 @@ from flows.cli.main import app
 from flows.cli.methods import resolve, tuned, words_of
 from flows.compare import comparison
 from flows.pipeline import pipeline
-from freqd.config import EvaluateConfig, MethodConfig, RunConfig
+from freqd.config import ComparisonPlan, EvaluateConfig, MethodConfig, RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
@@ -39,8 +39,9 @@ def config(source: Path, *changes: str) -> RunConfig:
 def compare(source: Path, workdir: Path, **options: Any) -> dict[str, Any]:
     settings = config(source)
     methods = {name: MethodConfig(objectives=terms) for name, terms in resolve(settings, METHODS).items()}
-    given: dict[str, Any] = {"methods": methods, "dims": (2, 4), "seeds": 2, "name": "first"}
-    return comparison(config=settings, workdir=str(workdir), **{**given, **options})
+    name = options.pop("name", "first")
+    plan = ComparisonPlan(**{"methods": methods, "dims": (2, 4), "seeds": 2, **options})
+    return comparison(plan, config=settings, workdir=str(workdir), name=name)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
-from tasks.drift import SWITCHED_OFF, champion_settings
+from tasks.drift import champion_settings
+from tasks.drift_record import SWITCHED_OFF
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
 from tests.flows.cli.test_cli import freqd_command

@@ -290,8 +290,8 @@ def test_a_person_may_have_the_last_word(
     assert asked[1][1]["question"] == str(UUID(int=1))
     settle(Workspace(tmp_path), "asked", "1", Answer(said="no", who="Ann", why="not before Christmas"))
     (entry,) = AuditTrail.of(tmp_path).entries()
-    assert (entry["what"], entry["who"], entry["why"]) == ("refuse", "Ann", "not before Christmas")
-    assert entry["evidence"]["policy"]["approval"] == "ask"
+    assert (entry.what, entry.who, entry.why) == ("refuse", "Ann", "not before Christmas")
+    assert entry.evidence["policy"]["approval"] == "ask"
     again = rerun(source, tmp_path, *changes)
     assert again["cached_stages"] == STAGES
     assert len(asked) == 2, "who has answered is not asked again"

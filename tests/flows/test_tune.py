@@ -19,14 +19,15 @@ from flows.cli.main import app
 from flows.cli.tune import parse_budget
 from flows.pipeline import pipeline
 from flows.tune import tuning
-from freqd.config import RunConfig
+from freqd.config import RunConfig, SearchPlan
 from freqd.config.load import build, parse_assignment, read_toml
 from freqd.distill import check_objectives
 from freqd.errors import DivergedError, InputError
 from freqd.report.tuning import markdown, plain
 from freqd.report.tuning_result import TuningResult
 from tasks.experiments import tune
-from tasks.experiments.tune import OutOfTimeError, Search, finished, hold, open_study, spent
+from tasks.experiments.search import Search, ask, finished, goes_on, hold, new_search, open_study, spent
+from tasks.experiments.tune import OutOfTimeError, Watcher
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
@@ -41,8 +42,9 @@ def config(source: Path, *changes: str) -> RunConfig:
 
 def search(settings: RunConfig, workdir: Path, **options: Any) -> dict[str, Any]:
     ((method, objectives),) = resolve(settings, ["freqd+rce"]).items()
-    given: dict[str, Any] = {"trials": 3, "budget_seconds": 600.0, "name": "mine", **options}
-    result: dict[str, Any] = tuning(method, objectives, config=settings, workdir=str(workdir), **given)
+    name = options.pop("name", "mine")
+    plan = SearchPlan(**{"trials": 3, "budget_seconds": 600.0, **options, "method": method, "objectives": objectives})
+    result: dict[str, Any] = tuning(plan, config=settings, workdir=str(workdir), name=name)
     return result
 
 
@@ -146,14 +148,14 @@ def test_killed_in_the_middle_of_a_trial_it_ends_as_if_it_had_not_been(
     source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = search(config(source), tmp_path / "whole", trials=3)
-    report = tune._Watcher.report
+    report = Watcher.report
 
     def dying(self: Any, epoch: int, score: float) -> None:
         report(self, epoch, score)
-        if len(finished(self._study)) == 1 and epoch == 2:
+        if len(finished(self.study)) == 1 and epoch == 2:
             raise SystemError("killed")
 
-    monkeypatch.setattr(tune._Watcher, "report", dying)
+    monkeypatch.setattr(Watcher, "report", dying)
     with pytest.raises(SystemError, match="killed"):
         search(config(source), tmp_path / "part", trials=3)
     monkeypatch.undo()
@@ -163,10 +165,10 @@ def test_killed_in_the_middle_of_a_trial_it_ends_as_if_it_had_not_been(
 
 AT_WORK = """
 import sys, time
-from tasks.experiments.tune import Search, _ask, hold, open_study
+from tasks.experiments.search import Search, ask, hold, open_study
 mine = Search.model_validate_json(sys.argv[1])
 with hold(mine):
-    _ask(open_study(mine), mine)
+    ask(open_study(mine), mine)
     print("at work", flush=True)
     time.sleep(600)
 """
@@ -176,7 +178,7 @@ def test_the_trial_of_another_process_is_taken_up_only_when_that_is_dead(
     source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Search] = []
-    monkeypatch.setattr("flows.tune.new_search", lambda *given: made.append(tune.new_search(*given)) or made[-1])
+    monkeypatch.setattr("flows.tune.new_search", lambda *given: made.append(new_search(*given)) or made[-1])
     before = search(config(source), tmp_path, trials=1)
     study, running = open_study(made[0]), (optuna.trial.TrialState.RUNNING,)
     command = [sys.executable, "-c", AT_WORK, made[0].model_dump_json()]
@@ -266,8 +268,8 @@ def small_search(folder: Path, *, budget: float = 100.0) -> Search:
 def ended(search: Search, curve: list[float], seconds: float = 1.0) -> str:
     """Bring a learning curve to the study, as a training would, and say how the trial ended."""
     study = open_study(search)
-    drawn = tune._ask(study, search)
-    watcher = tune._Watcher(study, search, drawn)
+    drawn = ask(study, search)
+    watcher = Watcher(study, search, drawn)
     end = "done"
     try:
         for step, score in enumerate(curve):
@@ -293,18 +295,18 @@ def test_a_trial_is_cut_when_the_time_is_over_but_not_the_only_one(tmp_path: Pat
     assert ended(mine, [0.1, 0.2], seconds=10.0) == "done"
     assert ended(mine, [0.1, 0.2]) == "cut at 0"
     assert spent(open_study(mine)) == 11.0
-    assert not tune.goes_on(mine)
-    assert tune.goes_on(mine.model_copy(update={"budget": 12.0}))
+    assert not goes_on(mine)
+    assert goes_on(mine.model_copy(update={"budget": 12.0}))
 
 
 def test_a_killed_trial_is_taken_up_with_its_settings_and_its_seconds(tmp_path: Path) -> None:
     mine = small_search(tmp_path)
     ended(mine, [0.1])
-    killed = tune._ask(open_study(mine), mine)
+    killed = ask(open_study(mine), mine)
     killed.set_user_attr("seconds", 7.0)
-    taken = tune._ask(open_study(mine), mine)
+    taken = ask(open_study(mine), mine)
     assert taken.params == killed.params
-    assert tune._Watcher(open_study(mine), mine, taken).seconds >= 7.0
+    assert Watcher(open_study(mine), mine, taken).seconds >= 7.0
     assert len(finished(open_study(mine))) == 1
 
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from freqd.config import SpectralConfig
 from freqd.embeddings import Embeddings
 from freqd.graph import Graph, Graphs
-from freqd.serve.explain import explain, total
+from freqd.serve.explain import Explained, explain, total
 from freqd.spectral import band_edges
 
 
@@ -36,7 +36,7 @@ def dense_bands(found: Graph) -> list[np.ndarray]:
 @pytest.mark.parametrize(("user", "item"), [(0, 0), (17, 42), (39, 59)])
 def test_the_bands_sum_to_the_score(method: str, user: int, item: int) -> None:
     config = SpectralConfig(method=method)  # type: ignore[arg-type]
-    found = explain(FEATURES, GRAPHS, EDGES, config, user, item, seen=SEEN)
+    found = explain(Explained(FEATURES, GRAPHS, EDGES, config, SEEN), user, item)
     score = float(FEATURES.users[user] @ FEATURES.items[item])
     assert found.score == pytest.approx(score, rel=1e-5)
     for bands in (found.user.bands, found.item.bands, found.both):
@@ -49,7 +49,7 @@ def test_the_bands_sum_to_the_score(method: str, user: int, item: int) -> None:
 
 
 def test_the_bands_are_those_of_the_dense_filters() -> None:
-    found = explain(FEATURES, GRAPHS, EDGES, EXACT, 3, 11, seen=SEEN)
+    found = explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 3, 11)
     of_items = [FEATURES.users[3] @ (part @ FEATURES.items)[11] for part in dense_bands(GRAPHS.item)]
     of_users = [(part @ FEATURES.users)[3] @ FEATURES.items[11] for part in dense_bands(GRAPHS.user)]
     np.testing.assert_allclose(found.item.bands, of_items, atol=1e-4)
@@ -57,7 +57,7 @@ def test_the_bands_are_those_of_the_dense_filters() -> None:
 
 
 def test_neighbours_and_the_node_itself_sum_to_the_shared_part() -> None:
-    found = explain(FEATURES, GRAPHS, EDGES, EXACT, 3, 11, seen=SEEN, top=60)
+    found = explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 3, 11, top=60)
     low = sum(part for part, kind in zip(dense_bands(GRAPHS.item), found.taste, strict=True) if kind == "shared")
     carried = low[11] * (FEATURES.items @ FEATURES.users[3])
     assert carried.sum() == pytest.approx(total(found.item, found.taste, "shared"), abs=1e-4)
@@ -69,11 +69,11 @@ def test_neighbours_and_the_node_itself_sum_to_the_shared_part() -> None:
     users = [entry.row for entry in found.user.neighbours]
     assert 3 not in users
     assert [entry.met for entry in found.user.neighbours] == met[users, 11].tolist()
-    assert len(explain(FEATURES, GRAPHS, EDGES, EXACT, 3, 11, seen=SEEN, top=2).item.neighbours) == 2
+    assert len(explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 3, 11, top=2).item.neighbours) == 2
 
 
 def test_taste_follows_the_edges() -> None:
-    found = explain(FEATURES, GRAPHS, EDGES, EXACT, 0, 0, seen=SEEN)
+    found = explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 0, 0)
     assert found.taste == ["shared"] * 4 + ["middle"] + ["niche"] * 3
     for low, high, kind in zip(EDGES[:-1], EDGES[1:], found.taste, strict=True):
         assert kind == ("shared" if high <= 1 else "niche" if low >= 1 else "middle")
@@ -81,9 +81,9 @@ def test_taste_follows_the_edges() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="item 60 is out of range"):
-        explain(FEATURES, GRAPHS, EDGES, EXACT, 0, 60, seen=SEEN)
+        explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 0, 60)
     with pytest.raises(ValueError, match="user -1"):
-        explain(FEATURES, GRAPHS, EDGES, EXACT, -1, 0, seen=SEEN)
+        explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), -1, 0)
     other = Graphs(GRAPHS.user, graph("item", 50, RNG))
     with pytest.raises(ValueError, match="graph of 50 nodes"):
-        explain(FEATURES, other, EDGES, EXACT, 0, 0, seen=SEEN)
+        explain(Explained(FEATURES, other, EDGES, EXACT, SEEN), 0, 0)

@@ -173,12 +173,19 @@ def test_a_tiny_recommender_is_whole() -> None:
 # -- the batch file -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def seven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many users a row group."""
+    monkeypatch.setattr("freqd.serve.batch.CHUNK", 7)
+
+
+@pytest.mark.usefixtures("seven")
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_the_batch_file_equals_the_answers_user_by_user(tmp_path: Path, exclude_seen: bool) -> None:
     target = tmp_path / "deep" / "all.parquet"
     seen: list[float] = []
     rows = write_recommendations(
-        RECOMMENDER, target, k=45, exclude_seen=exclude_seen, chunk=7, progress=lambda done, _: seen.append(done)
+        RECOMMENDER, target, k=45, exclude_seen=exclude_seen, progress=lambda done, _: seen.append(done)
     )
     found = pl.read_parquet(target)
     expected = RECOMMENDER.recommend(RECOMMENDER.user_ids.to_list(), k=45, exclude_seen=exclude_seen)
@@ -192,6 +199,7 @@ def test_the_batch_file_equals_the_answers_user_by_user(tmp_path: Path, exclude_
     assert seen[-1] == 1.0
 
 
+@pytest.mark.usefixtures("seven")
 def test_a_batch_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "all.parquet"
     write_recommendations(RECOMMENDER, target, k=2)
@@ -202,7 +210,7 @@ def test_a_batch_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_recommendations(RECOMMENDER, target, k=3, chunk=7, progress=stop)
+        write_recommendations(RECOMMENDER, target, k=3, progress=stop)
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
     with pytest.raises(InputError, match="k must be"):

@@ -16,21 +16,30 @@ from prefect.client.schemas.objects import StateType
 
 from flows.ops import automations, deployments
 from freqd.config import RunConfig
+from freqd.drift.findings import NewInteractions, OwnInteractions
 from freqd.errors import InputError
 from tasks import drift
+from tasks.drift_record import DriftCheck, sentence
 from tasks.runtime.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 CONFIG = RunConfig.model_validate({"data": {"source": ['it\'s <new> & "old".csv']}, "drift": {"cooldown_hours": 24}})
-FOUND = {"found": True, "headline": "drift in volume", "reasons": ["volume: 1 a day"], "version": "7"}
+FOUND = DriftCheck(
+    model="shop", version="7", source=["new.csv"], rows_read=9, dropped=[], limits={}, found=True, judged=True,
+    headline="drift in volume", reasons=["volume: 1 a day"], measures=(), edges=[], spectrum={},
+    new=NewInteractions(
+        pairs=9, between_known=9, unknown_users=0, unknown_items=0, passed_over=0, first=None, last=None
+    ),
+    compared_with=OwnInteractions(pairs=9, first=None, last=None),
+)  # fmt: skip
 
 
 def conclude(
     workspace: Workspace, hours: float, model: str = "shop", config: RunConfig = CONFIG, **changes: Any
 ) -> str:
-    found = drift.conclude(workspace, model, {**FOUND, **changes}, config, NOW + timedelta(hours=hours))
-    return str(found["outcome"])
+    found = FOUND.model_copy(update={"model": model, **changes})
+    return drift.conclude(workspace, found, config, NOW + timedelta(hours=hours)).outcome
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
@@ -63,8 +72,8 @@ def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: P
     time.sleep(2.0)
     assert len([run for run in asked() if run.id not in before]) == 1, "the event of the cool-down starts nothing"
     records = list(drift.records(workspace.drift / "shop"))
-    assert [record["outcome"] for record in records] == [drift.COOLING_DOWN, drift.SENT]
-    assert records[0]["cooling_down_until"] == records[1]["cooling_down_until"] == "2026-03-03T04:00:00+00:00"
+    assert [record.outcome for record in records] == [drift.COOLING_DOWN, drift.SENT]
+    assert records[0].cooling_down_until == records[1].cooling_down_until == "2026-03-03T04:00:00+00:00"
 
 
 @pytest.mark.parametrize("name", [automations.NAME, automations.SILENT])
@@ -139,7 +148,7 @@ def test_a_damaged_record_is_passed_over(tmp_path: Path, events: list[str]) -> N
     (workspace.drift / "shop" / "20260302T050000.000000.json").write_text("{torn")
     assert conclude(workspace, 2) == drift.COOLING_DOWN
     for path in sorted((workspace.drift / "shop").glob("*T0[46]*.json")):
-        assert json.loads(path.read_text())["reasons"] == FOUND["reasons"]
+        assert json.loads(path.read_text())["reasons"] == FOUND.reasons
 
 
 # -- files that a retraining would not see ---------------------------------------------------------------------------
@@ -183,8 +192,8 @@ def test_drift_in_files_that_a_retraining_would_not_see_asks_for_none(tmp_path: 
     workspace = Workspace(tmp_path)
     assert conclude(workspace, 0, elsewhere=["new.csv"]) == drift.ELSEWHERE
     (record,) = drift.records(workspace.drift / "shop")
-    assert record["cooling_down_until"] is None
-    assert "new.csv is not among the data" in drift.sentence(record)
+    assert record.cooling_down_until is None
+    assert "new.csv is not among the data" in sentence(record)
     assert events == []
     assert conclude(workspace, 1) == drift.SENT, "it starts no cool-down"
     assert conclude(workspace, 2, elsewhere=["new.csv"], found=False) == drift.NOTHING

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from freqd.report import cadence
 from freqd.report import numbers as fmt
@@ -17,6 +17,7 @@ from freqd.report.run import sentences, spectrum_sentences, start_sentences, tab
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
 from freqd.report.run.settings import reproduce_command
+from freqd.report.table import Table
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -34,7 +35,7 @@ def render(summary: RunResult, figures: Mapping[str, bytes] | None = None) -> st
     return _template().render(context(summary, drawn))
 
 
-def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, Any]:
+def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, object]:
     """What the template shows, all numbers formatted."""
     said = captions(summary)
     return {
@@ -88,16 +89,34 @@ def _protocol(summary: RunResult) -> str:
     return f"{start}. Protocol {summary.protocol}: {said}."
 
 
-def _side(summary: RunResult, side: Side) -> dict[str, Any]:
-    return {
-        "figure": f"spectrum_{side}",
-        "name": spectrum_sentences.PLURAL[side].capitalize(),
-        "sentences": spectrum_sentences.side_sentences(summary, side),
-        "table": spectrum_sentences.band_table(summary, side),
-    }
+class SideView(NamedTuple):
+    """One side's spectrum; ``figure`` is the name of its figure."""
+
+    figure: str
+    name: str
+    sentences: Sequence[str]
+    table: Table
 
 
-def _gate(summary: RunResult) -> dict[str, Any]:
+def _side(summary: RunResult, side: Side) -> SideView:
+    return SideView(
+        figure=f"spectrum_{side}",
+        name=spectrum_sentences.PLURAL[side].capitalize(),
+        sentences=spectrum_sentences.side_sentences(summary, side),
+        table=spectrum_sentences.band_table(summary, side),
+    )
+
+
+class GateView(NamedTuple):
+    """What the gate said; ``promoted`` is None where it was not asked."""
+
+    sentence: str
+    reasons: Sequence[str]
+    against: str
+    promoted: bool | None
+
+
+def _gate(summary: RunResult) -> GateView:
     gate, against = summary.gate, ""
     if gate and (difference := gate.difference):
         version = f" (version {gate.champion})" if gate.champion else ""
@@ -105,23 +124,27 @@ def _gate(summary: RunResult) -> dict[str, Any]:
             f"Against the champion{version} on the same test users: {fmt.signed(difference.mean)} NDCG@10, "
             f"interval {fmt.signed(difference.low)} to {fmt.signed(difference.high)}, {fmt.probability(difference.p_value)}."
         )
-    return {
-        "sentence": sentences.gate_sentence(summary),
-        "reasons": gate.reasons if gate else [],
-        "against": against,
-        "promoted": gate and gate.promoted,
-    }
+    return GateView(
+        sentence=sentences.gate_sentence(summary),
+        reasons=gate.reasons if gate else [],
+        against=against,
+        promoted=None if gate is None else gate.promoted,
+    )
 
 
-def _figure(png: bytes, caption: Caption) -> dict[str, Any]:
+class FigureView(NamedTuple):
+    """A figure as the page has it; width and height in pixels of the page."""
+
+    uri: str
+    alt: str
+    caption: str
+    width: int
+    height: int
+
+
+def _figure(png: bytes, caption: Caption) -> FigureView:
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
-    return {
-        "uri": data_uri(png),
-        "alt": caption.alt,
-        "caption": caption.text,
-        "width": width // 2,
-        "height": height // 2,
-    }
+    return FigureView(data_uri(png), caption.alt, caption.text, width // 2, height // 2)
 
 
 def data_uri(png: bytes) -> str:

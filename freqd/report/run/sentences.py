@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
@@ -257,14 +257,9 @@ def tiles(summary: RunResult) -> list[Tile]:
     return [
         Tile("Ranking quality", fmt.metric(student), f"NDCG@10 on the test split{share}"),
         _gap_tile(summary),
-        _ratio_tile(summary, "Size", lambda model: model.bytes, ("smaller", "larger"), fmt.size),
+        _ratio_tile(summary, "Size", lambda model: model.bytes, _Words("smaller", "larger"), fmt.size),
         _ratio_tile(
-            summary,
-            "Speed",
-            lambda model: model.median_ms,
-            ("faster", "slower"),
-            fmt.milliseconds,
-            " per user",
+            summary, "Speed", lambda model: model.median_ms, _Words("faster", "slower", " a user"), fmt.milliseconds
         ),
         _gate_tile(summary),
     ]
@@ -286,16 +281,22 @@ def _gap_tile(summary: RunResult) -> Tile:
     return Tile("Gap closed", fmt.percent(closed.value), note, tone)
 
 
+class _Words(NamedTuple):
+    """That the student's size is less, or more, than the teacher's, and what follows the numbers."""
+
+    less: str
+    more: str
+    unit: str = ""
+
+
 def _ratio_tile(
     summary: RunResult,
     label: str,
     size: Callable[[ModelFacts], float],
-    words: tuple[str, str],
+    words: _Words,
     show: Callable[[float | None], str],
-    unit: str = "",
 ) -> Tile:
-    """``words`` say that the student's size is less, and more, than the teacher's."""
-    factor, (less, more) = ratio(summary, size), words
+    factor, (less, more, unit) = ratio(summary, size), words
     note = f"{show(size(summary.models.student))}, the teacher {show(size(summary.models.teacher))}{unit}"
     if abs(factor - 1.0) < SAME:
         return Tile(label, "the same", note, "mixed")

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
 
 import tomli_w
 
 from freqd.config import RunConfig, describe
+from freqd.config.load import merge, nested
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Setting:
 
 
 @lru_cache(maxsize=1)
-def _defaults() -> tuple[tuple[str, Any, str], ...]:
+def _defaults() -> tuple[tuple[str, object, str], ...]:
     dumped = RunConfig().model_dump(mode="json")
     return tuple((name, setting_of(dumped, name), meaning) for name, _, _, meaning in describe(RunConfig))
 
 
-def changed_settings(config: Mapping[str, Any]) -> list[Setting]:
+def changed_settings(config: Mapping[str, object]) -> list[Setting]:
     """The settings of ``config`` (a dumped RunConfig) that are not the defaults, in the order of the models.
 
     A setting that the summary does not hold is taken as the default; one that this version does not know is left out.
@@ -47,7 +47,7 @@ def changed_settings(config: Mapping[str, Any]) -> list[Setting]:
     return out
 
 
-def as_toml(config: Mapping[str, Any], *, always: Collection[str] = ()) -> str:
+def as_toml(config: Mapping[str, object], *, always: Collection[str] = ()) -> str:
     """A file for ``--config``: the settings of ``config`` (a dumped RunConfig) that are not the defaults.
 
     Args:
@@ -55,16 +55,8 @@ def as_toml(config: Mapping[str, Any], *, always: Collection[str] = ()) -> str:
         always: names of settings that are written even if they are the defaults.
     """
     changed = {setting.name for setting in changed_settings(config)} | set(always)
-    tables: dict[str, Any] = {}
-    for name, _, _ in _defaults():
-        value = setting_of(config, name)
-        if name in changed and value is not None:
-            *path, key = name.split(".")
-            table = tables
-            for part in path:
-                table = table.setdefault(part, {})
-            table[key] = _plain(value)
-    return tomli_w.dumps(tables)
+    values = ((name, setting_of(config, name)) for name, _, _ in _defaults() if name in changed)
+    return tomli_w.dumps(merge(*(nested(name, _plain(value)) for name, value in values if value is not None)))
 
 
 def show(value: object) -> str:
@@ -92,13 +84,13 @@ def _in_one_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def reproduce_command(config: Mapping[str, Any], workdir: str = "") -> str:
+def reproduce_command(config: Mapping[str, object], workdir: str = "") -> str:
     """The command that makes a run with these settings (a dumped RunConfig) again; values are quoted for a POSIX shell."""
     words = ["freqd", "run"]
     for setting in changed_settings(config):
         value = setting_of(config, setting.name)
         if setting.name == "data.source":
-            words += ["--data", *([value] if isinstance(value, str) else value)]
+            words += ["--data", *map(str, value if isinstance(value, list | tuple) else [value])]
         elif setting.name in ("data.train", "data.valid", "data.test"):
             words += [f"--{setting.name.removeprefix('data.')}", str(value)]
         elif value is not None:  # what is not set cannot be asked for
@@ -108,9 +100,9 @@ def reproduce_command(config: Mapping[str, Any], workdir: str = "") -> str:
     return shlex.join(words)
 
 
-def setting_of(config: Mapping[str, Any], name: str, missing: Any = None) -> Any:
+def setting_of(config: Mapping[str, object], name: str, missing: object = None) -> object:
     """The value of a setting, named as in ``data.source``, in a dumped RunConfig; ``missing`` if it is not there."""
-    found: Any = config
+    found: object = config
     for key in name.split("."):
         if not isinstance(found, Mapping) or key not in found:
             return missing

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from flows.cli import serve as command
-from flows.cli.serve import serve
+from flows.cli.serve import Index, Listening, serve
 from freqd.errors import InputError
 from freqd.serve import faiss_index
 from tasks.mlops.champion import Registered
@@ -23,21 +23,24 @@ from tests.serve.http.shop import items, make_recommender
 TOKEN = "0123456789abcdef0123"
 
 
+ANY = Listening(port=0)
+
+
 def test_an_index_that_cannot_be_had_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss_index.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="faiss is not installed"):
-        serve(port=0, index="faiss")
+        serve(listening=ANY, index=Index(index="faiss"))
     with pytest.raises(InputError, match=r"--index-recall 1\.5: .*less than or equal to 1"):
-        serve(port=0, index_recall=1.5)
+        serve(listening=ANY, index=Index(index_recall=1.5))
     with pytest.raises(InputError, match="--index-from 0: "):
-        serve(port=0, index_from=0)
+        serve(listening=ANY, index=Index(index_from=0))
 
 
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port}"):
-            serve(port=port)
+            serve(listening=Listening(port=port))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.mlops.audit import FAIL, PROMOTE, AuditTrail, readable
+from tasks.mlops.audit import FAIL, PROMOTE, AuditTrail, Change, Decision, readable
 
 
 def add(trail: AuditTrail, version: str, why: str = "because", what: str = PROMOTE) -> None:
-    trail.append(what, who="somebody", model="m", version=version, previous=None, why=why, evidence={})
+    trail.append(what, Change("m", version, None), Decision("somebody", why, {}))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -24,7 +24,7 @@ def test_no_character_of_a_reason_breaks_the_trail(tmp_path: Path, reasons: list
     trail.path.with_suffix(".end").unlink(missing_ok=True)
     for number, why in enumerate(reasons):
         add(trail, str(number), readable(why))
-    assert [entry["why"] for entry in trail.entries("m")] == [readable(why) for why in reasons]
+    assert [entry.why for entry in trail.entries("m")] == [readable(why) for why in reasons]
     assert trail.check() == []
     assert trail.ending() == ""
 
@@ -36,7 +36,7 @@ def test_lines_of_earlier_versions_with_such_a_character_are_read(tmp_path: Path
     entry = {"what": PROMOTE, "model": "m", "version": "1", "previous": "0", "why": f"a{character}b", "after": ""}
     trail.path.write_text(json.dumps(entry, ensure_ascii=False) + "\n", newline="")
     add(trail, "2")
-    assert [found["version"] for found in trail.entries("m")] == ["1", "2"]
+    assert [found.version for found in trail.entries("m")] == ["1", "2"]
     assert trail.check() == []
     assert trail.before("m", "1") == "0"
 
@@ -77,7 +77,7 @@ def test_the_last_move_is_not_one_that_failed(tmp_path: Path) -> None:
     trail = AuditTrail(tmp_path / "audit.jsonl")
     assert trail.last_move("m") is None
     add(trail, "1")
-    assert trail.last_move("m")["version"] == "1"  # type: ignore[index]
+    assert trail.last_move("m").version == "1"  # type: ignore[union-attr]
     add(trail, "1", what=FAIL)
     assert trail.last_move("m") is None
 

@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.cli.serve import serve
+from flows.cli.model_options import WhichModel
+from flows.cli.serve import Listening, Served, serve
 from freqd.config import DataConfig
-from freqd.data import ingest
+from freqd.data import Places, ingest
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.report.results import RunResult
@@ -29,6 +30,9 @@ from tests.run_results import full_summary
 DIMS = {"teacher": 8, "student": 2}
 
 
+ANY = Listening(port=0)
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
     """A working directory with a run whose models have random features."""
@@ -36,9 +40,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.Dat
     source = tmp_path_factory.mktemp("data") / "purchases.csv"
     planted().write_csv(source)
     workspace = Workspace(workdir)
-    split = ingest(
-        DataConfig(source=(str(source),), split="random"), data_dir=None, cache_dir=workspace.downloads, seed=0
-    )
+    split = ingest(DataConfig(source=(str(source),), split="random"), places=Places(None, workspace.downloads), seed=0)
     refs = {"ingest.split": workspace.store.save(split)}
     for model, dim in DIMS.items():
         rng = np.random.default_rng(dim)
@@ -107,8 +109,8 @@ def test_the_command_serves_the_teacher(work: Path) -> None:
 
 def test_a_run_and_a_registered_model_are_not_both_served(work: Path) -> None:
     with pytest.raises(InputError, match="--from names a run, --name and --alias a registered model"):
-        serve(from_="monday", name="shop", port=0, workdir=work)
+        serve(of_run=Served(from_="monday"), which=WhichModel(name="shop", workdir=work), listening=ANY)
     with pytest.raises(InputError, match="there is no run 'tuesday'"):
-        serve(from_="tuesday", port=0, workdir=work)
+        serve(of_run=Served(from_="tuesday"), which=WhichModel(workdir=work), listening=ANY)
     with pytest.raises(InputError, match="--model teacher is a model of a run, and no run is named"):
-        serve(model="teacher", port=0, workdir=work)
+        serve(of_run=Served(model="teacher"), which=WhichModel(workdir=work), listening=ANY)

@@ -25,13 +25,14 @@ from freqd.errors import InputError
 from freqd.gate import WAITING, Check, Verdict
 from freqd.storage.store import ArtifactRef, Facts
 from tasks.mlops import registry
-from tasks.mlops.audit import PROMOTE, REFUSE
+from tasks.mlops.audit import PROMOTE, REFUSE, Decision
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
+from tasks.stage_entry import StageEntry
 from tasks.stages import approval
 from tasks.stages.approval import TAGS, Answer, pending, settle
-from tasks.stages.register import KEY
-from tasks.stages.register import _gate as gate
+from tasks.stages.gate import Question, ask_gate
+from tasks.stages.register import KEY, Registration
 
 GOOD = {"approve": "yes", "who": "Ann", "why": "the shop team has looked at it"}
 POLICY = RegistryConfig(approval="ask", approval_hours=2)
@@ -56,9 +57,11 @@ def champion(model: str) -> str | None:
 def wait(workspace: Workspace, model: str, found: Verdict) -> ArtifactRef:
     """What the stage register leaves of version 2."""
     ref = workspace.store.save(
-        Facts({"name": model, "version": "2", "gate": found.model_dump()}), {"settings": {"approval": "ask", "seed": 0}}
+        Facts.of(Registration(name=model, version="2", gate=found)), {"settings": {"approval": "ask", "seed": 0}}
     )
-    workspace.store.record("register", f"key-{model}", {"refs": {"registration": ref.model_dump()}})
+    StageEntry(
+        refs={"registration": ref}, headline="", metrics={}, series=[], seconds=1.0, peak_bytes=0, run="mine"
+    ).record(workspace.store, "register", f"key-{model}")
     for tag, value in ((KEY, f"key-{model}"), ("freqd.verdict", found.verdict), ("freqd.run", "mine")):
         MlflowClient().set_model_version_tag(model, "2", tag, value)
     return ref
@@ -69,15 +72,17 @@ def wait(workspace: Workspace, model: str, found: Verdict) -> ArtifactRef:
 
 def test_with_approval_a_yes_of_the_gate_moves_nothing(workspace: Workspace, model: str) -> None:
     yes = verdict("promoted").model_copy(update={"promoted": True})
-    found = gate(context_of(workspace), model, "2", lambda present: yes, {}, ask=True)
+    found = ask_gate(context_of(workspace), Question(model, "2", lambda present: yes, {}, ask=True))
     assert (found.promoted, found.verdict, champion(model)) == (False, WAITING, None)
     assert registry.trail(workspace).entries() == []
     no = verdict("not promoted")
-    assert gate(context_of(workspace), model, "2", lambda present: no, {}, ask=True) == no, "a no needs no person"
+    assert ask_gate(context_of(workspace), Question(model, "2", lambda present: no, {}, ask=True)) == no, (
+        "a no needs no person"
+    )
 
 
 def test_yes_promotes_with_who_and_why_on_the_trail_and_the_version(workspace: Workspace, model: str) -> None:
-    registry.promote(workspace, model, "1", who="ann", why="first", evidence={})
+    registry.promote(workspace, model, "1", Decision("ann", "first", {}))
     answer = Answer(said="yes", who="Bea", why="looked at it")
     wait(workspace, model, verdict(champion="1"))
     found = settle(workspace, model, "2", answer)
@@ -85,9 +90,9 @@ def test_yes_promotes_with_who_and_why_on_the_trail_and_the_version(workspace: W
     assert (found.promoted, found.verdict, champion(model)) == (True, "promoted", "2")
     assert found.reasons == ["approved by Bea: looked at it", "it is better"]
     entry = registry.trail(workspace).entries()[-1]
-    assert (entry["what"], entry["who"], entry["why"], entry["previous"]) == (PROMOTE, "Bea", "looked at it", "1")
-    assert entry["evidence"]["checks"][0]["name"] == "size in bytes"
-    assert entry["evidence"]["policy"] == {"approval": "ask"}
+    assert (entry.what, entry.who, entry.why, entry.previous) == (PROMOTE, "Bea", "looked at it", "1")
+    assert entry.evidence["checks"][0]["name"] == "size in bytes"
+    assert entry.evidence["policy"] == {"approval": "ask"}
     tags = MlflowClient().get_model_version(model, "2").tags
     assert tags["freqd.champion_by"] == "Bea"
     assert tags["freqd.verdict"] == "promoted"
@@ -110,12 +115,12 @@ def test_no_and_no_answer_are_refusals(workspace: Workspace, model: str, answer:
     assert (found.promoted, found.verdict, found.reasons[0]) == (False, "not promoted", reason)
     assert champion(model) is None
     entry = registry.trail(workspace).entries()[-1]
-    assert (entry["what"], entry["who"], entry["why"]) == (REFUSE, answer.who, answer.why)
+    assert (entry.what, entry.who, entry.why) == (REFUSE, answer.who, answer.why)
     assert MlflowClient().get_model_version(model, "2").tags["freqd.verdict"] == "not promoted"
 
 
 def test_a_yes_does_not_push_aside_a_champion_that_the_person_has_not_seen(workspace: Workspace, model: str) -> None:
-    registry.promote(workspace, model, "4", who="ann", why="meanwhile", evidence={})
+    registry.promote(workspace, model, "4", Decision("ann", "meanwhile", {}))
     answer = Answer(said="yes", who="Bea", why="looked at it")
     wait(workspace, model, verdict(champion="1"))
     found = settle(workspace, model, "2", answer)
@@ -123,7 +128,7 @@ def test_a_yes_does_not_push_aside_a_champion_that_the_person_has_not_seen(works
     assert found.promoted is False
     assert "is version 4" in found.reasons[0]
     assert champion(model) == "4"
-    assert [e["what"] for e in registry.trail(workspace).entries()] == [PROMOTE, REFUSE]
+    assert [e.what for e in registry.trail(workspace).entries()] == [PROMOTE, REFUSE]
 
 
 def test_only_a_version_that_waits_can_be_asked_about(workspace: Workspace, model: str) -> None:
@@ -202,7 +207,7 @@ def test_bad_answers_are_refused_with_words_and_a_good_one_promotes(
     tags = MlflowClient().get_model_version(model, "2").tags
     assert [tags[tag] for tag in TAGS.values()] == ["yes", "Ann", GOOD["why"]]
     assert asked.work("-end") == StateType.COMPLETED
-    assert [e["what"] for e in registry.trail(workspace).entries()] == [PROMOTE], "nothing is left to close"
+    assert [e.what for e in registry.trail(workspace).entries()] == [PROMOTE], "nothing is left to close"
 
 
 def test_a_run_that_is_repeated_asks_once(client: SyncPrefectClient, workspace: Workspace, model: str) -> None:
@@ -238,8 +243,8 @@ def test_without_an_answer_in_time_that_is_written_down(
     assert asked.answer(**GOOD)[0] == SetStateStatus.REJECT, "too late"
     assert asked.work("-end") == StateType.COMPLETED
     (entry,) = registry.trail(workspace).entries()
-    assert (entry["what"], entry["who"]) == (REFUSE, f"{registry.GATE}mine")
-    assert entry["why"].startswith("nobody answered until ")
+    assert (entry.what, entry.who) == (REFUSE, f"{registry.GATE}mine")
+    assert entry.why.startswith("nobody answered until ")
     assert MlflowClient().get_model_version(model, "2").tags["freqd.verdict"] == "not promoted"
 
 

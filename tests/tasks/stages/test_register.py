@@ -24,8 +24,9 @@ from freqd.serve.recommender import Recommender
 from tasks.mlops import registry
 from tasks.run_context import RunContext
 from tasks.runtime.workspace import Workspace
-from tasks.stages import register
-from tasks.stages.register import NEEDED, PINNED, _by_group, _decide, _quality, _shown
+from tasks.stages import gate
+from tasks.stages.gate import Case, quality_of
+from tasks.stages.register import NEEDED, PINNED, _by_group, _shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.005658999, 0.005659), (883_219.0, 883_219.0), (-0.0464412, -0.04644)])
@@ -67,15 +68,15 @@ def decide(
     evaluation = EvaluateConfig(bootstrap_samples=100)
     own = evaluate(student, split, evaluation)
     monkeypatch.setattr(registry, "load_champion", lambda *_: champion)
-    monkeypatch.setattr(register, "_fair", lambda store, present, parts: parts)
+    monkeypatch.setattr(gate, "_fair", lambda store, present, parts: parts)
     context = RunContext(
         workdir=str(workspace.root), run_name="mine", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=1
     )  # fmt: skip
-    challenger = Candidate(version="2", n_bytes=8, latency_ms=1.0, **_quality(own))
+    challenger = Candidate(version="2", n_bytes=8, latency_ms=1.0, **quality_of(own))
     present: Any = SimpleNamespace(version="1")
-    known = {"gap_closed": {"value": None}}
     settings = RegistryConfig(**{"min_group_users": 1, **policy})
-    return _decide(context, challenger, student, present, split, own, known, "m", settings, evaluation), own
+    case = Case("m", challenger, student, split, own, settings, evaluation)
+    return case.decide(context, present), own
 
 
 def test_both_are_judged_on_the_users_that_the_champion_knows(

@@ -1,0 +1,18 @@
+"""What the stages after the spectrum begin with."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from freqd.storage.store import ArtifactRef
+
+
+class DistillInputs(BaseModel):
+    """What a student is taught from and judged by: artifacts only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: ArtifactRef
+    teacher: ArtifactRef
+    graphs: ArtifactRef
+    spectrum: ArtifactRef
