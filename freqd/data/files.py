@@ -261,7 +261,7 @@ def check_layout(file: DataFile, ledger: Ledger) -> None:
     if found.stray is not None:
         taken, otherwise = (
             "quotes are taken for characters like others",
-            "they enclose fields, mend it and say data.quotes=fields",
+            "they enclose fields, fix it and say data.quotes=fields",
         )
         if found.quoted:
             taken, otherwise = "they are taken for the text of that field", "they are rows, say data.quotes=plain"

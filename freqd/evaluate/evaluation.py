@@ -64,11 +64,9 @@ def evaluate(
             f"raise data.{part}_fraction, or give a {part} split that holds interactions of known users and items",
         )
     if among is not None and not n_targets[among].any():
-        raise InputError(
-            f"none of the users to judge has an interaction in the {part} split", "judge users that have one"
-        )
+        raise InputError(f"no user to judge has an interaction in the {part} split", "judge users that have one")
     everyone = config.protocol == "kd-paper"
-    judged = np.ones(split.n_users, np.bool_) if everyone else n_targets > 0
+    judged = (n_targets > 0) | everyone
     users = np.flatnonzero(judged if among is None else judged & among).astype(np.int32)
     seen = _seen(split, everyone or part == "valid")
     ks = sorted({HEADLINE_K, *config.ks})

@@ -120,7 +120,7 @@ class Filter(BaseModel):
         if self.is_identity:
             return "identity"
         if self.weights:
-            return f"one weight a band ({min(self.weights):.2f} to {max(self.weights):.2f})"
+            return f"per-band weights ({min(self.weights):.2f} to {max(self.weights):.2f})"
         if self.form == "chebyshev":
             return f"chebyshev degree {self.degree}"
         return f"{self.form} α={self.alpha:g}"

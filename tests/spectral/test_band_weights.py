@@ -148,7 +148,7 @@ def test_the_analysis_takes_such_a_filter_where_it_ranks_best_and_can_be_told_no
 
     found, without = run(), run(band_weights=False)
     assert found.ranking_filters.item.weights
-    assert "Items: one weight a band (" in found.reason
+    assert "Items: per-band weights (" in found.reason
     tried = [trial["weights"] for trial in found.trials if trial["weights"]]
     assert list(found.ranking_filters.item.weights) in tried
     assert not any(trial["weights"] for trial in without.trials)
@@ -157,6 +157,6 @@ def test_the_analysis_takes_such_a_filter_where_it_ranks_best_and_can_be_told_no
 
 
 def test_weights_belong_to_a_series_and_name_it():
-    assert weighted_filter([0.5, 1, 1, 1.25], EDGES, 8).label() == "one weight a band (0.50 to 1.25)"
+    assert weighted_filter([0.5, 1, 1, 1.25], EDGES, 8).label() == "per-band weights (0.50 to 1.25)"
     with pytest.raises(ValueError, match="weights of bands have no meaning for form 'linear'"):
         Filter(form="linear", alpha=0.1, weights=(1.0,))

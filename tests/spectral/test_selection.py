@@ -124,7 +124,7 @@ def test_a_fitted_filter_is_taken_where_it_ranks_best_and_is_fitted_to_the_prese
     measured.know(SideFilters(), BASE)
     filters, reason = choose_ranking_filters(measured, CONFIG, BASE, fit)
     assert filters == SideFilters(item=fitted)
-    assert "Items: one weight a band (0.50 to 1.00) lifts NDCG@10 on validation from 0.1000 to 0.1200" in reason
+    assert "Items: per-band weights (0.50 to 1.00) lifts NDCG@10 on validation from 0.1000 to 0.1200" in reason
     assert asked == [("item", SideFilters()), ("user", SideFilters(item=fitted))]
     assert measured.trials[6]["weights"] == list(fitted.weights)
 
