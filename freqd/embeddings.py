@@ -84,6 +84,10 @@ class Trial(TypedDict, total=False):
     factors: int
     regularization: float
     alpha: float
+    alpha_user: float
+    alpha_item: float
+    spectrum: float
+    item_degree: float
     learning_rate: float
     weight_decay: float
     valid_ndcg_at_10: float | None
@@ -116,6 +120,10 @@ class ModelInfo(TypedDict, total=False):
     factors: int
     regularization: float
     alpha: float
+    alpha_user: float
+    alpha_item: float
+    spectrum: float
+    item_degree: float
     learning_rate: float
     weight_decay: float
     batch_size: int
