@@ -86,8 +86,11 @@ class Trial(TypedDict, total=False):
     alpha: float
     alpha_user: float
     alpha_item: float
+    beta: float
     spectrum: float
     item_degree: float
+    neighbours: int
+    shrink: float
     learning_rate: float
     weight_decay: float
     valid_ndcg_at_10: float | None
