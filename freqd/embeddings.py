@@ -84,6 +84,13 @@ class Trial(TypedDict, total=False):
     factors: int
     regularization: float
     alpha: float
+    alpha_user: float
+    alpha_item: float
+    beta: float
+    spectrum: float
+    item_degree: float
+    neighbours: int
+    shrink: float
     learning_rate: float
     weight_decay: float
     valid_ndcg_at_10: float | None
@@ -116,6 +123,10 @@ class ModelInfo(TypedDict, total=False):
     factors: int
     regularization: float
     alpha: float
+    alpha_user: float
+    alpha_item: float
+    spectrum: float
+    item_degree: float
     learning_rate: float
     weight_decay: float
     batch_size: int

@@ -1,0 +1,258 @@
+"""Teachers that need not be a pair of tables: whatever gives scores of all items for a block of users.
+
+A table is the special case in which a score is an inner product; item-item models and lists from outside are others, and
+weighted sums of them all. What is asked of each is the same: see ``freqd.teachers.scorer_ranking``.
+
+Nothing of users x items is ever held: the scores of ``USERS_A_BLOCK`` users at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from freqd.data.interactions import IdArray
+from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.evaluate.listed_scores import NO_ITEM, table_scores
+from freqd.numerics import threads
+from freqd.numerics.jit import kernel
+
+USERS_A_BLOCK = 128
+"""Users that a thread scores at a time."""
+
+
+class Scorer(Protocol):
+    """Scores of items for users; safe to be asked by several threads at once."""
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        ...
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        ...
+
+    def block(self, users: IdArray) -> FloatMatrix:
+        """Scores of all items for some users, (b, n_items) float32, the caller's to change; −inf: never recommended."""
+        ...
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """Scores of given items: row i of ``lists`` (b, L) for user i of ``users``; ``NO_ITEM`` scores 0."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TableScorer:
+    """Inner products of two tables."""
+
+    features: Embeddings
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.features.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.features.items)
+
+    def block(self, users: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        scores: FloatMatrix = self.features.users[users] @ self.features.items.T
+        return scores
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """As ``Scorer``; O(b · L · d)."""
+        return table_scores(self.features.users[users], self.features.items, lists)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemScorer:
+    """R W: the weights of a user's items, added up.
+
+    Attributes:
+        train: R, (n_users, n_items) CSR; only the pattern counts.
+        weights: W, (n_items, n_items) float32, CSR or dense; ``weights[i, j]`` is what having i says for j.
+    """
+
+    train: sparse.csr_array
+    weights: sparse.csr_array | FloatMatrix
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return int(self.train.shape[0])
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return int(self.train.shape[1])
+
+    def block(self, users: IdArray) -> FloatMatrix:
+        """As ``Scorer``; O(rows of W that are added)."""
+        scores = np.zeros((len(users), self.n_items), np.float32)
+        pattern = self.train.indptr, self.train.indices
+        if isinstance(self.weights, np.ndarray):
+            _add_dense_rows(users, *pattern, self.weights, scores)
+        else:
+            _add_rows(users, *pattern, self.weights.indptr, self.weights.indices, self.weights.data, scores)
+        return scores
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """As ``Scorer``; costs what ``block`` does."""
+        return _taken_in_blocks(self, users, lists)
+
+
+@dataclass(frozen=True, eq=False)
+class SumScorer:
+    """Σ_k weight_k · scores_k / spread_k.
+
+    An item that any of them never recommends is not recommended.
+
+    Attributes:
+        scorers: of the same users and items.
+        weights: (k,) each above 0.
+        spreads: (k,) of each one's scores; see ``scorer_ranking.spread``.
+    """
+
+    scorers: tuple[Scorer, ...]
+    weights: tuple[float, ...]
+    spreads: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.scorers) == len(self.weights) == len(self.spreads) > 0:
+            raise ValueError(f"{len(self.scorers)} scorers, {len(self.weights)} weights, {len(self.spreads)} spreads")
+        if min(self.weights) <= 0 or min(self.spreads) <= 0:
+            raise ValueError(f"weights and spreads must be above 0, got {self.weights} and {self.spreads}")
+        sizes = {(scorer.n_users, scorer.n_items) for scorer in self.scorers}
+        if len(sizes) > 1:
+            raise ValueError(f"the scorers are of different users and items: {sorted(sizes)}")
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return self.scorers[0].n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return self.scorers[0].n_items
+
+    @property
+    def factors(self) -> list[np.float32]:
+        """weight / spread of each."""
+        return [np.float32(weight / spread) for weight, spread in zip(self.weights, self.spreads, strict=True)]
+
+    def block(self, users: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        total = np.zeros((len(users), self.n_items), np.float32)
+        for scorer, factor in zip(self.scorers, self.factors, strict=True):
+            total += scorer.block(users) * factor
+        return total
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        total = np.zeros(lists.shape, np.float32)
+        for scorer, factor in zip(self.scorers, self.factors, strict=True):
+            total += scorer.listed(users, lists) * factor
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class ListScorer:
+    """Lists with scores that some other model gave; an item that is not in a user's list is never recommended.
+
+    Attributes:
+        lists: (n_users, L) int32; ``NO_ITEM`` where a list has ended, no item twice in a list.
+        scores: (n_users, L) float32, finite.
+        n_items: number of items.
+    """
+
+    lists: IdArray
+    scores: FloatMatrix
+    n_items: int
+
+    def __post_init__(self) -> None:
+        if self.lists.shape != self.scores.shape:
+            raise ValueError(f"lists have shape {self.lists.shape}, scores {self.scores.shape}")
+        if self.lists.size and not NO_ITEM <= self.lists.min() <= self.lists.max() < self.n_items:
+            raise ValueError(f"items must lie in [0, {self.n_items}), got {self.lists.min()} to {self.lists.max()}")
+        if not np.isfinite(self.scores[self.lists >= 0]).all():
+            raise ValueError("a score is not finite")
+        ordered = np.sort(self.lists, axis=1)
+        if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+            raise ValueError("a list holds an item twice")
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.lists)
+
+    def block(self, users: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        scores = np.full((len(users), self.n_items), -np.inf, np.float32)
+        row, place = np.nonzero(self.lists[users] >= 0)
+        scores[row, self.lists[users][row, place]] = self.scores[users][row, place]
+        return scores
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        return _taken_in_blocks(self, users, lists)
+
+
+def as_table(scorer: Scorer) -> Embeddings | None:
+    """The tables whose inner products are the scores, if there are any: of a table, or of a sum of nothing but those.
+
+    A sum is tables side by side: users [√f₁ A_u, √f₂ B_u, ...] and items likewise, f = weight / spread.
+    """
+    if isinstance(scorer, TableScorer):
+        return scorer.features
+    if not isinstance(scorer, SumScorer):
+        return None
+    tables = [as_table(part) for part in scorer.scorers]
+    found = [table for table in tables if table is not None]
+    if len(found) < len(tables):
+        return None
+    roots = [np.sqrt(factor) for factor in scorer.factors]
+    users, items = (
+        np.concatenate([getattr(table, side) * root for table, root in zip(found, roots, strict=True)], axis=1)
+        for side in ("users", "items")
+    )
+    return Embeddings(users, items)
+
+
+def _taken_in_blocks(scorer: Scorer, users: IdArray, lists: IdArray) -> FloatMatrix:
+    """``Scorer.listed`` by way of whole blocks of scores."""
+    taken = np.zeros(lists.shape, np.float32)
+
+    def fill(rows: slice) -> None:
+        found = np.take_along_axis(scorer.block(users[rows]), np.maximum(lists[rows], 0).astype(np.int64), axis=1)
+        taken[rows] = np.where(lists[rows] >= 0, found, 0)
+
+    threads.run(fill, threads.blocks_of(len(users), USERS_A_BLOCK))
+    return taken
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _add_rows(users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, scores: Any) -> None:
+    """Add to each row of ``scores`` (b, n_items) the sparse rows of W of its user's items."""
+    for row in range(len(users)):
+        for p in range(indptr[users[row]], indptr[users[row] + 1]):
+            for q in range(starts[indices[p]], starts[indices[p] + 1]):
+                scores[row, columns[q]] += values[q]
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _add_dense_rows(users: Any, indptr: Any, indices: Any, weights: Any, scores: Any) -> None:
+    """As ``_add_rows``, of a dense W."""
+    for row in range(len(users)):
+        for p in range(indptr[users[row]], indptr[users[row] + 1]):
+            item = indices[p]
+            for column in range(scores.shape[1]):
+                scores[row, column] += weights[item, column]

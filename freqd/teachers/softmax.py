@@ -1,0 +1,238 @@
+"""Matrix factorisation by a softmax over many negatives: the strongest teacher-free model of few numbers.
+
+For each pair (u, i) of a batch, and M items N that the whole batch shares, drawn anew in each step with probabilities q,
+
+    loss = mean of −s_ui + log(exp s_ui + Σ_{j ∈ N, j ≠ i} exp s_uj / (M q_j))
+
+The sum is an unbiased estimate of Σ_{j ≠ i} exp s_uj (Bengio & Senécal, "Quick Training of Probabilistic Neural Nets by
+Importance Sampling", AISTATS 2003), so this is the full softmax up to noise; where there are no more than M items it is the
+full softmax itself. q is uniform, or in proportion to popularity^power: then −log q corrects for it. A user's other train
+items are among the negatives, as they are in the full softmax: they compete for the user's probability.
+
+A step is one product of (b, d) with (d, M), and two on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from freqd.data.interactions import Split
+from freqd.embeddings import Embeddings, ModelInfo, TrainedModel, Trial
+from freqd.evaluate.validation import Validation
+from freqd.models.mf import MatrixFactorization
+from freqd.teachers.lowpass import item_degrees, lowpass_factors, lowpass_table
+from freqd.teachers.scorer import TableScorer
+from freqd.teachers.scorer_ranking import spread
+from freqd.training.environment import TrainingEnvironment
+from freqd.training.interfaces import View
+from freqd.training.loop import fit
+from freqd.training.optim import OptimConfig
+from freqd.training.sampling import Batch
+
+SAMPLE_USERS = 3000
+"""Users whose validation NDCG@10 stops a training and chooses among several."""
+
+
+class SoftmaxTerm:
+    """The loss above, a ``Term``; for use with ``OptimConfig.base_weight`` 0.
+
+    Args:
+        train: (n_users, n_items) CSR; gives the popularity.
+        negatives: M.
+        power: of the popularity in q; 0 is uniform. An item without an interaction counts as one with a single one.
+        weight: factor in the loss.
+    """
+
+    name = "softmax"
+
+    def __init__(self, train: sparse.csr_array, *, negatives: int, power: float = 0.0, weight: float = 1.0) -> None:
+        if negatives < 1:
+            raise ValueError(f"negatives must be at least 1, got {negatives}")
+        self.weight = weight
+        self._n_items = int(train.shape[1])
+        self._negatives = negatives
+        popularity = np.maximum(item_degrees(train), 1).astype(np.float64) ** power
+        shares = popularity / popularity.sum()
+        self._cumulated = np.cumsum(shares) / shares.sum()
+        self._log_weights = -np.log(negatives * shares).astype(np.float32)
+        self._rng = np.random.default_rng()
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Nothing beside the model."""
+        return ()
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Nothing lasts."""
+        return {}
+
+    def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
+        """The epoch's steps draw from ``rng``."""
+        self._rng = rng
+
+    def loss(self, view: View, batch: Batch) -> Tensor:
+        """Mean over the batch's pairs."""
+        drawn, log_weights = self._draw()
+        negatives = torch.from_numpy(drawn).to(batch.positives.device)
+        return sampled_softmax(
+            view.users(batch.users),
+            view.items(batch.positives),
+            view.items(negatives),
+            torch.from_numpy(log_weights).to(negatives.device),
+            batch.positives[:, None] == negatives,
+        )
+
+    def _draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Items (M,) int64 with repetition and −log(M q) of each; all items where there are no more than M."""
+        if self._n_items <= self._negatives:
+            return np.arange(self._n_items), np.zeros(self._n_items, np.float32)
+        drawn = np.searchsorted(self._cumulated, self._rng.random(self._negatives), side="right")
+        drawn = np.minimum(drawn, self._n_items - 1)
+        return drawn, self._log_weights[drawn]
+
+
+def sampled_softmax(users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor) -> Tensor:
+    """Mean of −s_ui + log(exp s_ui + Σ_j w_j exp s_uj).
+
+    The (b, M) scores are turned into shares in place and kept for the way back: a third of what autograd would hold.
+
+    Args:
+        users, positives: (b, d) rows of each pair.
+        negatives: (M, d).
+        log_weights: (M,) log w.
+        same: (b, M) bool; where a negative is the pair's own positive, which is left out.
+    """
+    loss: Tensor = _SampledSoftmax.apply(users, positives, negatives, log_weights, same)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor
+    ) -> Tensor:
+        shares = torch.addmm(log_weights, users, negatives.T).masked_fill_(same, -torch.inf)
+        own = (users * positives).sum(1)
+        highest = torch.maximum(shares.amax(1), own)
+        shares.sub_(highest[:, None]).exp_()
+        miss = shares.sum(1)  # unlike 1 − share of the positive, exact where that is near 1
+        total = miss + (own - highest).exp()
+        shares.div_(total[:, None])
+        ctx.save_for_backward(users, positives, negatives, shares, miss / total)
+        return (total.log() + highest - own).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        users, positives, negatives, shares, miss = ctx.saved_tensors
+        factor = gradients[0] / len(users)
+        weight = (factor * miss)[:, None]
+        for_users = factor * (shares @ negatives) - weight * positives
+        return for_users, -weight * users, factor * (shares.T @ users), None, None
+
+
+@dataclass(frozen=True)
+class SoftmaxGrid:
+    """What to train.
+
+    Attributes:
+        learning_rate, weight_decay: the values; every pair is trained.
+        negatives: M.
+        power: of the popularity in q.
+        start_spread: spread of the scores of the start; the softmax sees them as logits.
+        optim: all else; its ``base_weight`` does not count. ``max_seconds`` is the time of all trainings together.
+    """
+
+    learning_rate: Sequence[float] = (5e-3,)
+    weight_decay: Sequence[float] = (0.0,)
+    negatives: int = 1024
+    power: float = 0.0
+    start_spread: float = 1.0
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(epochs=60, eval_every=1, patience=3))
+
+
+def softmax_start(train: sparse.csr_array, dim: int, *, start_spread: float, seed: int) -> Embeddings:
+    """The low-pass table of so many numbers, scaled so that the spread of its scores is ``start_spread``."""
+    dim_there = min(dim, *train.shape)
+    table = lowpass_table(lowpass_factors(train, dim_there, seed=seed), dim_there)
+    root = np.float32(math.sqrt(start_spread / spread(TableScorer(table), train, seed=seed)))
+    pad = ((0, 0), (0, dim - dim_there))
+    return Embeddings(np.pad(table.users * root, pad), np.pad(table.items * root, pad))
+
+
+def train_softmax(split: Split, dim: int, grid: SoftmaxGrid, environment: TrainingEnvironment) -> TrainedModel:
+    """Train for each step size and L2 strength; the best on validation is kept.
+
+    Args:
+        split: trained on its train part, chosen by its validation part.
+        dim: embedding dimension.
+        grid: the values.
+        environment: its ``checkpoint`` is a folder; each training has a file of its own there.
+
+    Returns:
+        The best; ``info["valid_ndcg_at_10"]`` is over all validation users, ``info["trials"]`` lists all trainings, over
+        ``search_users`` of them: factors, learning_rate, weight_decay, valid_ndcg_at_10, best_epoch, seconds, stopped.
+    """
+    every = Validation.of(split, limit=None, seed=environment.seed)
+    sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
+    start = softmax_start(sample.train, dim, start_spread=grid.start_spread, seed=environment.seed)
+    pairs = list(product(grid.learning_rate, grid.weight_decay))
+    budget = grid.optim.max_seconds
+    best: TrainedModel | None = None
+    trials: list[Trial] = []
+    for number, (learning_rate, weight_decay) in enumerate(pairs):
+        own = environment.piece(number, len(pairs), f"softmax {dim}, training {number + 1} of {len(pairs)}, ")
+        optim = replace(
+            grid.optim,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            base_weight=0.0,
+            max_seconds=None if budget is None else budget / len(pairs),
+        )
+        trained = fit(
+            MatrixFactorization((*sample.train.shape, dim), init=start, seed=environment.seed),
+            [SoftmaxTerm(sample.train, negatives=grid.negatives, power=grid.power)],
+            sample,
+            optim,
+            replace(own, checkpoint=_file(environment.checkpoint, dim, number)),
+        )
+        info = trained.info
+        trials.append(
+            {
+                "factors": dim,
+                "learning_rate": learning_rate,
+                "weight_decay": weight_decay,
+                "valid_ndcg_at_10": info["valid_ndcg_at_10"],
+                "best_epoch": info["best_epoch"],
+                "seconds": info["seconds"],
+                "stopped": info["stopped"],
+            }
+        )
+        if best is None or info["valid_ndcg_at_10"] > best.info["valid_ndcg_at_10"]:
+            best = trained
+    if best is None:
+        raise ValueError("learning_rate and weight_decay must hold a value each")
+    best.info.update(
+        ModelInfo(
+            kind="softmax",
+            method="softmax",
+            factors=dim,
+            valid_ndcg_at_10=every(best.features),
+            search_users=len(sample.users),
+            seconds=round(sum(trial["seconds"] for trial in trials), 3),
+            trials=trials,
+        )
+    )
+    return best
+
+
+def _file(folder: Path | None, dim: int, number: int) -> Path | None:
+    return None if folder is None else folder / f"softmax-{dim}-{number}.safetensors"
