@@ -39,7 +39,7 @@ class Filter(BaseModel):
     Attributes:
         alpha: strength in [−1, 1] of ``linear`` and ``quadratic``; 0 is the identity, below it a high-pass.
         coefficients: c_0, c_1, ... of ``chebyshev``.
-        weights: one a band that a ``chebyshev`` filter follows, if it was fitted to them (``bandwise.py``).
+        weights: one a band that a ``chebyshev`` filter follows, if it was fitted to them (``band_weights.py``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
