@@ -152,11 +152,13 @@ class SoftmaxGrid:
     """
 
     learning_rate: Sequence[float] = (5e-3,)
-    weight_decay: Sequence[float] = (0.0,)
+    weight_decay: Sequence[float] = (0.1,)
     negatives: int = 1024
     power: float = 0.0
     start_spread: float = 1.0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(epochs=60, eval_every=1, patience=3))
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(epochs=60, batch_size=1024, eval_every=1, patience=4)
+    )
 
 
 def softmax_start(train: sparse.csr_array, dim: int, *, seed: int) -> Embeddings:
