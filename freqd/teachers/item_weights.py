@@ -32,7 +32,7 @@ WEIGHTS_A_PIECE = 1 << 22
 ROWS_A_PIECE = 1024
 
 EASE_ITEMS = 15_000
-"""Items that EASE is made for at the most, by default: 1.8 GB, and ten minutes of a core or less."""
+"""Items that EASE is made for at the most, by default: 2.7 GB and some minutes."""
 
 Float64 = npt.NDArray[np.float64]
 

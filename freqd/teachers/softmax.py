@@ -152,23 +152,32 @@ class SoftmaxGrid:
     """
 
     learning_rate: Sequence[float] = (5e-3,)
-    weight_decay: Sequence[float] = (0.0,)
+    weight_decay: Sequence[float] = (0.1,)
     negatives: int = 1024
     power: float = 0.0
     start_spread: float = 1.0
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(epochs=60, eval_every=1, patience=3))
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(epochs=60, batch_size=1024, eval_every=1, patience=4)
+    )
 
 
-def softmax_start(train: sparse.csr_array, dim: int, *, start_spread: float, seed: int) -> Embeddings:
-    """The low-pass table of so many numbers, scaled so that the spread of its scores is ``start_spread``."""
-    dim_there = min(dim, *train.shape)
-    table = lowpass_table(lowpass_factors(train, dim_there, seed=seed), dim_there)
-    root = np.float32(math.sqrt(start_spread / spread(TableScorer(table), train, seed=seed)))
-    pad = ((0, 0), (0, dim - dim_there))
-    return Embeddings(np.pad(table.users * root, pad), np.pad(table.items * root, pad))
+def softmax_start(train: sparse.csr_array, dim: int, *, seed: int) -> Embeddings:
+    """The low-pass table of so many numbers; columns of zeros where the data have fewer."""
+    there = min(dim, *train.shape)
+    table = lowpass_table(lowpass_factors(train, there, seed=seed), there)
+    pad = ((0, 0), (0, dim - there))
+    return Embeddings(np.pad(table.users, pad), np.pad(table.items, pad))
 
 
-def train_softmax(split: Split, dim: int, grid: SoftmaxGrid, environment: TrainingEnvironment) -> TrainedModel:
+def scaled(features: Embeddings, train: sparse.csr_array, *, start_spread: float, seed: int) -> Embeddings:
+    """The same ranking with scores of that spread; both tables take half of the factor."""
+    root = np.float32(math.sqrt(start_spread / spread(TableScorer(features), train, seed=seed)))
+    return Embeddings(features.users * root, features.items * root)
+
+
+def train_softmax(
+    split: Split, dim: int, grid: SoftmaxGrid, environment: TrainingEnvironment, start: Embeddings | None = None
+) -> TrainedModel:
     """Train for each step size and L2 strength; the best on validation is kept.
 
     Args:
@@ -176,6 +185,7 @@ def train_softmax(split: Split, dim: int, grid: SoftmaxGrid, environment: Traini
         dim: embedding dimension.
         grid: the values.
         environment: its ``checkpoint`` is a folder; each training has a file of its own there.
+        start: (n_users, dim) and (n_items, dim) to start from, as of ALS, brought to ``grid.start_spread``; None: ``softmax_start``.
 
     Returns:
         The best; ``info["valid_ndcg_at_10"]`` is over all validation users, ``info["trials"]`` lists all trainings, over
@@ -183,7 +193,8 @@ def train_softmax(split: Split, dim: int, grid: SoftmaxGrid, environment: Traini
     """
     every = Validation.of(split, limit=None, seed=environment.seed)
     sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
-    start = softmax_start(sample.train, dim, start_spread=grid.start_spread, seed=environment.seed)
+    start = start or softmax_start(sample.train, dim, seed=environment.seed)
+    start = scaled(start, sample.train, start_spread=grid.start_spread, seed=environment.seed)
     pairs = list(product(grid.learning_rate, grid.weight_decay))
     budget = grid.optim.max_seconds
     best: TrainedModel | None = None

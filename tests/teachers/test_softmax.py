@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from freqd.data.interactions import Interactions, Split
+from freqd.embeddings import Embeddings
 from freqd.evaluate.validation import Validation
 from freqd.teachers.lowpass import lowpass_factors, lowpass_table
 from freqd.teachers.scorer import TableScorer
 from freqd.teachers.scorer_ranking import spread
-from freqd.teachers.softmax import SoftmaxGrid, SoftmaxTerm, sampled_softmax, softmax_start, train_softmax
+from freqd.teachers.softmax import SoftmaxGrid, SoftmaxTerm, sampled_softmax, scaled, softmax_start, train_softmax
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
@@ -95,15 +97,17 @@ def test_popular_items_are_drawn_more_often(train) -> None:
     assert drawn[1.0] == pytest.approx((degrees**2).sum() / degrees.sum(), rel=0.05)
 
 
-def test_the_start_is_the_scaled_low_pass_table(train) -> None:
-    start = softmax_start(train, 8, start_spread=2.5, seed=0)
-    assert spread(TableScorer(start), train, seed=0) == pytest.approx(2.5, rel=1e-4)
-    table = lowpass_table(lowpass_factors(train, 8, seed=0), 8)
-    ratio = start.users[table.users != 0] / table.users[table.users != 0]
-    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
-    wide = softmax_start(train, min(train.shape) + 5, start_spread=1.0, seed=0)
+def test_the_start_is_the_low_pass_table_and_can_be_scaled(train) -> None:
+    start = softmax_start(train, 8, seed=0)
+    np.testing.assert_array_equal(start.items, lowpass_table(lowpass_factors(train, 8, seed=0), 8).items)
+    wide = softmax_start(train, min(train.shape) + 5, seed=0)
     assert wide.dim == min(train.shape) + 5
     assert not wide.items[:, -5:].any()
+    larger = scaled(start, train, start_spread=2.5, seed=0)
+    assert spread(TableScorer(larger), train, seed=0) == pytest.approx(2.5, rel=1e-4)
+    for one, other in ((start.users, larger.users), (start.items, larger.items)):
+        ratio = other[one != 0] / one[one != 0]
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +135,7 @@ def test_the_best_of_all_trainings_is_kept_and_is_better_than_the_start(tastes: 
         (0.002, 0.01),
     ]
     assert info["valid_ndcg_at_10"] == validation(found.features) == max(t["valid_ndcg_at_10"] for t in info["trials"])
-    start = softmax_start(tastes.train.matrix(), 4, start_spread=1.0, seed=0)
+    start = softmax_start(tastes.train.matrix(), 4, seed=0)
     assert info["valid_ndcg_at_10"] > validation(start)
     assert info["kind"] == "softmax"
     assert info["factors"] == found.features.dim == 4
@@ -139,6 +143,15 @@ def test_the_best_of_all_trainings_is_kept_and_is_better_than_the_start(tastes: 
     assert len(list(tmp_path.iterdir())) == 4
     again = train_softmax(tastes, 4, GRID, TrainingEnvironment(seed=0, device="cpu"))
     np.testing.assert_array_equal(found.features.users, again.features.users)
+
+
+def test_a_start_that_is_given_is_where_it_starts(tastes: Split) -> None:
+    rng = np.random.default_rng(0)
+    given_start = Embeddings(*(rng.standard_normal((n, 4), dtype=np.float32) for n in (200, 80)))
+    grid = replace(GRID, learning_rate=(1e-9,), weight_decay=(0.0,), optim=OptimConfig(epochs=1))
+    found = train_softmax(tastes, 4, grid, TrainingEnvironment(seed=0, device="cpu"), given_start)
+    ratio = found.features.users / given_start.users
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-3)
 
 
 def test_no_negatives_are_refused(train) -> None:
