@@ -95,7 +95,7 @@ def test_the_better_start_on_validation_is_taken(choices, new_context, random_ta
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        (DistillConfig(dim=7), "student of 5 numbers, and distill.dim is 7"),
+        (DistillConfig(dim=7), "student of dimension 5, and distill.dim is 7"),
         (DistillConfig(dim=5, backbone="lightgcn"), "mf"),
     ],
 )

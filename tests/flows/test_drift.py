@@ -199,7 +199,12 @@ def by_clock(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     deployments.deploy(workspace)
     monkeypatch.setattr("tasks.runtime.environment.embed", lambda *_, **__: None)
     monkeypatch.setattr(command, "deployment_of", lambda _: deployments)
-    yield lambda **words: command.drift(**{"cron": "0 6 * * *", "name": MODEL, "workdir": workspace.root, **words})
+
+    def check(cron: str = "0 6 * * *", timezone: str | None = None, **words: Any) -> int:
+        checked = command.Checked(**{"name": MODEL, **words})
+        return command.drift(checked=checked, when=command.ByClock(cron, timezone), workdir=workspace.root)
+
+    yield check
     for row in deployments.schedules():
         deployments.remove(row.name)
 

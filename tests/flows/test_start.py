@@ -158,7 +158,7 @@ def test_a_champion_that_knows_the_answers_is_not_started_from(
     ("changes", "problem"),
     [
         (["start.run=nowhere"], "no finished run 'nowhere'"),
-        (["start.run=first", "distill.dim=7"], "student of 6 numbers, and distill.dim is 7"),
+        (["start.run=first", "distill.dim=7"], "student of dimension 6, and distill.dim is 7"),
         (["start.run=first", "teacher.factors=[32]"], "and teacher.factors is 32"),
         (["start.run=own"], "cannot start from itself"),
     ],

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
 
 from flows.ops import automations, deployments
 from freqd.config import RunConfig
@@ -53,11 +52,9 @@ def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
 
 def asked() -> list[Any]:
     """Runs that the automation started, and that no worker has taken."""
-    return [
-        run
-        for run in deployments.runs([*StateType], limit=200)
-        if run.created_by and "drift" in run.created_by.display_value
-    ]
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(limit=200)
+    return [run for run in runs if run.created_by and "drift" in run.created_by.display_value]
 
 
 def test_an_event_starts_a_retraining_with_the_settings_of_the_check(tmp_path: Path) -> None:
