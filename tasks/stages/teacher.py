@@ -7,7 +7,7 @@ from typing import Annotated
 from freqd.config import StartConfig, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.storage.store import ArtifactRef
-from freqd.teachers.teacher import START, source_digest, train_teacher
+from freqd.teachers.training import START, source_digest, train_teacher
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
