@@ -124,10 +124,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return _FILES[module]
         return Plugin(self.origin(name).removeprefix("from "), _package_digest(_top(module)))
 
-    def sources(self, names: Iterable[str]) -> dict[str, str]:
-        """Digest of the source of each that a plugin provides; empty if all are built in."""
+    def plugins(self, names: Iterable[str]) -> dict[str, Plugin]:
+        """The plugins of those names that are not built in."""
         found = {name: self.plugin(name) for name in sorted(set(names))}
-        return {name: plugin.digest for name, plugin in found.items() if plugin is not None}
+        return {name: plugin for name, plugin in found.items() if plugin is not None}
 
     def _import(self, name: str, claim: EntryPoint) -> None:
         try:

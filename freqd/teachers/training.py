@@ -6,7 +6,6 @@ from time import perf_counter
 
 import numpy as np
 
-import freqd.teachers.kinds  # noqa: F401 - enters the kinds
 from freqd.config import StartConfig, TeacherConfig
 from freqd.config.base import parse_options
 from freqd.data.interactions import Split
@@ -15,7 +14,8 @@ from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.earlier import Previous
 from freqd.teachers.external import features_digest
-from freqd.teachers.registry import REGISTRY, TeacherKind
+from freqd.teachers.kinds import REGISTRY
+from freqd.teachers.registry import TeacherKind
 from freqd.training.environment import TrainingEnvironment
 
 START = StartConfig()
