@@ -8,9 +8,7 @@ from pathlib import Path
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
 from benchmarks.processes import run_process
 
-LIBRARY = (
-    "import freqd.data, freqd.graph, freqd.teachers.teacher, freqd.spectral, freqd.distill, freqd.evaluate, freqd.serve"
-)
+LIBRARY = "import freqd.data, freqd.graph, freqd.teachers.training, freqd.spectral, freqd.distill, freqd.evaluate, freqd.serve"
 COMMANDS = {
     "freqd --help": [str(Path(sys.executable).with_name("freqd")), "--help"],
     "python": [sys.executable, "-c", "pass"],

@@ -14,6 +14,7 @@ from freqd.config import DataConfig, RunConfig
 from freqd.data.interactions import Split
 from freqd.data.sources import labels_of, name_of
 from freqd.storage.store import ArtifactRef
+from freqd.teachers.training import check_teacher
 from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome, origin
@@ -119,7 +120,11 @@ def foundations(
         config: settings of graphs, teacher and spectrum.
         data: settings of the data.
         begin: finds where the trainings on a split start; from scratch if it is not given.
+
+    Raises:
+        InputError: there is no such kind of teacher; a run that the API started was not checked before.
     """
+    check_teacher(config.teacher)
     yield (ingested := ingest(run, data))
     split = ingested.split
     _lineage(run, split, data)

@@ -14,6 +14,7 @@ from freqd.config.budget import within_budget
 from freqd.data.sources import require_source
 from freqd.json_types import JsonObject
 from freqd.storage.store import ArtifactRef
+from tasks import plugins
 from tasks.mlops import tracking
 from tasks.mlops.family import check_family, model_name
 from tasks.run_context import RunContext, StageOutcome, origin
@@ -130,5 +131,6 @@ def _tags(
         "freqd.code_digest": provenance.code_digest(["freqd.*"]),
         "freqd.seed": str(context.seed),
         **(start.before.tags() if start and start.before else {}),
+        **plugins.lineage(config),
         **origin(config),
     }

@@ -37,6 +37,9 @@ class Embeddings:
         if self.users.shape[1] != self.items.shape[1]:
             raise ValueError(f"users have {self.users.shape[1]} columns but items have {self.items.shape[1]}")
 
+    def __repr__(self) -> str:
+        return f"<Embeddings of {len(self.users):,} users and {len(self.items):,} items, dimension {self.dim}>"
+
     @property
     def dim(self) -> int:
         """Embedding dimension."""
@@ -171,6 +174,12 @@ class TrainedModel:
     info: ModelInfo = field(default_factory=ModelInfo)
     extra: dict[str, FloatMatrix] = field(default_factory=dict)
     trajectory: npt.NDArray[np.int32] | None = None
+
+    def __repr__(self) -> str:
+        name = self.info.get("kind") or self.info.get("method") or "unnamed"
+        ndcg = self.info.get("valid_ndcg_at_10")
+        judged = "" if ndcg is None else f", validation NDCG@10 {ndcg:.4f}"
+        return f"<TrainedModel {name}: {self.features!r}{judged}>"
 
     def write(self, folder: Path) -> None:
         """Write ``features.safetensors`` and ``training.json``; ``extra`` and ``trajectory.safetensors`` if there are any."""

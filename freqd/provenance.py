@@ -24,6 +24,7 @@ UNHASHED = frozenset(
         *(
             "freqd.errors",
             "freqd.json_types",
+            "freqd.plugins",
             "freqd.progress",
             "freqd.provenance",
             "freqd.storage",

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from freqd.config import DistillConfig, ObjectiveConfig, Settings
 from freqd.distill import REGISTRY, check_objectives
+from freqd.plugins import Entry
 from freqd.tuning import Dimension, search_space, with_values
 
 EVERYTHING = DistillConfig(objectives=tuple(ObjectiveConfig(name=name) for name in sorted(REGISTRY)))
@@ -32,9 +33,8 @@ class Options(Settings):
 @pytest.fixture
 def invented(monkeypatch: pytest.MonkeyPatch) -> dict[str, Dimension]:
     """The space of an objective nobody has told the search of."""
-    monkeypatch.setitem(
-        REGISTRY, "invented", type("Invented", (REGISTRY["rce"],), {"name": "invented", "Options": Options})
-    )
+    objective = type("Invented", (REGISTRY["rce"],), {"name": "invented", "Options": Options})
+    monkeypatch.setitem(REGISTRY.entries, "invented", Entry(objective, objective.__module__))
     space = search_space(DistillConfig(objectives=(ObjectiveConfig(name="invented", options={"factor": 8.0}),)))
     return {dimension.name.removeprefix("invented."): dimension for dimension in space}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from flows.cli.options import DONE, Set, SettingsFrom, Workdir, console, print_table, start, workspace_of
+from flows.cli.options import DONE, PluginFiles, Set, SettingsFrom, Workdir, console, print_table, start, workspace_of
 from flows.cli.stack import deployment_of, show_times
 from freqd.errors import InputError
 
@@ -36,6 +36,7 @@ class Checked:
         Path | None, Parameter(help="TOML file with settings [those of the champion's run, without its as_of].")
     ] = None
     set_: Set = None
+    plugin: PluginFiles = None
     name: Annotated[str | None, Parameter(help="Registered model [the only one].")] = None
 
     @property
@@ -45,12 +46,15 @@ class Checked:
 
     def settings(self, workspace: Workspace) -> RunConfig:
         """The settings file's, or those of the champion's run, and what is set on the command line."""
+        given = SettingsFrom(self.config, set_=self.set_, plugin=self.plugin)
         if self.config is not None:
-            return SettingsFrom(self.config, set_=self.set_).read()
+            return given.read()
+        from freqd import plugins
         from freqd.config import load
         from tasks.drift import champion_settings
         from tasks.mlops import registry
 
+        plugins.load_files(self.plugin or ())
         own = champion_settings(workspace, registry.resolve(self.name))
         return load.build([own, *map(load.parse_assignment, self.set_ or [])])
 
@@ -97,6 +101,7 @@ def drift(
     workspace = workspace_of(workdir)
     use_registry(workspace)
     if when.cron is not None:
+        SettingsFrom(checked.config, plugin=checked.plugin).require_installed()
         deployment_of(workspace)  # before anything is read: without servers there is no schedule
     embed(workspace)
     settings = checked.settings(workspace)

@@ -23,6 +23,7 @@ from flows.cli.data import data_app
 from flows.cli.drift import drift
 from flows.cli.explain import explain
 from flows.cli.export import export
+from flows.cli.methods import methods
 from flows.cli.models import audit, models_app, promote, rollback
 from flows.cli.options import DONE, WRONG_INPUT
 from flows.cli.recommend import recommend
@@ -40,7 +41,7 @@ app = App(
     help_format="plaintext",
 )
 COMMANDS: tuple[Callable[..., int] | App, ...] = (
-    *(run, stage, report, backfill, cadence, compare, tune, data_app, settings, doctor),
+    *(run, stage, report, backfill, cadence, compare, tune, methods, data_app, settings, doctor),
     *(serve, recommend, export, explain),
     *(models_app, promote, rollback, audit, drift),
     *(up, status, logs, down, deploy, schedule_app, clean),

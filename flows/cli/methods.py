@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+
+from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, print_table, read_settings
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,12 +107,12 @@ def tuned(paths: Sequence[Path]) -> dict[str, MethodConfig]:
         InputError: a file cannot be read, names no objective, or two are the same method.
     """
     from freqd.config import MethodConfig
-    from freqd.config.load import build, read_toml
+    from freqd.config.load import build
     from freqd.distill import check_objectives
 
     found: dict[str, MethodConfig] = {}
     for path in paths:
-        settings = build([read_toml(path)])
+        settings = build([read_settings(path)])
         distill = settings.distill
         check_objectives(distill.objectives, settings.teacher)
         name = "+".join(term.name for term in distill.objectives) + " (tuned)"
@@ -120,3 +123,19 @@ def tuned(paths: Sequence[Path]) -> dict[str, MethodConfig]:
             objectives=distill.objectives, learning_rate=distill.learning_rate, weight_decay=distill.weight_decay
         )
     return found
+
+
+def methods(*, given: SettingsFrom = NO_SETTINGS) -> int:
+    """List the objectives of distillation and the kinds of teachers, and where each comes from."""
+    from freqd.distill.objectives import REGISTRY as objectives
+    from freqd.teachers.kinds import REGISTRY as teachers
+
+    given.read()
+    table = Table("name", "is", "comes", box=None, padding=(0, 2, 0, 0))
+    for name in BASELINES:
+        table.add_row(name, "student without an objective", "built in")
+    for registry in (objectives, teachers):
+        for name in sorted(registry):
+            table.add_row(name, registry.sort, registry.origin(name))
+    print_table(table)
+    return DONE

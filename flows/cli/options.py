@@ -16,7 +16,7 @@ from rich.table import Table
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
-    from freqd.config import RunConfig
+    from freqd.config import RunConfig, load
     from freqd.json_types import JsonObject
     from tasks.runtime.workspace import Workspace
 
@@ -38,6 +38,25 @@ Set = Annotated[
 ]
 
 
+PluginFiles = Annotated[
+    list[Path] | None, Parameter(name="--plugin", help="Python file with an objective or a teacher of your own.")
+]
+
+
+def read_settings(path: Path) -> load.Layer:
+    """The settings of a file; the plugins that it names are imported, and are no settings.
+
+    Raises:
+        InputError: the file or a plugin cannot be read, or a plugin is broken.
+    """
+    from freqd import plugins
+    from freqd.config import load
+
+    layer = load.read_toml(path)
+    plugins.load_files(load.take_plugins(layer, path))
+    return layer
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SettingsFrom:
@@ -46,6 +65,23 @@ class SettingsFrom:
     config: Config = None
     preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None
     set_: Set = None
+    plugin: PluginFiles = None
+
+    def require_installed(self) -> None:
+        """See that no plugin is named by its file: a worker imports none.
+
+        Raises:
+            InputError: one is.
+        """
+        from freqd.config import load
+
+        layer = {} if self.config is None else load.read_toml(self.config)
+        named = [*load.take_plugins(layer, self.config or Path()), *(self.plugin or ())]
+        if named:
+            raise InputError(
+                f"a run on a schedule does not import the plugin {named[0]}: a worker knows installed plugins only",
+                "install it as a package with an entry point (docs/extending.md), and leave its file out of the settings",
+            )
 
     def read(self, data: DataOptions | None = None, *more: str, start_from: str | None = None) -> RunConfig:
         """The run's settings.
@@ -56,15 +92,17 @@ class SettingsFrom:
             start_from: a run to go on from.
 
         Raises:
-            InputError: a setting does not exist or its value is refused.
+            InputError: a setting does not exist or its value is refused, or a plugin is broken.
         """
+        from freqd import plugins
         from freqd.config import load
 
+        plugins.load_files(self.plugin or ())
         layers: list[load.Layer] = []
         if self.preset is not None:
             layers.append(load.preset(self.preset))
         if self.config is not None:
-            layers.append(load.read_toml(self.config))
+            layers.append(read_settings(self.config))
         layers.append({"data": data.given()} if data is not None and data.given() else {})
         layers += [load.parse_assignment(text) for text in (*(self.set_ or ()), *more)]
         layers.append({"start": {"run": start_from}} if start_from is not None else {})

@@ -16,6 +16,7 @@ from flows.cli.options import (
     NO_SETTINGS,
     DataOptions,
     Parts,
+    PluginFiles,
     SettingsFrom,
     Workdir,
     check_file,
@@ -85,15 +86,18 @@ def stage(
     ],
     *,
     from_: Annotated[str, Parameter(name="--from", help="The run whose settings are used; 'last' is the latest.")],
+    plugin: PluginFiles = None,
     workdir: Workdir = None,
 ) -> int:
     """Run one stage of an earlier run again, and say whether its result is the same.
 
     The stages before it come from the cache. What comes after it is not run: `freqd run` does that, as needed.
     """
+    from freqd import plugins
     from freqd.config.load import build
     from freqd.report.results import RunResult
 
+    plugins.load_files(plugin or ())
     workspace, folder = find_run(workdir, from_)
     before = RunResult.load(folder / "summary.json")
     digests = {entry.name: entry.digest for entry in before.stages}

@@ -143,7 +143,9 @@ def schedule(
 
     The servers must be up (`freqd up`). Only one run at a time: a run that finds another one running is cancelled.
     """
-    settings = SettingsFrom(config).read()
+    given = SettingsFrom(config)
+    given.require_installed()
+    settings = given.read()
     from freqd.data.sources import require_source
     from tasks.runtime.preflight import preflight
 

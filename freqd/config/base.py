@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from freqd.errors import InputError
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -16,6 +19,33 @@ class Settings(BaseModel):
     """Base of all settings: immutable, and a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def parse_options(options: type[S], given: Mapping[str, Scalar], setting: str, name: str) -> S:
+    """The options of something that is chosen by its name.
+
+    Args:
+        options: which there are.
+        given: by name.
+        setting: that holds them, for messages.
+        name: of what they belong to.
+
+    Raises:
+        InputError: an option does not exist or its value is refused; the message lists those that there are.
+    """
+    try:
+        return options.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"]) or "options"
+        known = ", ".join(f"{name} (default {field.default})" for name, field in options.model_fields.items())
+        raise InputError(
+            f"{setting}: option {option!r} of {name!r}: {first['msg']}, got {first['input']!r}",
+            f"{name} has the options {known}" if known else f"{name} has no options",
+        ) from error
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, Any, str]]:

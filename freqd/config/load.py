@@ -50,6 +50,26 @@ def read_toml(path: Path) -> dict[str, object]:
         raise InputError(f"{path} is not a TOML file: {error}", "see docs/settings.md for an example") from error
 
 
+def take_plugins(layer: dict[str, object], file: Path) -> list[Path]:
+    """Take the Python files out of a settings file's ``plugins``: they are code, and no setting of a run.
+
+    Args:
+        layer: content of the file, which loses the key.
+        file: the settings file, to whose folder relative paths refer.
+
+    Raises:
+        InputError: it is no list of paths.
+    """
+    given = layer.pop("plugins", [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise InputError(
+            f"{file}: plugins must be a list of Python files, got {given!r}",
+            'for example plugins = ["my_objective.py"]',
+        )
+    return [file.expanduser().parent / Path(name).expanduser() for name in names]
+
+
 def parse_assignment(text: str) -> dict[str, object]:
     """``section.key=value`` as a nested dictionary; the value is read as TOML, else taken as text.
 

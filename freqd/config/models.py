@@ -12,10 +12,14 @@ from freqd.config.base import Scalar, Settings
 class TeacherConfig(Settings):
     """The big model whose ranking the student is to learn."""
 
-    kind: Literal["als", "bpr", "lightgcn", "features"] = Field(
+    kind: str = Field(
         "als",
-        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: external embeddings.",
+        min_length=1,
+        max_length=100,
+        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: external embeddings; or the "
+        "name of one that a plugin provides.",
     )
+    options: dict[str, Scalar] = Field(default_factory=dict, description="Options of a kind that a plugin provides.")
     features: str | None = Field(
         None,
         description="Folder or file with external embeddings as the teacher (safetensors, npz or Parquet with ids).",

@@ -40,6 +40,9 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
+    def __repr__(self) -> str:
+        return f"<Interactions: {len(self):,} of {self.n_users:,} users and {self.n_items:,} items>"
+
     def matrix(self) -> sparse.csr_array:
         """R: (n_users, n_items) binary float32 CSR with sorted, unique column indices."""
         ones = np.ones(len(self.user), np.float32)
@@ -88,6 +91,10 @@ class Split:
     user_ids: pl.Series
     item_ids: pl.Series
     info: SplitInfo = field(default_factory=SplitInfo)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(self.part(name)):,}" for name in PARTS)
+        return f"<Split of {self.n_users:,} users and {self.n_items:,} items: {parts}>"
 
     @property
     def n_users(self) -> int:

@@ -3,7 +3,7 @@
 from freqd.distill.baseline import train_scratch
 from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
-from freqd.distill.objectives import REGISTRY, build_objectives, check_objectives
+from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
 from freqd.distill.svd import svd_student
 from freqd.distill.warm_start import check_student
 
@@ -11,10 +11,12 @@ __all__ = [
     "REGISTRY",
     "DistillContext",
     "DistillSources",
+    "Objective",
     "build_objectives",
     "check_objectives",
     "check_student",
     "distill",
+    "objective",
     "svd_student",
     "train_scratch",
 ]

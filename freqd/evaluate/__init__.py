@@ -6,11 +6,13 @@ from freqd.evaluate.ranking import top_k
 from freqd.evaluate.result import Evaluation
 from freqd.evaluate.significance import Difference, Interval, gap_closed, holm, paired_bootstrap
 from freqd.evaluate.target_ranks import ndcg_on_validation
+from freqd.evaluate.validation import Validation
 
 __all__ = [
     "Difference",
     "Evaluation",
     "Interval",
+    "Validation",
     "evaluate",
     "gap_closed",
     "holm",

@@ -46,6 +46,10 @@ class Evaluation:
     n_users_without_target: int
     groups: dict[str, list[Group]]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in ("ndcg_at_10", "recall_at_10"))
+        return f"<Evaluation of {self.n_users_evaluated:,} users, {self.part}, {self.protocol}: {shown}>"
+
     def write(self, folder: Path) -> None:
         """Write ``report.json`` and ``per_user.parquet``."""
         content = {

@@ -30,6 +30,9 @@ class Graph:
         if self.adjacency.format != "csr" or shape[0] != shape[1] or self.adjacency.dtype != np.float32:
             raise ValueError(f"adjacency must be a square float32 CSR matrix, got {self.adjacency!r}")
 
+    def __repr__(self) -> str:
+        return f"<Graph {self.kind}: {self.n:,} nodes, {self.adjacency.nnz // 2:,} edges>"
+
     @property
     def n(self) -> int:
         """Number of nodes."""
@@ -70,6 +73,10 @@ class Graphs:
     user: Graph
     item: Graph
     bipartite: Graph | None = None
+
+    def __repr__(self) -> str:
+        there = (graph for graph in (self.user, self.item, self.bipartite) if graph is not None)
+        return f"<Graphs: {', '.join(f'{g.kind} {g.n:,} nodes, {g.adjacency.nnz // 2:,} edges' for g in there)}>"
 
     def write(self, folder: Path) -> None:
         """Write ``user.npz``, ``item.npz`` and, if there is one, ``bipartite.npz``; equal graphs give equal bytes."""

@@ -30,6 +30,9 @@ from freqd.spectral.selection import (
 )
 from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
+VALIDATION_USERS = 4000
+"""The analysis asks for dozens of rankings: no more users than this are ranked for each, always the same ones."""
+
 FloatArray = npt.NDArray[np.float64]
 SIDES: tuple[Side, ...] = ("user", "item")
 

@@ -36,6 +36,9 @@ class SideSpectrum:
     importance_without: FloatArray
     part_energies: FloatArray
 
+    def __repr__(self) -> str:
+        return f"<SideSpectrum: {len(self.energies)} bands, {self.method}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -63,6 +66,13 @@ class Spectrum:
     feature_filters: SideFilters
     ranking_filters: SideFilters
     reason: str
+
+    def __repr__(self) -> str:
+        chosen = self.ranking_filters
+        return (
+            f"<Spectrum: {len(self.edges) - 1} bands, teacher's validation NDCG@10 {self.base_ndcg:.4f}, "
+            f"ranking filter: users {chosen.user.label()}, items {chosen.item.label()}>"
+        )
 
     def write(self, folder: Path) -> None:
         """Write ``bands.npz`` and ``spectrum.json``."""

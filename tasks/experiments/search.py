@@ -23,6 +23,7 @@ from freqd.config import DistillConfig, RunConfig, SearchPlan
 from freqd.errors import InputError
 from freqd.storage.files import storage_error, text_digest
 from freqd.tuning import Dimension, search_space
+from tasks import plugins
 from tasks.run_context import RunContext
 from tasks.stages.distill import distill
 from tasks.stages.inputs import DistillInputs
@@ -67,6 +68,7 @@ def new_search(context: RunContext, inputs: DistillInputs, config: RunConfig, pl
         "distill": config.distill.model_dump(mode="json"),
         "space": [str(dimension) for dimension in search_space(config.distill)],
         "code": provenance.code_digest([distill.module]),
+        **plugins.sources(plugins.of_distill(config.distill)),
         "seed": context.seed,
         "device": context.device,
     }

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 import optuna
+import tomli_w
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.study import Study
@@ -35,6 +36,7 @@ from freqd.report.run.settings import as_toml
 from freqd.report.tuning_result import DONE, EndedTrial, SearchInMlflow, TuningResult, Varied
 from freqd.storage.files import storage_error, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, with_values
+from tasks import plugins
 from tasks.earlier_run import EarlierModel
 from tasks.experiments.search import Search, ask, finished, open_study, spent
 from tasks.mlops import tracking
@@ -278,4 +280,6 @@ def _toml(result: TuningResult, tuned: RunConfig) -> str:
         f"validation NDCG@10 {best.value:.4f}, {result.seconds:.0f} s of trials; freqd {result.freqd}.",
         "# Paths are relative to the folder in which it was started.",
     )
-    return "\n".join(said) + "\n\n" + as_toml(result.config, always=always)
+    files = plugins.files(tuned)
+    named = tomli_w.dumps({"plugins": files}) + "\n" if files else ""
+    return "\n".join(said) + "\n\n" + named + as_toml(result.config, always=always)

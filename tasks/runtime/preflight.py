@@ -9,6 +9,7 @@ from freqd.data.sources import own_bytes, timeless
 from freqd.distill import check_objectives
 from freqd.errors import InputError
 from freqd.teachers.external import check_features
+from freqd.teachers.training import check_teacher
 from tasks.earlier_run import check_start
 from tasks.runtime.server_state import reachable
 from tasks.runtime.workspace import Workspace
@@ -26,9 +27,11 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
         run_name: its name, if it was given one.
 
     Raises:
-        InputError: files are missing, empty or useless, external embeddings are broken, an objective does not exist,
-            an approval is asked for where nobody could give it, data without times are wanted as of a day, the run to start from is not there or does not fit.
+        InputError: files are missing, empty or useless, external embeddings are broken, an objective or the kind of
+            teacher does not exist, an approval is asked for where nobody could give it, data without times are wanted as of
+            a day, the run to start from is not there or does not fit.
     """
+    check_teacher(config.teacher)
     check_objectives(config.distill.objectives, config.teacher)
     if config.registry.enabled and config.registry.approval == "ask":
         require_page(workspace)

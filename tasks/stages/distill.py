@@ -13,8 +13,9 @@ from freqd.embeddings import Embeddings, HistoryEntry, TrainedModel
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
 from freqd.storage.store import ArtifactRef
+from tasks import plugins
 from tasks.earlier_run import EarlierModel
-from tasks.run_context import StageOutcome
+from tasks.run_context import RunContext, StageOutcome
 from tasks.stage import Result, Stage, Without, cut, stage
 from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
@@ -29,7 +30,18 @@ class Distilled(StageOutcome):
         return self.refs["student"]
 
 
-@stage("distill", Distilled, uses=["seed", "device"])
+def source(
+    run: RunContext,
+    inputs: DistillInputs,
+    config: DistillConfig,
+    spectral: SpectralConfig,
+    earlier: EarlierModel | None = None,
+) -> dict[str, str | None]:
+    """The source of the objectives that plugins provide."""
+    return plugins.sources(plugins.of_distill(config))
+
+
+@stage("distill", Distilled, uses=["seed", "device"], source=source)
 def distill(
     at: Stage,
     inputs: DistillInputs,

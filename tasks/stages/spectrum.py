@@ -10,6 +10,7 @@ from freqd.embeddings import TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.spectral import Judge, analyse
+from freqd.spectral.analysis import VALIDATION_USERS
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
@@ -17,8 +18,6 @@ from tasks.stage import Only, Result, Stage, stage
 
 MASTERY = Only("method", "exact_below", "degree")
 """What of the settings shapes a student's mastery of the bands."""
-VALIDATION_USERS = 4000
-"""The analysis asks for dozens of rankings: no more users than this are ranked for each, always the same ones."""
 
 
 class Analysed(StageOutcome):

@@ -7,7 +7,8 @@ from typing import Annotated
 from freqd.config import StartConfig, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.storage.store import ArtifactRef
-from freqd.teachers.teacher import START, source_digest, train_teacher
+from freqd.teachers.training import START, source_digest, train_teacher
+from tasks import plugins
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
@@ -30,8 +31,8 @@ def source(
     earlier: EarlierModel | None = None,
     start: StartConfig | None = None,
 ) -> dict[str, str | None]:
-    """The content of a file of features stands for its name."""
-    return {"source_digest": source_digest(config)}
+    """The content of a file of features stands for its name, and the source of a plugin."""
+    return {"source_digest": source_digest(config), **plugins.sources(plugins.of_teacher(config))}
 
 
 @stage("teacher", Taught, uses=["seed", "device"], source=source)

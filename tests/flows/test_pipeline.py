@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import jsonschema
+import numpy as np
 import polars as pl
 import pytest
 from mlflow import MlflowClient
@@ -19,9 +20,10 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.ops import deployments
 from flows.pipeline import pipeline
-from freqd import provenance
+from freqd import Distiller, provenance
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
+from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.report.results import RunResult
 from tasks.mlops.audit import AuditTrail
@@ -75,6 +77,15 @@ def test_the_teacher_learns_the_planted_structure_and_the_student_follows(first:
     metrics = first["metrics"]
     assert metrics["teacher"]["recall_at_10"] > 2 * 10 / first["data"]["items"]
     assert metrics["student"]["ndcg_at_10"] > 0.7 * metrics["teacher"]["ndcg_at_10"]
+
+
+def test_a_notebook_gets_the_very_student_of_a_run(first: dict[str, Any], source: Path, workdir: Path) -> None:
+    settings = config(source)
+    model = Distiller(4, settings=settings.model_dump(mode="json")).fit(pl.read_csv(source))
+    kept = Workspace(workdir).store
+    student = kept.open(kept.ref("model", first["artifacts"]["distill.student"]["digest"]), TrainedModel)
+    assert np.array_equal(model.fitted.student.features.users, student.features.users)
+    assert np.array_equal(model.fitted.student.features.items, student.features.items)
 
 
 def test_mlflow_has_a_parent_with_a_child_a_stage(first: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
-from freqd.teachers import teacher as module
 from freqd.teachers.als import AlsPoint, als_sweeps, fold_in
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.earlier import Previous, als_point, unfit
-from freqd.teachers.teacher import train_teacher
+from freqd.teachers.kinds import als as module
+from freqd.teachers.training import train_teacher
 from freqd.training.environment import TrainingEnvironment
 from tests.learning import Judged
 

@@ -12,7 +12,7 @@ from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate import top_k
 from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps
-from freqd.teachers.teacher import train_teacher
+from freqd.teachers.training import train_teacher
 from freqd.teachers.trajectory import TRAJECTORY_TOP, Capture, als_trajectory, ranked, spaced
 from freqd.training.environment import TrainingEnvironment
 

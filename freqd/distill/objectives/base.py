@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from freqd.config import ObjectiveConfig, Settings, TeacherConfig
+from freqd.config.base import parse_options
 from freqd.distill.context import DistillContext
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
+from freqd.plugins import Registry
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
@@ -62,7 +63,7 @@ class Objective(ABC):
         """The term at this step, before its weight: a scalar."""
 
 
-REGISTRY: dict[str, type[Objective]] = {}
+REGISTRY: Registry[type[Objective]] = Registry("objective", "freqd.objectives")
 """All objectives by name."""
 
 O = TypeVar("O", bound=type[Objective])  # noqa: E741 - one objective class
@@ -76,10 +77,8 @@ def objective(name: str) -> Callable[[O], O]:
     """
 
     def enter(cls: O) -> O:
-        if name in REGISTRY:
-            raise ValueError(f"two objectives are named {name!r}: {REGISTRY[name].__module__} and {cls.__module__}")
+        REGISTRY.enter(name, cls, cls.__module__)
         cls.name = name
-        REGISTRY[name] = cls
         return cls
 
     return enter
@@ -113,18 +112,9 @@ def check_objectives(
         if cls is None:
             raise InputError(
                 f"distill.objectives: there is no objective {config.name!r}",
-                f"use one of {', '.join(sorted(REGISTRY))}",
+                f"use one of {', '.join(sorted(REGISTRY))}, or name the file of your own with --plugin",
             )
-        try:
-            options = cls.Options.model_validate(config.options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = ".".join(str(part) for part in first["loc"]) or "options"
-            known = ", ".join(f"{name} (default {field.default})" for name, field in cls.Options.model_fields.items())
-            raise InputError(
-                f"distill.objectives: option {option!r} of {config.name!r}: {first['msg']}, got {first['input']!r}",
-                f"{config.name} has the options {known}" if known else f"{config.name} has no options",
-            ) from error
+        options = parse_options(cls.Options, config.options, "distill.objectives", config.name)
         if teacher is not None and cls.needs_trajectory and config.weight > 0.0 and teacher.trajectory_points < 2:
             raise trajectory_needed(config.name)
         checked.append((cls, options, config.weight))

@@ -10,14 +10,16 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from freqd.config import TeacherConfig
+from freqd.config import Settings, TeacherConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation, top_k
-from freqd.teachers import teacher
+from freqd.plugins import Entry
 from freqd.teachers.als import AlsPoint, als_sweeps
-from freqd.teachers.teacher import source_digest, train_teacher
+from freqd.teachers.kinds import als as kind
+from freqd.teachers.registry import REGISTRY, TeacherKind
+from freqd.teachers.training import check_teacher, source_digest, train_teacher
 from freqd.training.environment import TrainingEnvironment
 
 HERE = TrainingEnvironment(seed=0, device="cpu")
@@ -98,7 +100,7 @@ def test_when_the_time_is_up_it_says_so(planted: Split, tmp_path: Path) -> None:
 
 
 def test_a_big_validation_part_is_sampled_for_the_search_only(planted: Split, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(teacher, "SAMPLE_USERS", 20)
+    monkeypatch.setattr(kind, "SAMPLE_USERS", 20)
     config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,))
     model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     assert model.info["search_users"] == 20
@@ -259,3 +261,27 @@ def test_gowalla_reference(tmp_path: Path) -> None:
     )
     counts = np.diff(test.indptr)
     assert (hits[counts > 0] / counts[counts > 0]).mean() >= 0.173
+
+
+def test_an_unknown_kind_is_named_with_those_that_exist(planted: Split, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no teacher of kind 'svd\+\+'") as error:
+        train_teacher(planted, TeacherConfig(kind="svd++"), replace(HERE, checkpoint=tmp_path))
+    assert "als, bpr, features, lightgcn" in error.value.remedy
+
+
+def test_built_in_kinds_have_no_options() -> None:
+    with pytest.raises(InputError, match=r"teacher.options: option 'factor' of 'als'"):
+        check_teacher(TeacherConfig(options={"factor": 3}))
+
+
+@pytest.mark.parametrize(("rows", "fill", "what"), [(0, np.nan, "not finite"), (1, 0.0, "has 91 users and 60 items")])
+def test_a_teacher_that_does_not_fit_the_split_is_refused(
+    planted: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, fill: float, what: str
+) -> None:
+    def train(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
+        tables = (np.full((size, 2), fill, np.float32) for size in (split.n_users + rows, split.n_items))
+        return TrainedModel(Embeddings(*tables))
+
+    monkeypatch.setitem(REGISTRY.entries, "wrong", Entry(TeacherKind(train, Settings, None), "freqd.wrong"))
+    with pytest.raises(InputError, match=what):
+        train_teacher(planted, TeacherConfig(kind="wrong"), replace(HERE, checkpoint=tmp_path))

@@ -1,0 +1,60 @@
+"""The registry of teachers: a kind of teacher is one function, and a new one is one file in ``freqd/teachers/kinds``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from freqd.config import Settings, StartConfig, TeacherConfig
+from freqd.data.interactions import Split
+from freqd.embeddings import TrainedModel
+from freqd.plugins import Registry
+from freqd.teachers.earlier import Previous
+from freqd.training.environment import TrainingEnvironment
+
+Train = Callable[[Split, TeacherConfig, TrainingEnvironment], TrainedModel]
+Continue = Callable[[Split, TeacherConfig, TrainingEnvironment, Previous, StartConfig], TrainedModel]
+
+
+@dataclass(frozen=True)
+class TeacherKind:
+    """A kind of teacher.
+
+    Attributes:
+        train: makes one.
+        options: what may stand in ``teacher.options``.
+        resume: goes on from the teacher of an earlier run; None of a kind that always begins anew.
+    """
+
+    train: Train
+    options: type[Settings]
+    resume: Continue | None
+
+
+REGISTRY: Registry[TeacherKind] = Registry("teacher", "freqd.teachers")
+"""All kinds by name."""
+
+
+def teacher(
+    name: str, *, options: type[Settings] = Settings, resume: Continue | None = None
+) -> Callable[[Train], Train]:
+    """Decorator that enters a function as the kind ``name`` of teacher.
+
+    The function gets the split, the settings (whose ``options`` are valid) and where it runs: ``environment.checkpoint`` is a
+    folder for unfinished work. It trains on the train split, chooses by the validation split, and does not look at the test
+    split. The ``info`` of what it returns may say anything; what is not in it of ``train_teacher``'s list is added.
+
+    Args:
+        name: the value of ``teacher.kind``.
+        options: settings of its own, which stand in ``teacher.options``; none by default.
+        resume: does the same from the teacher of an earlier run.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def enter(train: Train) -> Train:
+        REGISTRY.enter(name, TeacherKind(train, options, resume), train.__module__)
+        return train
+
+    return enter
