@@ -13,7 +13,7 @@ import polars as pl
 from freqd.config import DataConfig
 from freqd.data import Interactions, Places, Split, ingest
 from freqd.embeddings import Embeddings
-from freqd.teachers.als import AlsPoint, als_sweeps
+from freqd.teachers.als import AlsHyperparameters, als_sweeps
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def generated(shape: Shape, *, seed: int) -> Split:
 
 def features(split: Split, dim: int, *, sweeps: int = 2) -> Embeddings:
     """Features of a few ALS sweeps: enough for scores that are spread like those of a trained model."""
-    found = als_sweeps(split.train.matrix(), None, AlsPoint(dim, 10.0, 10.0), sweeps, seed=0)
+    found = als_sweeps(split.train.matrix(), None, AlsHyperparameters(dim, 10.0, 10.0), sweeps, seed=0)
     if found is None:
         raise RuntimeError("ALS did not stay finite")
     return found

@@ -21,7 +21,7 @@ import polars as pl
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import Places, Split, ingest
 from freqd.data.catalog import find
-from freqd.data.family import kinship
+from freqd.data.family import dataset_overlap
 from freqd.errors import InputError
 
 SETS = (
@@ -54,7 +54,7 @@ def split(frame: pl.DataFrame, cache: Path) -> Split | None:
 
 def show(what: str, pairs: list[tuple[Split | None, Split | None]]) -> None:
     """A line of the table: the range of each share, and how many pass the default thresholds."""
-    found = [kinship(before, now) for before, now in pairs if before is not None and now is not None]
+    found = [dataset_overlap(before, now) for before, now in pairs if before is not None and now is not None]
     if not found:
         return
     shares = []

@@ -35,7 +35,7 @@ from flows.cli.options import find_run
 from freqd.config import IndexConfig
 from freqd.embeddings import Embeddings
 from freqd.numerics.threads import one_blas_thread
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from freqd.serve import TopKIndex
 from freqd.serve.faiss_index import build
 from tasks.mlops.model_source import OfRun

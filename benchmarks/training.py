@@ -15,7 +15,7 @@ from freqd.graph import Graphs
 from freqd.models.mf import MatrixFactorization
 from freqd.spectral.filters import SideFilters
 from freqd.training.environment import TrainingEnvironment
-from freqd.training.interfaces import Term, Trainable
+from freqd.training.interfaces import LossTerm, Trainable
 from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 
@@ -35,7 +35,7 @@ class Unjudged:
 
 def student_epochs(
     train: sparse.csr_array,
-    terms: Sequence[Term],
+    terms: Sequence[LossTerm],
     *,
     dim: int,
     learning_rate: float = 1e-3,
@@ -56,7 +56,7 @@ def student_epochs(
 def model_epochs(
     model: Callable[[], Trainable],
     pairs: sparse.csr_array,
-    terms: Sequence[Term],
+    terms: Sequence[LossTerm],
     *,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,

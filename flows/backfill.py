@@ -13,7 +13,7 @@ from freqd.data.sources import name_of
 from freqd.errors import InputError
 from freqd.json_types import JsonObject
 from freqd.report.backfill import BackfilledRun, BackfillResult
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from tasks.earlier_run import NONE
 from tasks.experiments.backfill import finished, present, record
 from tasks.runtime.errors import translate

@@ -32,7 +32,7 @@ from freqd.evaluate import Validation, evaluate
 from freqd.graph import Graphs, build_graphs
 from freqd.numerics.threads import limited
 from freqd.serve.recommender import Recommender
-from freqd.spectral import Judge, Spectrum, analyse
+from freqd.spectral import FeatureEvaluator, Spectrum, analyse
 from freqd.spectral.analysis import VALIDATION_USERS
 from freqd.storage.files import replacing
 from freqd.teachers.training import check_teacher, train_teacher
@@ -263,7 +263,7 @@ def _fit(rows: pl.DataFrame, config: RunConfig, folder: Path) -> Fitted:
     graphs = build_graphs(split.train, config.graph, teacher.features if config.graph.kind == "features" else None)
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
     rng = np.random.default_rng(seed)
-    spectrum = analyse(graphs, teacher.features, Judge.of(validate), config.spectral, rng=rng)
+    spectrum = analyse(graphs, teacher.features, FeatureEvaluator.of(validate), config.spectral, rng=rng)
     sources = DistillSources(split, teacher, graphs, spectrum)
     return Fitted(
         split, graphs, teacher, spectrum, distill(sources, config.distill, TrainingEnvironment(seed, config.device))

@@ -21,7 +21,7 @@ ROUNDING = 1e-9
 OFF, NO_CHAMPION = "switched off", "not applicable: there is no champion to compare with"
 
 
-class Rival(BaseModel):
+class SameSizeBaseline(BaseModel):
     """A model of the student's own size that was judged beside it, and the student's NDCG@10 minus its, with the interval."""
 
     model_config = ConfigDict(frozen=True)
@@ -59,10 +59,10 @@ class Candidate(BaseModel):
     latency_ms: float
     judged_users: int | None = None
     gap_closed: float | None = None
-    rivals: tuple[Rival, ...] = ()
+    rivals: tuple[SameSizeBaseline, ...] = ()
 
     @property
-    def best_rival(self) -> Rival | None:
+    def best_rival(self) -> SameSizeBaseline | None:
         """The rival that it is least ahead of."""
         return min(self.rivals, key=lambda rival: rival.mean, default=None)
 
@@ -100,7 +100,7 @@ class Verdict(BaseModel):
     difference: Difference | None
 
 
-class Match(NamedTuple):
+class ChampionComparison(NamedTuple):
     """The champion, judged beside the challenger.
 
     Attributes:
@@ -115,7 +115,7 @@ class Match(NamedTuple):
 
 def judge(
     challenger: Candidate,
-    match: Match | None,
+    match: ChampionComparison | None,
     policy: RegistryConfig,
     evaluation: EvaluateConfig,
     rng: np.random.Generator,

@@ -25,7 +25,7 @@ from freqd.drift import Known, SpectralModel, check_drift, find_fresh
 from freqd.errors import DamagedArtifactError, InputError
 from freqd.json_types import JsonObject
 from freqd.numerics.threads import limited
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import storage_error, write_atomic
 from freqd.storage.store import Store

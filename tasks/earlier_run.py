@@ -15,9 +15,9 @@ from freqd.data.interactions import Split
 from freqd.distill import check_student
 from freqd.embeddings import TrainedModel
 from freqd.errors import DamagedArtifactError, InputError
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from freqd.storage.store import ArtifactRef, Store
-from freqd.teachers.earlier import Previous, als_point
+from freqd.teachers.previous_model import PreviousModel, als_point
 from tasks.runtime.workspace import Workspace
 
 NONE, CHAMPION = "none", "champion"
@@ -36,9 +36,9 @@ class EarlierModel(BaseModel):
     model: ArtifactRef
     split: ArtifactRef
 
-    def seen_from(self, present: Split, store: Store) -> Previous:
+    def seen_from(self, present: Split, store: Store) -> PreviousModel:
         """The model in the rows of the present split."""
-        return Previous.of(store.open(self.model, TrainedModel), store.open(self.split, Split), present)
+        return PreviousModel.of(store.open(self.model, TrainedModel), store.open(self.split, Split), present)
 
 
 class Before(BaseModel):

@@ -18,7 +18,12 @@ from freqd.data.sources import labels_of, name_of
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.gate import Verdict
-from freqd.report.facts import (
+from freqd.report.markdown import escape
+from freqd.report.run import figures, html, sentences, text
+from freqd.report.run.sentences import teacher_adds_nothing, teacher_lead_uncertain
+from freqd.report.run_result import SCHEMA_VERSION, RunResult
+from freqd.report.run_result_data import DataFacts
+from freqd.report.run_result_parts import (
     ByModel,
     BySide,
     ChosenFilter,
@@ -36,12 +41,7 @@ from freqd.report.facts import (
     StageCost,
     Training,
 )
-from freqd.report.facts_data import DataFacts
-from freqd.report.facts_start import Budget, TrainingSeconds
-from freqd.report.markdown import escape
-from freqd.report.results import SCHEMA_VERSION, RunResult
-from freqd.report.run import figures, html, sentences, text
-from freqd.report.run.sentences import teacher_adds_nothing, teacher_lead_uncertain
+from freqd.report.run_result_start import Budget, TrainingSeconds
 from freqd.spectral import SideSpectrum, Spectrum
 from freqd.storage.files import temporary, text_digest, write_atomic
 from freqd.storage.store import ArtifactRef, Store

@@ -15,10 +15,10 @@ from freqd.config import RunConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
-from freqd.report.facts_start import StartRecord, StartSeconds, TrainingSeconds
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_start import StartRecord, StartSeconds, TrainingSeconds
 from freqd.storage.store import ArtifactRef, Store
-from freqd.teachers.earlier import unfit
+from freqd.teachers.previous_model import incompatibility
 from tasks.earlier_run import (
     CHAMPION,
     NONE,
@@ -115,7 +115,7 @@ def fitting(store: Store, start: Start, split: ArtifactRef, *, required: bool) -
     assert start.before is not None
     if start.before.split.digest == split.digest:
         return start
-    problem = unfit(store.open(start.before.split, Split), store.open(split, Split))
+    problem = incompatibility(store.open(start.before.split, Split), store.open(split, Split))
     if not problem:
         return start
     if not required:

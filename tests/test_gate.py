@@ -9,7 +9,7 @@ import pytest
 
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.config.load import build
-from freqd.gate import Candidate, Check, Match, Rival, Verdict, judge
+from freqd.gate import Candidate, ChampionComparison, Check, SameSizeBaseline, Verdict, judge
 
 POLICY = RegistryConfig()
 EVALUATION = EvaluateConfig(bootstrap_samples=500)
@@ -37,7 +37,9 @@ def ask(shift: float | None, policy: RegistryConfig = POLICY, gap: float | None 
     match = None
     if shift is not None:
         theirs = rng.random(400, np.float32)
-        match = Match(candidate(version="1"), theirs + rng.normal(shift, 0.01, 400).astype(np.float32), theirs)
+        match = ChampionComparison(
+            candidate(version="1"), theirs + rng.normal(shift, 0.01, 400).astype(np.float32), theirs
+        )
     return judge(candidate(gap_closed=gap, **changes), match, policy, EVALUATION, np.random.default_rng(1))
 
 
@@ -113,7 +115,7 @@ def against(difference: float, spread: float, margin: float) -> Verdict:
     """A challenger whose users gain exactly so much on average, half of them ``spread`` more and half less."""
     theirs = np.full(400, 0.25, np.float32)
     mine = theirs + np.float32(difference) + np.where(np.arange(400) % 2, spread, -spread).astype(np.float32)
-    match = Match(candidate(version="1"), mine, theirs)
+    match = ChampionComparison(candidate(version="1"), mine, theirs)
     return judge(candidate(), match, RegistryConfig(margin=margin), EVALUATION, np.random.default_rng(1))
 
 
@@ -130,11 +132,11 @@ def test_what_only_reaches_the_margin_does_not_exceed_it() -> None:
     assert against(0.25, 0.0, margin=0.2499).promoted
 
 
-def rival(low: float, high: float, name: str = "the student trained alone") -> Rival:
-    return Rival(name=name, mean=(low + high) / 2, low=low, high=high)
+def rival(low: float, high: float, name: str = "the student trained alone") -> SameSizeBaseline:
+    return SameSizeBaseline(name=name, mean=(low + high) / 2, low=low, high=high)
 
 
-def first(*rivals: Rival, policy: RegistryConfig = POLICY, **changes: Any) -> Verdict:
+def first(*rivals: SameSizeBaseline, policy: RegistryConfig = POLICY, **changes: Any) -> Verdict:
     return judge(candidate(rivals=rivals, **changes), None, policy, EVALUATION, np.random.default_rng(1))
 
 
@@ -231,7 +233,7 @@ def test_without_a_champion_they_are_not_applicable_and_say_so() -> None:
 
 def compare_groups(mine: tuple[dict[str, Any], ...], theirs: tuple[dict[str, Any], ...], **policy: Any) -> Check:
     pair = (np.linspace(0.5, 0.6, 50, dtype=np.float32), np.linspace(0.4, 0.5, 50, dtype=np.float32))
-    match = Match(candidate(version="1", groups=theirs), *pair)
+    match = ChampionComparison(candidate(version="1", groups=theirs), *pair)
     verdict = judge(candidate(groups=mine), match, RegistryConfig(**policy), EVALUATION, np.random.default_rng(1))
     return relative(verdict)[GROUP]
 

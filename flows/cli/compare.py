@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Compared:
+class MethodResult:
     """What is compared."""
 
     methods: Annotated[
@@ -74,7 +74,7 @@ class Compared:
         )
 
 
-COMPARED = Compared()
+COMPARED = MethodResult()
 
 
 @Parameter(name="*")
@@ -109,7 +109,7 @@ def compare(
         list[str] | None,
         Parameter(consume_multiple=True, help="Named data sets or files, each compared on its own [data.source]."),
     ] = None,
-    compared: Compared = COMPARED,
+    compared: MethodResult = COMPARED,
     given: SettingsFrom = NO_SETTINGS,
     place: Place = PLACE,
 ) -> int:

@@ -16,14 +16,14 @@ data_app = App(name="data", help="Named data sets, and checks of your own files.
 @data_app.command(name="list")
 def data_list() -> int:
     """List the named data sets and whether they are on this machine."""
-    from freqd.data.catalog import CATALOG, at_hand
+    from freqd.data.catalog import CATALOG, dataset_location
 
     workspace = workspace_of(None)
     columns = ("name", "users", "items", "interactions", "time", "available", "what it is")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for name, entry in CATALOG.items():
         size = (f"{number:,}" for number in (entry.users, entry.items, entry.interactions))
-        place = at_hand(entry, workspace.data_dir, workspace.downloads)
+        place = dataset_location(entry, workspace.data_dir, workspace.downloads)
         table.add_row(name, *size, "yes" if entry.time else "no", place, entry.title)
     console.print(table)
     console.print("A mirror of these data sets is used first if FREQD_DATA_DIR names its folder.")

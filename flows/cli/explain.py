@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from freqd.data.interactions import Split
     from freqd.json_types import JsonObject
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
     from freqd.serve.explain import Explained, Explanation, Side
     from tasks.runtime.workspace import Workspace
 
@@ -72,7 +72,7 @@ def explain(
     Users are named by pseudonyms, so that an explanation can be passed on.
     """
     from freqd.data.interactions import Split
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
     from freqd.serve.explain import explain as explained
     from tasks.mlops.model_source import artifact
 

@@ -28,7 +28,7 @@ from flows.cli.options import (
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
 
 
 @Parameter(name="*")
@@ -73,7 +73,7 @@ def run(
             write_atomic(summary, json.dumps(result, indent=1))
         except OSError as error:
             raise storage_error(error, summary.parent) from error
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
 
     _show(RunResult.model_validate(result))
     return DONE
@@ -95,7 +95,7 @@ def stage(
     """
     from freqd import plugins
     from freqd.config.load import build
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
 
     plugins.load_files(plugin or ())
     workspace, folder = find_run(workdir, from_)
@@ -139,7 +139,7 @@ def report(
 ) -> int:
     """Show a run's result table and where its report is; a missing report is written again."""
     _, folder = find_run(workdir, run_name)
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
 
     result = RunResult.load(folder / "summary.json")
     if not (folder / "report.html").is_file():

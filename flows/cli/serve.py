@@ -164,12 +164,12 @@ def _answer(app: Litestar, listening: socket.socket) -> None:
     """Answer until somebody stops the process."""
     import uvicorn
 
-    from freqd.serve.http.limits import ImpatientProtocol
+    from freqd.serve.http.limits import TimeoutProtocol
     from tasks.runtime import stopping
 
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=TimeoutProtocol,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -196,7 +196,7 @@ def _source(of_run: Served, which: WhichModel) -> Registered | OfRun:
     if which.name is not None or which.alias != CHAMPION.alias:
         raise InputError("--from names a run, --name and --alias a registered model", "leave out one of them")
     workspace, folder = find_run(which.workdir, run)
-    from freqd.report.results import RunResult
+    from freqd.report.run_result import RunResult
     from tasks.mlops.model_source import OfRun
 
     return OfRun(workspace, RunResult.load(folder / "summary.json"), model or "student")

@@ -39,7 +39,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Aging:
+class StalenessEffect:
     """One model against a fresh one, windows taken together.
 
     Attributes:
@@ -56,7 +56,7 @@ class Aging:
     loss: Difference
 
 
-def aging(samples: Sequence[Sample], config: EvaluateConfig, rng: np.random.Generator) -> Aging | None:
+def aging(samples: Sequence[Sample], config: EvaluateConfig, rng: np.random.Generator) -> StalenessEffect | None:
     """Put windows together: a mean a user, then the paired bootstrap over users.
 
     A user who is there in several windows is one draw of the bootstrap, since what they do in one window is related to the next.
@@ -74,7 +74,7 @@ def aging(samples: Sequence[Sample], config: EvaluateConfig, rng: np.random.Gene
         return None
     fresh, other = compared(told)
     loss = paired_bootstrap(fresh, other, samples=config.bootstrap_samples, confidence=config.confidence, rng=rng)
-    return Aging(len(told), len(fresh), float(fresh.mean()), float(other.mean()), loss)
+    return StalenessEffect(len(told), len(fresh), float(fresh.mean()), float(other.mean()), loss)
 
 
 def compared(samples: Sequence[Sample]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from freqd.cadence.aging import Aging
+from freqd.cadence.aging import StalenessEffect
 
 Kind = Literal["full", "re-distilled"]
 FULL: Kind = "full"
@@ -44,7 +44,10 @@ class Advice:
 
 
 def recommend(
-    losses: Mapping[int, Aging | None], redistilled: Aging | None, seconds: Mapping[Kind, float | None], margin: float
+    losses: Mapping[int, StalenessEffect | None],
+    redistilled: StalenessEffect | None,
+    seconds: Mapping[Kind, float | None],
+    margin: float,
 ) -> Advice:
     """The advice of the rule above.
 
@@ -63,7 +66,7 @@ def recommend(
 
 
 def _kind(
-    redistilled: Aging | None, seconds: Mapping[Kind, float | None], margin: float
+    redistilled: StalenessEffect | None, seconds: Mapping[Kind, float | None], margin: float
 ) -> tuple[Kind, Literal["", "worse", "costlier", "unknown"]]:
     full, again = seconds[FULL], seconds[REDISTILLED]
     if redistilled is None or full is None or again is None:

@@ -85,7 +85,7 @@ class NamedData:
 
 
 @dataclass(frozen=True)
-class Located:
+class DatasetFiles:
     """A data set's files, by part (or ``interactions``)."""
 
     named: NamedData
@@ -248,7 +248,7 @@ CATALOG: dict[str, NamedData] = {entry.name: entry for entry in _ENTRIES}
 """All named data sets, the built-in one first."""
 
 
-def find(name: str, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> Located:
+def find(name: str, data_dir: Path | None, cache_dir: Path, progress: Progress = silent) -> DatasetFiles:
     """The files of a named data set: in its package, in ``data_dir``, in the cache, or now downloaded.
 
     Raises:
@@ -258,18 +258,18 @@ def find(name: str, data_dir: Path | None, cache_dir: Path, progress: Progress =
     if named is None:
         raise InputError(f"there is no data set called '{name}'", f"the named ones are {', '.join(CATALOG)}")
     if named.package is not None:
-        return Located(named, {ALL: recognise(_packaged(*named.package), name)})
+        return DatasetFiles(named, {ALL: recognise(_packaged(*named.package), name)})
     cache = cache_dir / "datasets" / name
     for folder in _candidates(named, data_dir):
         if (files := _parquet_parts(named, folder)) is not None:
-            return Located(named, files)
+            return DatasetFiles(named, files)
         if all((folder / remote.filename).is_file() for remote in named.downloads):
-            return Located(named, _converted(named, folder, cache))
+            return DatasetFiles(named, _converted(named, folder, cache))
     if (files := _parquet_parts(named, cache)) is None:
         for remote in named.downloads:
             fetch(remote, cache / "raw", progress=progress)
         files = _converted(named, cache / "raw", cache)
-    return Located(named, files)
+    return DatasetFiles(named, files)
 
 
 def _packaged(package: str, file: str) -> Path:
@@ -311,7 +311,7 @@ def _converted(named: NamedData, source: Path, target: Path) -> dict[str, DataFi
     return files
 
 
-def at_hand(named: NamedData, data_dir: Path | None, cache_dir: Path) -> str:
+def dataset_location(named: NamedData, data_dir: Path | None, cache_dir: Path) -> str:
     """Where ``find`` would take the data set from: built in, mirror, cache or download."""
     if named.package is not None:
         return "built in"

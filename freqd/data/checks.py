@@ -11,7 +11,7 @@ from freqd.data import splits
 from freqd.data.info import How
 from freqd.data.interactions import PARTS, Split
 from freqd.data.pairs import Pairs
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.data.scan import RawRows
 from freqd.data.sources import Source
 from freqd.errors import InputError
@@ -77,7 +77,7 @@ def resolve_split(how: How | None, config: DataConfig, source: Source, rows: Raw
     return how or ("time" if columns.time is not None else "random")
 
 
-def require_parts(pairs: Pairs, how: How, config: DataConfig, ledger: Ledger) -> None:
+def require_parts(pairs: Pairs, how: How, config: DataConfig, ledger: CleaningReport) -> None:
     """See that every part holds something, and train enough.
 
     Raises:
@@ -96,7 +96,7 @@ def require_parts(pairs: Pairs, how: How, config: DataConfig, ledger: Ledger) ->
         raise InputError(f"train has fewer than two users or two items ({ledger.history()})", remedies[how])
 
 
-def check_given(pairs: Pairs, ledger: Ledger) -> None:
+def check_given(pairs: Pairs, ledger: CleaningReport) -> None:
     """See that the owner's validation and test splits can be judged by models of train.
 
     Raises:
@@ -126,7 +126,7 @@ def check_given(pairs: Pairs, ledger: Ledger) -> None:
                 ledger.warnings.append(f"{problem}: what is measured there says little about the others")
 
 
-def warn_of_split(split: Split, cold_test_items: float, ledger: Ledger) -> None:
+def warn_of_split(split: Split, cold_test_items: float, ledger: CleaningReport) -> None:
     """Note what makes numbers measured on ``split`` say little, or its models odd.
 
     Args:

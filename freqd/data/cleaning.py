@@ -15,7 +15,7 @@ from freqd.data.ids import Side
 from freqd.data.info import How
 from freqd.data.interactions import PARTS, IdArray, Part
 from freqd.data.pairs import Pairs, distinct
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.data.scan import RawRows
 from freqd.errors import InputError
 from freqd.pseudonym import shape
@@ -32,7 +32,7 @@ class CleanPairs:
     item_ids: pl.Series
 
 
-def clean(rows: RawRows, config: DataConfig, how: How, ledger: Ledger) -> CleanPairs:
+def clean(rows: RawRows, config: DataConfig, how: How, ledger: CleaningReport) -> CleanPairs:
     """Number the ids, drop rows that cannot be used, and count each pair once.
 
     Raises:
@@ -71,7 +71,9 @@ def clean(rows: RawRows, config: DataConfig, how: How, ledger: Ledger) -> CleanP
     return CleanPairs(pairs, users.ids, items.ids)
 
 
-def _good_rows(user: IdArray, item: IdArray, config: DataConfig, rows: RawRows, ledger: Ledger) -> BoolArray | None:
+def _good_rows(
+    user: IdArray, item: IdArray, config: DataConfig, rows: RawRows, ledger: CleaningReport
+) -> BoolArray | None:
     """(n,) bool of the rows to keep, or None if all are good; a row is counted under its first reason."""
     good: BoolArray | None = None
 
@@ -113,7 +115,7 @@ def _good_rows(user: IdArray, item: IdArray, config: DataConfig, rows: RawRows, 
     return good
 
 
-def _warn_of_mixed_ids(side: str, codes: IdArray, ids: pl.Series, rows: RawRows, ledger: Ledger) -> None:
+def _warn_of_mixed_ids(side: str, codes: IdArray, ids: pl.Series, rows: RawRows, ledger: CleaningReport) -> None:
     """A few texts among thousands of numbers are often a repeated header or a footer."""
     numeric = ids.str.contains(r"^-?\d+$")
     odd = int((~numeric).sum())
@@ -145,7 +147,7 @@ def _told(side: str, identity: str) -> str:
     return repr(identity if side == "item" else shape(identity))
 
 
-def _require_variety(pairs: Pairs, rows: int, ledger: Ledger) -> None:
+def _require_variety(pairs: Pairs, rows: int, ledger: CleaningReport) -> None:
     n_users, n_items = (int(there.sum()) for there in pairs.present())
     if len(pairs) == 1 and rows > 1:
         raise InputError(

@@ -14,7 +14,7 @@ from polars.exceptions import PolarsError
 from freqd.config import ColumnConfig
 from freqd.data.files import DataFile, unreadable
 from freqd.data.layout import DUPLICATED
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.data.sources import Source
 from freqd.errors import InputError
 
@@ -175,7 +175,7 @@ def resolve(wanted: ColumnConfig, names: Sequence[str], place: str) -> Columns:
     return Columns(found["user"], found["item"], found["time"], found["weight"], tuple(guessed))
 
 
-def common_columns(source: Source, schemas: dict[int, pl.Schema], ledger: Ledger) -> tuple[Columns, list[str]]:
+def common_columns(source: Source, schemas: dict[int, pl.Schema], ledger: CleaningReport) -> tuple[Columns, list[str]]:
     """The columns, which all files have, and those that are left out because one of them has not."""
     files = source.all_files()
     union = list(dict.fromkeys(name for file in files for name in schemas[id(file)].names()))

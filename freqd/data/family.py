@@ -18,7 +18,7 @@ DENSE = 10
 
 
 @dataclass(frozen=True)
-class Kinship:
+class DatasetOverlap:
     """What an earlier state and a present one have in common.
 
     Attributes:
@@ -46,7 +46,7 @@ class Kinship:
         return f"{self.items:.0%} of its items, {self.users:.0%} of its users, and {pairs} are in the data"
 
 
-def kinship(before: Split, now: Split) -> Kinship:
+def dataset_overlap(before: Split, now: Split) -> DatasetOverlap:
     """Compare an earlier state with a present one, by ids, times and pairs. O(n log n) for n interactions."""
     users, items = Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids)
     shares = {"users": float((users.target >= 0).mean()), "items": float((items.target >= 0).mean())}
@@ -59,7 +59,7 @@ def kinship(before: Split, now: Split) -> Kinship:
     pairs = user[known] * now.n_items + item[known]
     there = np.isin(pairs, new.user.astype(np.int64) * now.n_items + new.item).sum()
     total = int(both.sum())
-    return Kinship(
+    return DatasetOverlap(
         **shares,
         pairs=float(there) / total if total >= ENOUGH_PAIRS else None,
         telling_users=not _dense(before.user_ids),

@@ -21,15 +21,15 @@ from freqd.data.layout import (
     DUPLICATED,
     GZIP_MAGIC,
     LONE_RETURN,
-    Census,
     Fault,
     Layout,
     Quotes,
-    census,
+    RecordCount,
     clean_name,
+    count_records,
     long_record,
 )
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.errors import InputError
 
 _CHUNK = 1 << 20
@@ -76,14 +76,14 @@ class DataFile:
             return content.getvalue()
 
     @cached_property
-    def census(self) -> Census:
+    def count_records(self) -> RecordCount:
         """How many records a table of text has, and what its quotes mean: one pass over its bytes.
 
         Raises:
             InputError: its quotes leave open where a record ends, or it breaks off.
         """
         try:
-            found = census(self._content, self.separator, header=self.header, quotes=self.quotes)
+            found = count_records(self._content, self.separator, header=self.header, quotes=self.quotes)
         except NOT_UNPACKED as error:
             raise unreadable(self, error) from error
         if found.fault is not None:
@@ -114,14 +114,16 @@ class DataFile:
                 .select(user=pl.col("line").list.first(), item=pl.col("line").list.slice(1))
                 .explode("item", empty_as_null=False)
             )
-        quoted = self.census.quoted
+        quoted = self.count_records.quoted
         names = self._names(quoted=quoted)
         if len(self.separator) > 1 or self.separator == BLANKS:
             return self._split_lines(names)
         frame = self._table(quoted=quoted)
         raw = frame.collect_schema().names()
         frame = frame.rename(dict(zip(raw, names, strict=True)))
-        if quoted or (self.census.stray is None and self.quotes != "plain"):  # no quote is a character of a field
+        if quoted or (
+            self.count_records.stray is None and self.quotes != "plain"
+        ):  # no quote is a character of a field
             return frame
         return frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
 
@@ -212,7 +214,7 @@ def unreadable(file: DataFile, error: BaseException) -> InputError:
     if "utf-8" in reason.lower() or "utf8" in reason.lower():
         return InputError(f"{file.label} is not UTF-8 text: {reason}", "convert it, for example with iconv -t UTF-8")
     if "more fields" in reason.lower():
-        quoted = file.census.quoted
+        quoted = file.count_records.quoted
         found = long_record(file.path, file.separator, header=file.header, quoted=quoted)
         if found is not None:
             return too_long(file, *found)
@@ -238,18 +240,18 @@ def check_count(files: Iterable[DataFile], rows: int) -> None:
         InputError: they are not; the file is named.
     """
     tables = [file for file in files if file.form == "text" and file.layout == "table"]
-    if not tables or rows == sum(file.census.records for file in tables):
+    if not tables or rows == sum(file.count_records.records for file in tables):
         return
     for file in tables:
         found = int(file.scan().select(pl.len()).collect(engine="streaming").item())
-        if found != file.census.records:
+        if found != file.count_records.records:
             raise InputError(
-                f"{file.label} has {file.census.records:,} rows, but {found:,} could be read (separator {file.separator!r})",
+                f"{file.label} has {file.count_records.records:,} rows, but {found:,} could be read (separator {file.separator!r})",
                 "look for stray quotes or line breaks within fields, or write the file as Parquet",
             )
 
 
-def check_layout(file: DataFile, ledger: Ledger) -> None:
+def check_layout(file: DataFile, ledger: CleaningReport) -> None:
     """Report how the quotes of a file were read if that was a choice, and rows that break off.
 
     Raises:
@@ -257,7 +259,7 @@ def check_layout(file: DataFile, ledger: Ledger) -> None:
     """
     if file.form != "text" or file.layout != "table":
         return
-    found = file.census
+    found = file.count_records
     if found.stray is not None:
         taken, otherwise = (
             "quotes are taken for characters like others",

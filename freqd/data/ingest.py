@@ -27,8 +27,8 @@ from freqd.data.cleaning import BoolArray, CleanPairs, clean
 from freqd.data.ids import IdRegistry, Side
 from freqd.data.info import Counts, Cuts, How, SplitInfo, Times
 from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Split
-from freqd.data.pairs import Pairs, PartArray, core, keep
-from freqd.data.quality import Ledger, QualityReport
+from freqd.data.pairs import Pairs, PartArray, k_core, keep
+from freqd.data.quality import CleaningReport, QualityReport
 from freqd.data.scan import read_rows
 from freqd.data.sources import Places, Source, open_source
 from freqd.errors import InputError
@@ -101,7 +101,7 @@ def observe(config: DataConfig, places: Places, *, progress: Progress = silent) 
     """
     source = open_source(config, places, reuse=False, progress=progress)
     try:
-        ledger = Ledger()
+        ledger = CleaningReport()
         rows = read_rows(source, config, ledger)
         checks.resolve_split("random", config, source, rows)
         found = clean(rows, config, "random", ledger)
@@ -115,7 +115,7 @@ def observe(config: DataConfig, places: Places, *, progress: Progress = silent) 
 
 def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry | None, progress: Progress) -> Split:
     how = checks.wanted_split(config, source)
-    ledger = Ledger()
+    ledger = CleaningReport()
     progress(0.05, "reading")
     rows = read_rows(source, config, ledger)
     how = checks.resolve_split(how, config, source, rows)
@@ -156,13 +156,13 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
     return replace(split, info=info if cuts is None else info.model_copy(update={"cuts": cuts}))
 
 
-def _core(pairs: Pairs, config: DataConfig, how: How, ledger: Ledger) -> Pairs:
+def _core(pairs: Pairs, config: DataConfig, how: How, ledger: CleaningReport) -> Pairs:
     default = 1 if how == "given" else 5
     min_user = config.min_user_interactions or default
     min_item = config.min_item_interactions or default
     if min_user == 1 and min_item == 1:
         return pairs
-    user_alive, item_alive = core(pairs, min_user, min_item)
+    user_alive, item_alive = k_core(pairs, min_user, min_item)
     rows = np.repeat(user_alive, np.diff(pairs.indptr)) & item_alive[pairs.item]
     left = int(np.count_nonzero(rows))
     users, items = pairs.present()
@@ -192,7 +192,7 @@ def _split(pairs: Pairs, how: How, config: DataConfig, seed: int) -> tuple[PartA
     return splits.at_random(pairs, config.valid_fraction, config.test_fraction, seed), None
 
 
-def _drop_unknown(pairs: Pairs, how: How, ledger: Ledger) -> tuple[Pairs, float]:
+def _drop_unknown(pairs: Pairs, how: How, ledger: CleaningReport) -> tuple[Pairs, float]:
     """Drop validation and test pairs that no model could rank; also the share of test pairs with an unknown item."""
     part, (known_user, known_item) = pairs.part, splits.known_in_train(pairs)
     test_items = pairs.item[part == splits.TEST]

@@ -86,7 +86,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Census:
+class RecordCount:
     """What the bytes of a text file say.
 
     Attributes:
@@ -105,7 +105,7 @@ class Census:
     short: tuple[int, int] = (0, 0)
 
 
-def census(content: Path | bytes, separator: str, *, header: bool, quotes: Quotes = "auto") -> Census:
+def count_records(content: Path | bytes, separator: str, *, header: bool, quotes: Quotes = "auto") -> RecordCount:
     """Count the records of a file and decide what its quotes mean. Time O(bytes), memory that of a block.
 
     Quotes mean what RFC 4180 says if all of them are in their places. Else, if every line has as many fields as the
@@ -123,34 +123,34 @@ def census(content: Path | bytes, separator: str, *, header: bool, quotes: Quote
     found = tally(blocks(content), separator if single else "")
     lines = max(found.lines - head, 0)
     if found.lone_return >= 0 and not found.quotes:
-        return Census(0, False, Fault(found.lone_return + 1 - head, 1, LONE_RETURN))
+        return RecordCount(0, False, Fault(found.lone_return + 1 - head, 1, LONE_RETURN))
     if not single:
-        return Census(lines, False)
+        return RecordCount(lines, False)
     if found.orderly and found.lone_return < 0 and found.separators == found.lines * found.width:
-        return Census(lines, bool(found.quotes) and quotes != "plain")
+        return RecordCount(lines, bool(found.quotes) and quotes != "plain")
     state = _walked(content, separator, plain=False)
     records = int(state[_RECORD]) - head
     short = (int(state[_SHORT]), int(state[_FIRST_SHORT]) + 1 - head) if state[_SHORT] else (0, 0)
     if not found.quotes:
-        return Census(lines, False, short=short)
+        return RecordCount(lines, False, short=short)
     if state[_LONE_RETURN] >= 0:
-        return Census(0, True, Fault(int(state[_LONE_RETURN]) + 1 - head, 1, LONE_RETURN))
+        return RecordCount(0, True, Fault(int(state[_LONE_RETURN]) + 1 - head, 1, LONE_RETURN))
     plain = int(state[_LINE]) - head
     strict = state[_BAD_RECORD] < 0
     bad = Fault(int(state[_BAD_RECORD]) + 1 - head, int(state[_BAD_FIELD]) + 1, _KINDS.get(int(state[_BAD_KIND]), ""))
     spans = Fault(int(state[_INNER]) + 1 - head, int(state[_INNER_FIELD]) + 1, _SPANS)
     if quotes == "plain":
-        return Census(plain, False)
+        return RecordCount(plain, False)
     if quotes == "fields":
-        return Census(records, True, None if strict else bad, short=short)
+        return RecordCount(records, True, None if strict else bad, short=short)
     if not strict:
-        return Census(plain, False, stray=bad) if state[_BAD_LINE] < 0 else Census(0, True, bad)
+        return RecordCount(plain, False, stray=bad) if state[_BAD_LINE] < 0 else RecordCount(0, True, bad)
     if state[_INNER] < 0:
-        return Census(records, True, short=short)
+        return RecordCount(records, True, short=short)
     swallowed = state[_INNER_LINES] >= _MANY_LINES
     if state[_BAD_LINE] < 0:
-        return Census(plain, False, stray=spans) if swallowed else Census(0, True, spans)
-    return Census(0, True, spans) if swallowed else Census(records, True, stray=spans, short=short)
+        return RecordCount(plain, False, stray=spans) if swallowed else RecordCount(0, True, spans)
+    return RecordCount(0, True, spans) if swallowed else RecordCount(records, True, stray=spans, short=short)
 
 
 def _walked(content: Path | bytes, separator: str, *, plain: bool) -> Ints:

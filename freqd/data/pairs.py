@@ -225,7 +225,7 @@ def distinct(
     return pairs, int(repeated), overlap
 
 
-def core(pairs: Pairs, min_user: int, min_item: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def k_core(pairs: Pairs, min_user: int, min_item: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """The largest set of users and items in which every user has ``min_user`` items and every item ``min_item`` users.
 
     Returns:

@@ -10,7 +10,7 @@ from freqd.errors import InputError
 
 
 @dataclass
-class Ledger:
+class CleaningReport:
     """Counts of rows dropped, in the order of the checks, and warnings."""
 
     rows_read: int = 0

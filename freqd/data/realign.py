@@ -59,7 +59,7 @@ class Rows:
         return {"kept": kept, "new": len(self.source) - kept, "gone": self.n_before - kept}
 
 
-def known_answers(before: Split, now: Split, users: Rows, items: Rows) -> int:
+def count_leaked_targets(before: Split, now: Split, users: Rows, items: Rows) -> int:
     """Validation and test pairs of ``now`` by which a model of ``before`` was trained or, for the test, chosen.
 
     A model that has seen them would be judged by what it knows already. In a later state of the same data, cut by time,
@@ -71,7 +71,7 @@ def known_answers(before: Split, now: Split, users: Rows, items: Rows) -> int:
     return int(np.isin(asked, trained).sum() + np.isin(_pairs(now.test), chosen).sum())
 
 
-def unknown_answers(before: Split, now: Split) -> Split:
+def without_leaked_targets(before: Split, now: Split) -> Split:
     """``now`` with a test split on which a model of ``before`` can be judged too: without what it was made of or chosen by.
 
     In a later state of the same data, cut by time, that is the whole test split; not where the data were split at random

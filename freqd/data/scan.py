@@ -16,7 +16,7 @@ from freqd.config import DataConfig
 from freqd.data.columns import IGNORE, Columns, common_columns, refuse_header
 from freqd.data.files import DataFile, check_count, check_layout, unreadable
 from freqd.data.plan import Plan, make_plans
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.data.sources import Source
 from freqd.data.time_column import Origin, TimeColumn, read_left_times, read_times, warn_of_unused_times
 from freqd.data.time_units import Span
@@ -51,7 +51,7 @@ class RawRows:
         return f"row {row - int(self.starts[which]) + 1:,}{of_file}"
 
 
-def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> RawRows:
+def read_rows(source: Source, config: DataConfig, ledger: CleaningReport) -> RawRows:
     """Read all files of ``source``.
 
     Raises:
@@ -94,7 +94,7 @@ def read_rows(source: Source, config: DataConfig, ledger: Ledger) -> RawRows:
     return replace(rows, times=read_times(times, origin, span, ledger))
 
 
-def _warn_of_negatives(negative: pl.Series, rows: RawRows, ledger: Ledger) -> None:
+def _warn_of_negatives(negative: pl.Series, rows: RawRows, ledger: CleaningReport) -> None:
     count = int(negative.sum())
     if count:
         ledger.warnings.append(

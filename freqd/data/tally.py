@@ -22,7 +22,7 @@ _NONE = 256
 
 
 @dataclass(frozen=True)
-class Tally:
+class QuickCount:
     """What the bytes of a text file say at first sight.
 
     Attributes:
@@ -42,7 +42,7 @@ class Tally:
     orderly: bool
 
 
-def tally(blocks: Iterable[Bytes], separator: str) -> Tally:
+def tally(blocks: Iterable[Bytes], separator: str) -> QuickCount:
     """Time O(bytes), about that of reading them.
 
     Args:
@@ -63,7 +63,7 @@ def tally(blocks: Iterable[Bytes], separator: str) -> Tally:
         _tally(whole[: len(whole) // 64 * 64].view(np.uint64), whole, ord(separator) if separator else _NONE, state)
         last = int(block[-1])
     open_line = last != _NEWLINE
-    return Tally(
+    return QuickCount(
         int(state[_LINES]) + open_line,
         int(state[_QUOTES]),
         int(state[_SEPARATORS]),

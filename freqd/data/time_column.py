@@ -12,7 +12,7 @@ from polars.exceptions import PolarsError
 
 from freqd.data.files import DataFile, unreadable
 from freqd.data.plan import SAMPLE, Plan, shown
-from freqd.data.quality import Ledger
+from freqd.data.quality import CleaningReport
 from freqd.data.splits import iso
 from freqd.data.time_units import Span, numbers_to_seconds
 from freqd.data.timestamps import absent, looks_like_times
@@ -82,7 +82,7 @@ def read_left_times(times: pl.Series, left: pl.Series, origin: Origin) -> pl.Ser
     return pl.concat(parts)
 
 
-def read_times(times: pl.Series, origin: Origin, span: Span, ledger: Ledger) -> TimeColumn:
+def read_times(times: pl.Series, origin: Origin, span: Span, ledger: CleaningReport) -> TimeColumn:
     """Numbers become seconds, and what is no plausible time is marked.
 
     Args:
@@ -170,7 +170,7 @@ def _refuse_rivals(plans: Sequence[Plan], name: str) -> None:
             )
 
 
-def _check_missing(times: pl.Series, plans: Sequence[Plan], name: str, ledger: Ledger) -> None:
+def _check_missing(times: pl.Series, plans: Sequence[Plan], name: str, ledger: CleaningReport) -> None:
     """Raise ``InputError`` if most times are missing or many are unreadable; single ones are dropped later."""
     missing = times.null_count()
     if missing <= _UNREADABLE_TIMES * len(times):
@@ -201,7 +201,7 @@ def _check_missing(times: pl.Series, plans: Sequence[Plan], name: str, ledger: L
     )
 
 
-def warn_of_unused_times(file: DataFile, used: set[str | None], span: Span, ledger: Ledger) -> None:
+def warn_of_unused_times(file: DataFile, used: set[str | None], span: Span, ledger: CleaningReport) -> None:
     """A column of times that nobody named would have been the better way to split."""
     try:
         sample = file.scan().head(SAMPLE).collect()

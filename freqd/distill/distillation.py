@@ -14,7 +14,7 @@ from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.spectral import SideFilters, Spectrum, apply_filters
-from freqd.teachers.earlier import Previous
+from freqd.teachers.previous_model import PreviousModel
 from freqd.training.device import resolve
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.loop import fit
@@ -37,7 +37,7 @@ class DistillSources:
     teacher: TrainedModel
     graphs: Graphs
     spectrum: Spectrum
-    previous: Previous | None = None
+    previous: PreviousModel | None = None
 
 
 def distill(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:

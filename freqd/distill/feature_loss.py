@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from freqd.distill.fused_loss import FeatureBatch, unmatched
+from freqd.distill.fused_loss import FeatureBatch, fused_relative_squared_error
 from freqd.distill.projectors import LinearProjector
 from freqd.distill.sampled_filter import RowFilter
 from freqd.embeddings import FloatMatrix
 from freqd.numerics.jit import njit
-from freqd.training.interfaces import Gather
+from freqd.training.interfaces import RowLookup
 from freqd.training.row_kernels import FloatArray, LongArray
 
 Distance = Literal["squared", "cosine"]
@@ -54,7 +54,7 @@ class SideDistillation:
             rows = np.ascontiguousarray(self.row_filter.whole(student), np.float32)
             self.projector.fit(torch.from_numpy(rows).to(self.device), self.target)
 
-    def loss(self, gather: Gather, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
+    def loss(self, gather: RowLookup, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
         """Weighted sum of the rows' losses.
 
         Args:
@@ -66,14 +66,16 @@ class SideDistillation:
         filtered = self.row_filter.rows(gather, rows, rng)
         energies = self.energies.index_select(0, rows)
         if self.distance == "squared" and isinstance(self.projector, LinearProjector) and self.device.type == "cpu":
-            return unmatched(FeatureBatch(filtered, self.projector.weight, self.target, rows, energies, shares))
+            return fused_relative_squared_error(
+                FeatureBatch(filtered, self.projector.weight, self.target, rows, energies, shares)
+            )
         target, projected = self.target.index_select(0, rows), self.projector(filtered)
         if self.distance == "squared":
-            return unmatched_energy(projected, target, energies, shares)
-        return unlikeness(projected, target, energies, shares)
+            return relative_squared_error(projected, target, energies, shares)
+        return cosine_distance(projected, target, energies, shares)
 
 
-def unmatched_energy(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
+def relative_squared_error(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
     """Σ shares ‖t − p‖² / Σ shares ‖t‖²: the share of the teacher's energy that is not matched.
 
     Args:
@@ -86,15 +88,15 @@ def unmatched_energy(projected: Tensor, target: Tensor, energies: Tensor, shares
     return part
 
 
-def unlikeness(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
-    """Σ shares (1 − cos(t, p)) of the rows in which the teacher is not zero; arguments as of ``unmatched_energy``."""
+def cosine_distance(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
+    """Σ shares (1 − cos(t, p)) of the rows in which the teacher is not zero; arguments as of ``relative_squared_error``."""
     lengths = projected.square().sum(1).clamp_min(1e-24).sqrt() * energies.clamp_min(1e-24).sqrt()
     unlike = 1.0 - (target * projected).sum(1) / lengths
     total: Tensor = (shares * unlike * (energies > 0)).sum()
     return total
 
 
-def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:
+def unique_rows(*groups: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct rows of several groups, and the mean over groups of each row's share 1/(distinct rows of its group).
 
     For users there is one group; for items two, so that the sum of losses is (positive + negative)/2.
@@ -108,11 +110,11 @@ def occurring(*groups: Tensor) -> tuple[Tensor, Tensor]:
     if groups[0].device.type == "cpu":
         found, parts = _occurring(tuple(group.numpy() for group in groups))
         return torch.from_numpy(found), torch.from_numpy(parts)
-    return occurring_by_torch(*groups)
+    return unique_rows_by_torch(*groups)
 
 
-def occurring_by_torch(*groups: Tensor) -> tuple[Tensor, Tensor]:
-    """``occurring`` on any device: several calls, and none of them leaves it."""
+def unique_rows_by_torch(*groups: Tensor) -> tuple[Tensor, Tensor]:
+    """``unique_rows`` on any device: several calls, and none of them leaves it."""
     distinct = [torch.unique(group) for group in groups]
     each = torch.cat([torch.full_like(rows, 1.0 / (len(rows) * len(groups)), dtype=torch.float32) for rows in distinct])
     if len(groups) == 1:
@@ -123,7 +125,7 @@ def occurring_by_torch(*groups: Tensor) -> tuple[Tensor, Tensor]:
 
 @njit(cache=True, nogil=True)
 def _occurring(groups: tuple[LongArray, ...]) -> tuple[LongArray, FloatArray]:
-    """``occurring`` in one call: calls are what it costs on a CPU."""
+    """``unique_rows`` in one call: calls are what it costs on a CPU."""
     rows, shares = np.empty(0, np.int64), np.empty(0, np.float32)
     for group in groups:
         ordered = np.sort(group)

@@ -41,7 +41,7 @@ class FeatureBatch(NamedTuple):
     shares: Tensor
 
 
-def unmatched(batch: FeatureBatch) -> Tensor:
+def fused_relative_squared_error(batch: FeatureBatch) -> Tensor:
     """ℓ with a = ``shares`` / Σ_r shares ‖t‖²: the share of the teacher's energy that is not matched.
 
     Differentiable in rows and weight.

@@ -13,7 +13,7 @@ from freqd.embeddings import FloatMatrix
 from freqd.models.readers import combined
 from freqd.numerics.jit import njit, prefetch
 from freqd.spectral.filters import Filter
-from freqd.training.interfaces import Gather, SparseRows
+from freqd.training.interfaces import RowLookup, SparseRows
 from freqd.training.row_kernels import AHEAD
 
 SLICED_FORMS = ("linear", "quadratic")
@@ -158,7 +158,7 @@ class RowFilter:
         """h(L) of all rows of ``signal``, (n, d); itself where there is no filter."""
         return signal if self.degree == 0 else self.filter.apply(self.norm_adj, signal)
 
-    def rows(self, gather: Gather, rows: Tensor, rng: np.random.Generator) -> Tensor:
+    def rows(self, gather: RowLookup, rows: Tensor, rng: np.random.Generator) -> Tensor:
         """Rows ``rows`` of h(L) S: (r, d), differentiable.
 
         Args:
@@ -184,7 +184,7 @@ class RowFilter:
             values = values * np.where(on_diagonal, np.float32(1.0), scale)
         return SparseRows(*(torch.from_numpy(array).to(self.device) for array in (starts, columns, values)))
 
-    def _product(self, gather: Gather, rows: Tensor, times: int, rng: np.random.Generator) -> Tensor:
+    def _product(self, gather: RowLookup, rows: Tensor, times: int, rng: np.random.Generator) -> Tensor:
         """Rows of the linear filter's matrix to the power of ``times``, multiplied with S."""
         own = self.slice(rows, rng)
         if times == 1:

@@ -15,14 +15,14 @@ from freqd.embeddings import Embeddings, FloatMatrix, StartInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.numerics.linalg import ridge
-from freqd.teachers.earlier import Previous, carried
+from freqd.teachers.previous_model import PreviousModel, warm_start_info
 
 IDLE_STD = 0.01
 """Columns beyond the rank of the teacher's scores start as small noise: zeros on both sides would never move."""
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class StudentInit:
     """A start of the student.
 
     Attributes:
@@ -37,8 +37,8 @@ class Start:
 
 
 def choose_start(
-    context: DistillContext, config: DistillConfig, validate: Validation, previous: Previous | None
-) -> Start:
+    context: DistillContext, config: DistillConfig, validate: Validation, previous: PreviousModel | None
+) -> StudentInit:
     """The start of the settings or, where there is a previous student, the better one of both on validation.
 
     Random numbers are no competitor. At equal values the previous student is taken.
@@ -46,18 +46,20 @@ def choose_start(
     Raises:
         InputError: the previous student is another kind of model.
     """
-    own = Start(config.warm_start, warm_start(context) if config.warm_start == "svd" else None)
+    own = StudentInit(config.warm_start, warm_start(context) if config.warm_start == "svd" else None)
     if previous is None:
         return own
     check_student(previous.model, config)
-    earlier = Start("previous", carry_over(previous, context.teacher))
+    earlier = StudentInit("previous", align_previous_student(previous, context.teacher))
     values = {
         start.name: validate(new_student(config, context.train, start.tables, context.seed).features())
         for start in (earlier, own)
         if start.tables is not None
     }
     best = max((earlier, own), key=lambda start: values.get(start.name, 0.0))
-    return Start(best.name, best.tables, carried(previous, {"way": best.name, "valid_ndcg_at_10": values}))
+    return StudentInit(
+        best.name, best.tables, warm_start_info(previous, {"way": best.name, "valid_ndcg_at_10": values})
+    )
 
 
 def warm_start(context: DistillContext) -> Embeddings:
@@ -96,7 +98,7 @@ def check_student(student: TrainedModel, config: DistillConfig) -> None:
         )
 
 
-def carry_over(previous: Previous, teacher: Embeddings) -> Embeddings:
+def align_previous_student(previous: PreviousModel, teacher: Embeddings) -> Embeddings:
     """The previous student's parameters for the rows of now.
 
     Known rows are as they were. A new one is t W, where W maps the present teacher's rows of known users (or items) to

@@ -106,7 +106,7 @@ def spectral_shift(
         rng: source of the random graphs.
     """
     features, spectral = model.features, model.spectral
-    signals = {"user": unit_rows(features.users), "item": unit_rows(features.items)}
+    signals = {"user": centred_unit_rows(features.users), "item": centred_unit_rows(features.items)}
     neighbours = model.graph.model_copy(update={"kind": "cooccurrence"})
     old, new = (_on_graphs(window, signals, neighbours) for window in (before, after))
     lots = []
@@ -133,7 +133,7 @@ def spectral_shift(
     return result
 
 
-def unit_rows(table: FloatMatrix) -> FloatMatrix:
+def centred_unit_rows(table: FloatMatrix) -> FloatMatrix:
     """(n, d) the rows minus their mean, scaled to length 1; rows that have no length stay 0."""
     centred = table.astype(np.float64) - table.mean(axis=0, dtype=np.float64)
     length = np.linalg.norm(centred, axis=1, keepdims=True)

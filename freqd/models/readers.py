@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from freqd.training.bpr_loss import add_pair_gradients, bpr_loss, l2_loss
-from freqd.training.interfaces import Gather, SparseRows
+from freqd.training.interfaces import RowLookup, SparseRows
 from freqd.training.row_adam import RowTable
 from freqd.training.sampling import Batch
 
@@ -61,7 +61,7 @@ def combined(read: Callable[[Tensor], Tensor], rows: SparseRows) -> Tensor:
 class StepView:
     """A ``TrainingView`` made of four readers; for MF the raw ones are the final ones."""
 
-    def __init__(self, users: Gather, items: Gather, raw_users: Gather, raw_items: Gather) -> None:
+    def __init__(self, users: RowLookup, items: RowLookup, raw_users: RowLookup, raw_items: RowLookup) -> None:
         self.users, self.items, self.raw_users, self.raw_items = users, items, raw_users, raw_items
 
     def backward(self, batch: Batch, others: Tensor, base_weight: float, weight_decay: float) -> Tensor:

@@ -7,7 +7,7 @@ import io
 
 from freqd.report import numbers as fmt
 from freqd.report.cadence_result import AgedModel, CadenceResult, Kind
-from freqd.report.canvas import FONT, SMALL, WIDTH, dress, legend, png, sheet
+from freqd.report.canvas import FONT, SMALL, WIDTH, legend, new_figure, png, style_axes
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
 from freqd.report.run.captions import Caption
@@ -245,7 +245,7 @@ def caption(result: CadenceResult) -> Caption:
 
 def figure(result: CadenceResult) -> bytes:
     """Quality against age, what is unknown by age, and the cost of both ways, as PNG bytes."""
-    drawn = sheet(3.1, width=1.9 * WIDTH)
+    drawn = new_figure(3.1, width=1.9 * WIDTH)
     drawn.subplots_adjust(left=0.075, right=0.985, top=0.88, bottom=0.17, wspace=0.32)
     quality, unknown, costs = drawn.subplots(1, 3, width_ratios=(1.25, 1.0, 0.8))
     known = [(row.days, row.fresh, row.aged, row.loss) for row in result.ages if row.loss and row.fresh is not None]
@@ -261,7 +261,7 @@ def figure(result: CadenceResult) -> bytes:
             alpha=0.45,
             solid_capstyle="round",
         )
-    dress(quality, title="Quality against age", x="Age in days", y="NDCG@10")
+    style_axes(quality, title="Quality against age", x="Age in days", y="NDCG@10")
     legend(quality, loc="best")
 
     for role, label, shares in (
@@ -275,7 +275,7 @@ def figure(result: CadenceResult) -> bytes:
         )  # fmt: skip
     unknown.set_ylim(bottom=0.0)
     unknown.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
-    dress(unknown, title="Interactions of unknown", x="Age in days")
+    style_axes(unknown, title="Interactions of unknown", x="Age in days")
     legend(unknown, loc="best")
 
     spent = [result.seconds[kind] for kind in KINDS]
@@ -287,7 +287,7 @@ def figure(result: CadenceResult) -> bytes:
         )
     costs.set_ylim(0.0, 1.15 * top)
     costs.set_xlim(-0.6, 1.6)
-    dress(costs, title="A retraining takes", y="Seconds")
+    style_axes(costs, title="A retraining takes", y="Seconds")
     costs.set_xticks(range(len(KINDS)), list(KINDS.values()))
     costs.tick_params(axis="x", labelsize=FONT, labelcolor=INK)
     return png(drawn)

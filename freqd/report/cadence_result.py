@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from freqd.evaluate.significance import Difference
-from freqd.report.comparison_result import Books
-from freqd.report.facts import ResultPart
+from freqd.report.comparison_result import ExperimentMetadata
+from freqd.report.run_result_parts import ResultPart
 
 Kind = Literal["full", "re-distilled"]
 
@@ -138,7 +138,7 @@ class StageOfCadence(ResultPart):
     digest: str
 
 
-class CadenceResult(Books):
+class CadenceResult(ExperimentMetadata):
     """The result of a cadence; ``seconds`` are those of one retraining by kind, None where there was none to measure."""
 
     data: TimelineFacts

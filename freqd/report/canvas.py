@@ -24,7 +24,7 @@ FONT = 9.0
 SMALL = 8.0
 
 
-def sheet(height: float, *, width: float = WIDTH) -> Figure:
+def new_figure(height: float, *, width: float = WIDTH) -> Figure:
     """An empty white figure of ``width`` x ``height`` inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = "y") -> None:
+def style_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: str = "y") -> None:
     """Title at the left, soft axes, a light grid along ``grid`` ("x", "y", "both" or "")."""
     axes.set_title(title, loc="left", fontsize=FONT + 0.5, fontweight="bold", color=INK, pad=7, parse_math=False)
     axes.set_xlabel(x, fontsize=FONT, color=SOFT_INK)

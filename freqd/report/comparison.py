@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from freqd.report import numbers as fmt
-from freqd.report.canvas import FONT, WIDTH, dress, legend, png, sheet, shorten
-from freqd.report.comparison_result import Compared, ComparedData, ComparisonResult, OverSeeds
+from freqd.report.canvas import FONT, WIDTH, legend, new_figure, png, shorten, style_axes
+from freqd.report.comparison_result import ComparedData, ComparisonResult, MethodResult, SeedStatistics
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
@@ -67,7 +67,7 @@ def tables(result: ComparisonResult) -> list[tuple[str, Table]]:
     ]
 
 
-def _cells(row: Compared) -> list[str]:
+def _cells(row: MethodResult) -> list[str]:
     test = row.minus_against
     return [
         f"teacher ({row.dim})" if row.method == "teacher" else row.method,
@@ -81,7 +81,7 @@ def _cells(row: Compared) -> list[str]:
     ]
 
 
-def _interval(measured: OverSeeds) -> str:
+def _interval(measured: SeedStatistics) -> str:
     if measured.low is None or measured.high is None:
         return UNKNOWN
     return f"{fmt.metric(measured.low)} to {fmt.metric(measured.high)}"
@@ -147,7 +147,7 @@ def csv(result: ComparisonResult) -> str:
     return out.getvalue()
 
 
-def _flat(row: Compared) -> dict[str, object]:
+def _flat(row: MethodResult) -> dict[str, object]:
     """The row by the names of ``FIELDS``; what is left out is empty in the file."""
     flat: dict[str, object] = row.model_dump(
         include={"dim", "method", "runs", "seconds", "parameters", "bytes", "median_ms"}
@@ -177,7 +177,7 @@ def methods_side_by_side(entry: ComparedData, level: str) -> bytes:
     sizes, names = entry.tables, _methods(entry)
     height = 1.25 + 0.3 * len(names)
     width = max(WIDTH, 1.5 + 2.0 * len(sizes))
-    figure = sheet(height, width=width)
+    figure = new_figure(height, width=width)
     figure.subplots_adjust(left=1.5 / width, right=0.97, top=1 - 0.42 / height, bottom=0.72 / height, wspace=0.1)
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
     for axes, table in zip(panels, sizes, strict=True):
@@ -196,7 +196,7 @@ def methods_side_by_side(entry: ComparedData, level: str) -> bytes:
             axes.plot(row.ndcg.mean, place, marker, color=colour, markersize=7)
         _teacher_line(axes, entry, vertical=True)
         axes.locator_params(axis="x", nbins=4)
-        dress(axes, title=f"Dimension {table.dim}", x="NDCG@10, test", grid="x")
+        style_axes(axes, title=f"Dimension {table.dim}", x="NDCG@10, test", grid="x")
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     panels[0].set_yticks(range(len(names)), [shorten(name, 20) for name in names], parse_math=False)
     panels[0].tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -208,7 +208,7 @@ def quality_against_size(entry: ComparedData) -> bytes:
     """NDCG@10 against the students' size and against the time of one ranking (log axes), the teacher as a line or point."""
     names = _methods(entry)
     width = 1.5 * WIDTH
-    figure = sheet(3.6, width=width)
+    figure = new_figure(3.6, width=width)
     figure.subplots_adjust(left=0.09, right=0.78, top=0.9, bottom=0.14, wspace=0.08)
     by_size, by_time = figure.subplots(1, 2, sharey=True)
     sizes = [table.dim for table in entry.tables]
@@ -234,8 +234,8 @@ def quality_against_size(entry: ComparedData) -> bytes:
         axes.xaxis.set_minor_formatter(lambda value, _: "")
     by_size.set_xticks(sizes, [f"{size:g}" for size in sizes])
     by_time.set_xticks(*_round_ticks(*by_time.get_xlim()))
-    dress(by_size, title=shorten(entry.name, 30), x="Embedding dimension", y="NDCG@10, test")
-    dress(by_time, x="Milliseconds per ranking, one thread")
+    style_axes(by_size, title=shorten(entry.name, 30), x="Embedding dimension", y="NDCG@10, test")
+    style_axes(by_time, x="Milliseconds per ranking, one thread")
     legend(by_size, loc="upper left", bbox_to_anchor=(2.12, 1.0))
     return png(figure)
 
@@ -257,7 +257,7 @@ def mastery_by_band(entry: ComparedData) -> bytes:
     ends = np.array(entry.edges)
     centres = (ends[:-1] + ends[1:]) / 2
     height = 0.9 + 2.2 * len(sizes)
-    figure = sheet(height, width=1.5 * WIDTH)
+    figure = new_figure(height, width=1.5 * WIDTH)
     figure.subplots_adjust(left=0.09, right=0.78, top=1 - 0.35 / height, bottom=0.55 / height, wspace=0.08, hspace=0.35)
     panels = figure.subplots(len(sizes), 2, sharex=True, sharey=True, squeeze=False)
     lowest = 0.0
@@ -273,7 +273,7 @@ def mastery_by_band(entry: ComparedData) -> bytes:
                     centres, values, marker=marker, color=colour, linewidth=1.4, markersize=5, label=shorten(name, 18)
                 )
             title = f"{PLURAL[side].capitalize()}, dimension {table.dim}"
-            dress(axes, title=title, y="Mastery" if side == SIDES[0] else "")
+            style_axes(axes, title=title, y="Mastery" if side == SIDES[0] else "")
     panels[0][0].set_ylim(max(lowest, -0.5) * 1.1 - 0.02, 1.05)
     panels[0][0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     for axes in panels[-1]:

@@ -8,11 +8,11 @@ from typing import Literal
 from freqd.evaluate.result import Protocol
 from freqd.evaluate.significance import Interval
 from freqd.provenance import Environment
-from freqd.report.facts import BySide, Dumped, MlflowFacts, PrefectFacts, ResultPart, Series
+from freqd.report.run_result_parts import BySide, Dumped, MlflowFacts, PrefectFacts, ResultPart, Series
 from freqd.storage.store import ArtifactRef
 
 
-class Books(ResultPart):
+class ExperimentMetadata(ResultPart):
     """Name, time and place of an experiment, with what made it: version, settings as JSON, and its runs in MLflow and Prefect."""
 
     freqd: str
@@ -25,7 +25,7 @@ class Books(ResultPart):
     environment: Environment
 
 
-class OverSeeds(ResultPart):
+class SeedStatistics(ResultPart):
     """A metric's mean over the seeds, Student's t interval (None with one seed), and its value of each."""
 
     mean: float
@@ -34,7 +34,7 @@ class OverSeeds(ResultPart):
     values: Series
 
 
-class Tested(ResultPart):
+class PairwiseTest(ResultPart):
     """NDCG@10 minus that of another method: mean over the users, interval, p-value, and the p-value after Holm."""
 
     mean: float
@@ -44,7 +44,7 @@ class Tested(ResultPart):
     p_holm: float
 
 
-class Compared(ResultPart):
+class MethodResult(ResultPart):
     """One method at one size, or the teacher, which has nothing after its models.
 
     Attributes:
@@ -58,7 +58,7 @@ class Compared(ResultPart):
     method: str
     runs: int
     seeds: tuple[int, ...]
-    metrics: dict[str, OverSeeds]
+    metrics: dict[str, SeedStatistics]
     seconds: float
     dim: int
     parameters: int
@@ -66,11 +66,11 @@ class Compared(ResultPart):
     median_ms: float
     models: tuple[ArtifactRef, ...]
     gap_closed: Interval | None = None
-    minus_against: Tested | None = None
+    minus_against: PairwiseTest | None = None
     mastery: BySide[Series] | None = None
 
     @property
-    def ndcg(self) -> OverSeeds:
+    def ndcg(self) -> SeedStatistics:
         """NDCG@10."""
         return self.metrics["ndcg_at_10"]
 
@@ -79,7 +79,7 @@ class SizeTable(ResultPart):
     """All methods at one size."""
 
     dim: int
-    rows: tuple[Compared, ...]
+    rows: tuple[MethodResult, ...]
 
 
 class ComparedData(ResultPart):
@@ -95,10 +95,10 @@ class ComparedData(ResultPart):
     skipped_users: int
     ranking_filter: BySide[str]
     edges: Series
-    teacher: Compared
+    teacher: MethodResult
     tables: tuple[SizeTable, ...]
 
-    def students(self) -> Iterator[Compared]:
+    def students(self) -> Iterator[MethodResult]:
         """All of all sizes."""
         return (row for table in self.tables for row in table.rows)
 
@@ -117,7 +117,7 @@ class StageOfComparison(ResultPart):
     digest: str
 
 
-class ComparisonResult(Books):
+class ComparisonResult(ExperimentMetadata):
     """The result of a comparison; ``against`` is the method that the others are tested against."""
 
     protocol: Protocol

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from freqd.report.facts import ModelName
+    from freqd.report.run_result_parts import ModelName
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import io
 from collections import Counter
 
 from freqd.report import numbers as fmt
-from freqd.report.canvas import dress, legend, png, sheet
+from freqd.report.canvas import legend, new_figure, png, style_axes
 from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT
 from freqd.report.table import Table, for_terminal
-from freqd.report.tuning_result import EndedTrial, TuningResult
+from freqd.report.tuning_result import FinishedTrial, TuningResult
 
 SHOWN = 8
 """Trials in the table of the best."""
@@ -104,7 +104,7 @@ def csv(result: TuningResult) -> str:
 
 def figure(result: TuningResult) -> bytes:
     """Validation NDCG@10 of every trial against the time used, and the best so far; PNG bytes."""
-    canvas = sheet(3.3)
+    canvas = new_figure(3.3)
     axes = canvas.add_axes((0.14, 0.26, 0.83, 0.65))
     trials = [trial for trial in result.trials if trial.value is not None]
     for done, fill, label in ((True, STUDENT.colour, "completed"), (False, "none", "stopped early, best until then")):
@@ -123,10 +123,10 @@ def figure(result: TuningResult) -> bytes:
     )  # fmt: skip
     axes.set_xlim(left=0.0)
     title = f"{result.data}, {result.method}"
-    dress(axes, title=title, x="seconds of trials", y="validation NDCG@10", grid="both")
+    style_axes(axes, title=title, x="seconds of trials", y="validation NDCG@10", grid="both")
     legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3)
     return png(canvas)
 
 
-def _value(trial: EndedTrial) -> float:
+def _value(trial: FinishedTrial) -> float:
     return trial.value or 0.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from freqd.report.facts import Dumped, ResultPart
+from freqd.report.run_result_parts import Dumped, ResultPart
 
 Number = int | float
 """A setting's value: a whole one stays whole, in tables and files too."""
 DONE = "done"
 
 
-class EndedTrial(ResultPart):
+class FinishedTrial(ResultPart):
     """One trial.
 
     Attributes:
@@ -37,7 +37,7 @@ class EndedTrial(ResultPart):
         return self.end == DONE
 
 
-class Varied(ResultPart):
+class SearchDimension(ResultPart):
     """A setting that was varied, as ``freqd.tuning.Dimension`` says; ``own`` is the value that was given."""
 
     name: str
@@ -79,18 +79,18 @@ class TuningResult(ResultPart):
     requested: int
     budget_seconds: float
     seconds: float
-    trials: tuple[EndedTrial, ...]
+    trials: tuple[FinishedTrial, ...]
     best: int
-    space: tuple[Varied, ...]
+    space: tuple[SearchDimension, ...]
     importances: dict[str, float]
     config: Dumped
     mlflow: SearchInMlflow
 
     @property
-    def best_trial(self) -> EndedTrial:
+    def best_trial(self) -> FinishedTrial:
         """The best one."""
         return self.trials[self.best - 1]
 
-    def by_importance(self) -> list[Varied]:
+    def by_importance(self) -> list[SearchDimension]:
         """What was varied, the most important first, else in its order."""
         return sorted(self.space, key=lambda varied: -self.importances.get(varied.name, 0.0))

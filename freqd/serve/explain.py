@@ -155,9 +155,9 @@ class _View(NamedTuple):
 
 def _side(view: _View, shared: npt.NDArray[np.bool_], top: int) -> Side:
     own, weights, scores, met = view
-    carried = weights[shared].sum(axis=0) * scores
-    order = [int(row) for row in np.argsort(-carried, kind="stable")[: top + 1] if row != own][:top]
-    neighbours = [Neighbour(row, float(carried[row]), float(scores[row]), bool(met[row])) for row in order]
+    warm_start_info = weights[shared].sum(axis=0) * scores
+    order = [int(row) for row in np.argsort(-warm_start_info, kind="stable")[: top + 1] if row != own][:top]
+    neighbours = [Neighbour(row, float(warm_start_info[row]), float(scores[row]), bool(met[row])) for row in order]
     return Side(weights @ scores, [entry for entry in neighbours if entry.share > 0])
 
 

@@ -53,7 +53,7 @@ def require_installed() -> None:
         )
 
 
-class Cells:
+class IvfIndex:
     """Items in cells of items that lie near each other.
 
     Args:
@@ -112,7 +112,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Approximate:
+class MeasuredIvfIndex:
     """Cells, and how well they answer.
 
     Attributes:
@@ -123,7 +123,7 @@ class Approximate:
         seconds: to build and to measure.
     """
 
-    cells: Cells
+    cells: IvfIndex
     recall: float
     users: int
     seconds: float
@@ -141,7 +141,7 @@ class Approximate:
         )
 
 
-def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Approximate:
+def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> MeasuredIvfIndex:
     """Put the items into cells, and search as many as ``config.recall`` takes, measured on users of the model.
 
     Time is that of n · 4√n distances; memory that of the items once more, and of ``BLOCK`` of them meanwhile.
@@ -151,7 +151,7 @@ def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Approx
     """
     require_installed()
     started = time.perf_counter()
-    cells = Cells(features.items, seed=seed)
+    cells = IvfIndex(features.items, seed=seed)
     known = np.flatnonzero(features.users.any(axis=1))
     asked = np.random.default_rng(seed).permutation(known)[:SAMPLE].astype(np.int32)
     exact = top_k(features, None, min(K, len(features.items)), users=asked)[0]
@@ -166,7 +166,7 @@ def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Approx
         cells.probes = probes
         if recall(choose) >= config.recall:
             break
-    return Approximate(cells, recall(report), len(asked[report]), time.perf_counter() - started)
+    return MeasuredIvfIndex(cells, recall(report), len(asked[report]), time.perf_counter() - started)
 
 
 def _steps(count: int) -> list[int]:

@@ -17,7 +17,7 @@ from freqd.data.interactions import Split
 from freqd.data.realign import Rows
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.serve.exact_index import Candidates, Ranking, TopKIndex
+from freqd.serve.top_k_index import Candidates, Ranking, TopKIndex
 
 Source = Literal["model", "fold-in", "popularity", "similarity"]
 

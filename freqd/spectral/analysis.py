@@ -38,7 +38,7 @@ SIDES: tuple[Side, ...] = ("user", "item")
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class FeatureEvaluator:
     """How the analysis measures a table of features.
 
     Attributes:
@@ -51,7 +51,7 @@ class Judge:
     validation: Validation | None = None
 
     @classmethod
-    def of(cls, validation: Validation) -> Judge:
+    def of(cls, validation: Validation) -> FeatureEvaluator:
         """By all that a validation offers."""
         return cls(validation.per_user, validation)
 
@@ -59,7 +59,7 @@ class Judge:
 def analyse(
     graphs: Graphs,
     teacher: Embeddings,
-    judge: Judge,
+    judge: FeatureEvaluator,
     config: SpectralConfig,
     *,
     rng: np.random.Generator,
@@ -102,7 +102,7 @@ class _Analysis:
 
     graphs: Graphs
     teacher: Embeddings
-    judge: Judge
+    judge: FeatureEvaluator
     config: SpectralConfig
     rng: np.random.Generator
     steps: _Steps

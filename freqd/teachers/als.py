@@ -39,7 +39,7 @@ CG_STEPS = 3  # implicit's own default
 
 
 @dataclass(frozen=True)
-class AlsPoint:
+class AlsHyperparameters:
     """One setting of ALS.
 
     Attributes:
@@ -69,7 +69,7 @@ def sweep_cost(factors: int, *, n_users: int, n_items: int, n_interactions: int)
 
 
 def als_sweeps(
-    train: sparse.csr_array, tables: Embeddings | None, point: AlsPoint, sweeps: int, *, seed: int
+    train: sparse.csr_array, tables: Embeddings | None, point: AlsHyperparameters, sweeps: int, *, seed: int
 ) -> Embeddings | None:
     """Carry ALS on for some sweeps, in place where ``tables`` is given.
 
@@ -97,10 +97,10 @@ def als_sweeps(
     return Embeddings(users, items) if np.isfinite(users).all() and np.isfinite(items).all() else None
 
 
-def fold_in(
+def solve_new_rows(
     train: sparse.csr_array,
     tables: Embeddings,
-    point: AlsPoint,
+    point: AlsHyperparameters,
     users: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
 ) -> Embeddings:
@@ -133,12 +133,12 @@ def fold_in(
     return found
 
 
-def _confidence(train: sparse.csr_array, point: AlsPoint) -> sparse.csr_matrix:
+def _confidence(train: sparse.csr_array, point: AlsHyperparameters) -> sparse.csr_matrix:
     values = np.full(train.nnz, 1.0 + point.alpha, np.float32)
     return sparse.csr_matrix((values, train.indices, train.indptr), shape=train.shape)
 
 
-def _solver(point: AlsPoint, *, sweeps: int, seed: int) -> Any:
+def _solver(point: AlsHyperparameters, *, sweeps: int, seed: int) -> Any:
     """implicit's model; to be used with one thread of BLAS: more of them make it several times slower (and it warns)."""
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -166,7 +166,7 @@ class AlsTrial:
         failed: the numbers stopped being finite; nothing more can come of it.
     """
 
-    point: AlsPoint
+    point: AlsHyperparameters
     seed: int
     sweeps: int = 0
     seconds: float = 0.0
@@ -259,7 +259,7 @@ class AlsTrial:
         try:
             with safe_open(path, framework="numpy") as file:
                 record = json.loads(file.metadata()["trial"])
-                trial = cls(AlsPoint(**record.pop("point")), **record)
+                trial = cls(AlsHyperparameters(**record.pop("point")), **record)
                 # copies: training goes on in them, and they must not be views of the file
                 tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):

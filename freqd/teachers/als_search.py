@@ -25,7 +25,7 @@ from time import perf_counter
 
 from freqd.embeddings import Embeddings, Trial
 from freqd.errors import InputError
-from freqd.teachers.als import AlsPoint, AlsTrial, sweep_cost
+from freqd.teachers.als import AlsHyperparameters, AlsTrial, sweep_cost
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import TrainingData
 
@@ -93,7 +93,7 @@ def search_als(data: TrainingData, grid: AlsGrid, environment: TrainingEnvironme
     sizes = sorted(set(grid.factors))
     if len(pairs) * len(sizes) == 1:
         search.work = grid.iterations * search.cost(sizes[0])
-        search.run(search.open(AlsPoint(sizes[0], *pairs[0])), grid.iterations)
+        search.run(search.open(AlsHyperparameters(sizes[0], *pairs[0])), grid.iterations)
     else:
         search.screen(sizes, pairs)
         search.finish()
@@ -115,14 +115,14 @@ class _Search:
         self.work = grid.iterations * self.cost(1)
         self.budget_hit = False
         self.not_tried = 0
-        self._with_tables: set[AlsPoint] = set()
+        self._with_tables: set[AlsHyperparameters] = set()
 
     # -- trials -----------------------------------------------------------------------------------
 
-    def path(self, point: AlsPoint) -> Path:
+    def path(self, point: AlsHyperparameters) -> Path:
         return self.folder / f"als-{point.factors}-{point.regularization!r}-{point.alpha!r}.safetensors"
 
-    def open(self, point: AlsPoint) -> AlsTrial:
+    def open(self, point: AlsHyperparameters) -> AlsTrial:
         """The trial of a setting, taken up where an earlier run left it."""
         seed = self.environment.seed
         found = AlsTrial.load(self.path(point))
@@ -209,7 +209,7 @@ class _Search:
         candidates = list(pairs)
         for size in sizes:
             for regularization, alpha in candidates:
-                trial = self.open(AlsPoint(size, regularization, alpha))
+                trial = self.open(AlsHyperparameters(size, regularization, alpha))
                 if not self._affordable(trial):
                     self.trials.remove(trial)
                     self.budget_hit = True

@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 
 from freqd.embeddings import Embeddings
-from freqd.teachers.als import AlsPoint, AlsTrial, fold_in
-from freqd.teachers.earlier import Previous
+from freqd.teachers.als import AlsHyperparameters, AlsTrial, solve_new_rows
+from freqd.teachers.previous_model import PreviousModel
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import TrainingData
 
@@ -16,9 +16,13 @@ PATIENCE = 2
 
 
 def continue_als(
-    data: TrainingData, previous: Previous, point: AlsPoint, sweeps: int, environment: TrainingEnvironment
+    data: TrainingData,
+    previous: PreviousModel,
+    point: AlsHyperparameters,
+    sweeps: int,
+    environment: TrainingEnvironment,
 ) -> AlsTrial:
-    """Known rows as they were, new ones folded in (see ``fold_in``), then sweeps over all while validation gets better.
+    """Known rows as they were, new ones folded in (see ``solve_new_rows``), then sweeps over all while validation gets better.
 
     Args:
         data: what to learn from and to be judged by.
@@ -32,7 +36,7 @@ def continue_als(
     """
     started = perf_counter()
     moved = previous.move(previous.model.features)
-    start = fold_in(data.train, moved, point, previous.users.new, previous.items.new)
+    start = solve_new_rows(data.train, moved, point, previous.users.new, previous.items.new)
     trial = AlsTrial(point, environment.seed, tables=start, best=Embeddings(start.users.copy(), start.items.copy()))
     ndcg = float(data(start))
     trial.seconds = perf_counter() - started

@@ -42,7 +42,7 @@ REFUSE_MISSING = 0.5
 
 
 @dataclass(frozen=True)
-class Brought:
+class ExternalEmbeddings:
     """Features aligned with a split.
 
     Attributes:
@@ -69,7 +69,7 @@ class Table:
         return f"row {row}" if self.ids is None or self.side == "users" else f"row {row} (id '{self.ids[row]}')"
 
 
-def brought_files(path: str | Path) -> list[Path]:
+def external_files(path: str | Path) -> list[Path]:
     """The files that ``path`` stands for.
 
     Raises:
@@ -99,12 +99,12 @@ def features_digest(path: str | Path) -> str:
     """SHA-256 over the files' names and contents: another digest when any of them changes.
 
     Raises:
-        InputError: as ``brought_files``.
+        InputError: as ``external_files``.
     """
-    return text_digest(*(f"{file.name}={file_digest(file)}" for file in brought_files(path)))
+    return text_digest(*(f"{file.name}={file_digest(file)}" for file in external_files(path)))
 
 
-def load_features(path: str | Path, user_ids: pl.Series, item_ids: pl.Series) -> Brought:
+def load_features(path: str | Path, user_ids: pl.Series, item_ids: pl.Series) -> ExternalEmbeddings:
     """Read, check and align the features at ``path``.
 
     Args:
@@ -120,7 +120,7 @@ def load_features(path: str | Path, user_ids: pl.Series, item_ids: pl.Series) ->
     user_rows, user_info = _align(users, user_ids.cast(pl.String), warnings)
     item_rows, item_info = _align(items, item_ids.cast(pl.String), warnings)
     info = {"users": user_info, "items": item_info, "warnings": warnings}
-    return Brought(Embeddings(user_rows, item_rows), info)
+    return ExternalEmbeddings(Embeddings(user_rows, item_rows), info)
 
 
 def check_features(path: str | Path) -> tuple[Table, Table]:
@@ -129,7 +129,7 @@ def check_features(path: str | Path) -> tuple[Table, Table]:
     Raises:
         InputError: as ``load_features``, but for what only the data can tell.
     """
-    found = _read(brought_files(path))
+    found = _read(external_files(path))
     for table in found.values():
         _check_finite(table)
     users, items = found["users"], found["items"]

@@ -9,11 +9,11 @@ from freqd.config import Settings, StartConfig, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.plugins import Registry
-from freqd.teachers.earlier import Previous
+from freqd.teachers.previous_model import PreviousModel
 from freqd.training.environment import TrainingEnvironment
 
 Train = Callable[[Split, TeacherConfig, TrainingEnvironment], TrainedModel]
-Continue = Callable[[Split, TeacherConfig, TrainingEnvironment, Previous, StartConfig], TrainedModel]
+Continue = Callable[[Split, TeacherConfig, TrainingEnvironment, PreviousModel, StartConfig], TrainedModel]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ SAMPLE_USERS = 3000
 
 
 class SoftmaxTerm:
-    """The loss above, a ``Term``; for use with ``OptimConfig.base_weight`` 0.
+    """The loss above, a ``LossTerm``; for use with ``OptimConfig.base_weight`` 0.
 
     Args:
         train: (n_users, n_items) CSR; gives the popularity.

@@ -12,9 +12,9 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
-from freqd.teachers.earlier import Previous
 from freqd.teachers.external import features_digest
 from freqd.teachers.kinds import REGISTRY
+from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import TeacherKind
 from freqd.training.environment import TrainingEnvironment
 
@@ -26,7 +26,7 @@ def train_teacher(
     split: Split,
     config: TeacherConfig,
     environment: TrainingEnvironment,
-    previous: Previous | None = None,
+    previous: PreviousModel | None = None,
     start: StartConfig = START,
 ) -> TrainedModel:
     """Train, or read, the teacher; where several values are given, the best on validation within ``search_seconds``.

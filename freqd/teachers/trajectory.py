@@ -35,7 +35,7 @@ def spaced(last: int, points: int) -> list[int]:
     return sorted({int(step) for step in np.rint(np.linspace(last, 1, points))})
 
 
-class Capture:
+class TrajectoryRecorder:
     """An ``Observe`` of a training that keeps rankings in files, so that a training that is killed and resumed has them all.
 
     How many validations there will be is not known before, so it keeps those at multiples of a number of epochs that

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from freqd.numerics.jit import kernel, prefetch_to_write
 from freqd.training.interfaces import View
 from freqd.training.row_adam import RowTable
-from freqd.training.row_kernels import AHEAD, FREE_ORDER, LongArray, Rows, ask_for, gradient_place, read_row
+from freqd.training.row_kernels import AHEAD, FREE_ORDER, LongArray, Rows, gradient_slot, prefetch_row, read_row
 from freqd.training.sampling import Batch
 
 LOG_AT = 1e200
@@ -85,9 +85,9 @@ def _add_pair_gradients(
             prefetch_to_write(item_marks, (positives[n + 2 * AHEAD], 0))
             prefetch_to_write(item_marks, (negatives[n + 2 * AHEAD], 0))
         if n + AHEAD < len(users):
-            ask_for(users[n + AHEAD], user_table, user_ratio)
-            ask_for(positives[n + AHEAD], item_table, item_ratio)
-            ask_for(negatives[n + AHEAD], item_table, item_ratio)
+            prefetch_row(users[n + AHEAD], user_table, user_ratio)
+            prefetch_row(positives[n + AHEAD], item_table, item_ratio)
+            prefetch_row(negatives[n + AHEAD], item_table, item_ratio)
         user, positive, negative = users[n], positives[n], negatives[n]
         read_row(user, user_table, user_ratio, user_marks, now, schedule)
         read_row(positive, item_table, item_ratio, item_marks, now, schedule)
@@ -103,9 +103,9 @@ def _add_pair_gradients(
             total += math.log(product)
             product = 1.0
         slope = -weight * (small if difference > zero else one) / (one + small)
-        u = gradient_place(user, user_marks, touched_users, n_users)
-        p = gradient_place(positive, item_marks, touched_items, n_items)
-        q = gradient_place(negative, item_marks, touched_items, n_items)
+        u = gradient_slot(user, user_marks, touched_users, n_users)
+        p = gradient_slot(positive, item_marks, touched_items, n_items)
+        q = gradient_slot(negative, item_marks, touched_items, n_items)
         for c in range(dim):
             x, y, z = user_table[user, c], item_table[positive, c], item_table[negative, c]
             user_gradient[u, c] += slope * (y - z) + decay * x

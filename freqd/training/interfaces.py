@@ -29,7 +29,7 @@ class SparseRows(NamedTuple):
     values: Tensor
 
 
-class Gather(Protocol):
+class RowLookup(Protocol):
     """Rows of one side's features S (users or items) in one step, differentiable."""
 
     def __call__(self, index: Tensor) -> Tensor:
@@ -45,22 +45,22 @@ class View(Protocol):
     """The model in one training step: differentiable rows, all of the same parameters."""
 
     @property
-    def users(self) -> Gather:
+    def users(self) -> RowLookup:
         """Final user features, which score."""
         ...
 
     @property
-    def items(self) -> Gather:
+    def items(self) -> RowLookup:
         """Final item features, which score."""
         ...
 
     @property
-    def raw_users(self) -> Gather:
+    def raw_users(self) -> RowLookup:
         """User parameters before propagation; for MF the same as ``users``."""
         ...
 
     @property
-    def raw_items(self) -> Gather:
+    def raw_items(self) -> RowLookup:
         """Item parameters before propagation; for MF the same as ``items``."""
         ...
 
@@ -80,7 +80,7 @@ class TrainingView(View, Protocol):
         ...
 
 
-class Term(Protocol):
+class LossTerm(Protocol):
     """One further term of the loss."""
 
     name: str

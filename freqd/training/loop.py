@@ -21,14 +21,18 @@ from freqd.errors import DivergedError
 from freqd.training.checkpoint import Best, Checkpoint
 from freqd.training.device import resolve
 from freqd.training.environment import TrainingEnvironment
-from freqd.training.interfaces import Term, Trainable, TrainingData
+from freqd.training.interfaces import LossTerm, Trainable, TrainingData
 from freqd.training.optim import OptimConfig
 from freqd.training.parameters import Parameters
 from freqd.training.sampling import Sampler
 
 
 def fit(
-    model: Trainable, terms: Sequence[Term], data: TrainingData, optim: OptimConfig, environment: TrainingEnvironment
+    model: Trainable,
+    terms: Sequence[LossTerm],
+    data: TrainingData,
+    optim: OptimConfig,
+    environment: TrainingEnvironment,
 ) -> TrainedModel:
     """Train ``model`` and return its best validated state.
 
@@ -66,7 +70,7 @@ class _Training:
     def __init__(
         self,
         model: Trainable,
-        terms: Sequence[Term],
+        terms: Sequence[LossTerm],
         data: TrainingData,
         optim: OptimConfig,
         environment: TrainingEnvironment,

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from freqd.storage.files import text_digest
 from freqd.training.adam import DenseAdam, Optimizer, SmallAdam
-from freqd.training.interfaces import Term, Trainable
+from freqd.training.interfaces import LossTerm, Trainable
 from freqd.training.optim import OptimConfig
 
 
 class Parameters:
     """Model and terms of one training with their optimizers, as one thing to step, save and restore."""
 
-    def __init__(self, model: Trainable, terms: Sequence[Term], device: torch.device, learning_rate: float) -> None:
+    def __init__(self, model: Trainable, terms: Sequence[LossTerm], device: torch.device, learning_rate: float) -> None:
         self._model = model
         self._terms = terms
         self._optimizer = model.prepare(device, learning_rate)

@@ -47,7 +47,7 @@ from freqd.training.row_kernels import (
     _scatter_add,
     _update,
     combine_rows,
-    spread_rows,
+    scatter_rows,
 )
 
 
@@ -220,5 +220,5 @@ class _Combine(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None, None]:
         starts, columns, values = ctx.matrix
-        spread_rows(starts, columns, values, gradient.contiguous().numpy(), ctx.table.rows)
+        scatter_rows(starts, columns, values, gradient.contiguous().numpy(), ctx.table.rows)
         return None, None, None, None, None

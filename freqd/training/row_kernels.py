@@ -96,7 +96,7 @@ def read_row(
 
 
 @kernel()
-def gradient_place(row: int, marks: Marks, touched: LongArray, n_touched: LongArray) -> int:
+def gradient_slot(row: int, marks: Marks, touched: LongArray, n_touched: LongArray) -> int:
     """Where in ``Rows.gradient`` the row's gradient is to be added."""
     place = marks[row, PLACE]
     if place < 0:
@@ -108,7 +108,7 @@ def gradient_place(row: int, marks: Marks, touched: LongArray, n_touched: LongAr
 
 
 @kernel()
-def ask_for(row: int, weight: FloatArray, ratio: FloatArray) -> None:
+def prefetch_row(row: int, weight: FloatArray, ratio: FloatArray) -> None:
     """Begin to load what ``read_row`` will need."""
     for c in range(0, weight.shape[1], LINE):
         prefetch_to_write(weight, (row, c))
@@ -120,7 +120,7 @@ def _catch_up(index: LongArray, rows: Rows, now: int, schedule: npt.NDArray[np.f
     weight, ratio, _, marks, _, _, _ = rows
     for n in range(len(index)):
         if n + AHEAD < len(index):
-            ask_for(index[n + AHEAD], weight, ratio)
+            prefetch_row(index[n + AHEAD], weight, ratio)
         read_row(index[n], weight, ratio, marks, now, schedule)
 
 
@@ -128,7 +128,7 @@ def _catch_up(index: LongArray, rows: Rows, now: int, schedule: npt.NDArray[np.f
 def _scatter_add(index: LongArray, values: FloatArray, rows: Rows) -> None:
     _, _, _, marks, gradient, touched, n_touched = rows
     for n in range(len(index)):
-        place = gradient_place(index[n], marks, touched, n_touched)
+        place = gradient_slot(index[n], marks, touched, n_touched)
         for c in range(values.shape[1]):
             gradient[place, c] += values[n, c]
 
@@ -150,7 +150,7 @@ def combine_rows(
             if p + 2 * AHEAD < len(columns):
                 prefetch_to_write(marks, (columns[p + 2 * AHEAD], 0))
             if p + AHEAD < len(columns):
-                ask_for(columns[p + AHEAD], weight, ratio)
+                prefetch_row(columns[p + AHEAD], weight, ratio)
             column, value = columns[p], values[p]
             read_row(column, weight, ratio, marks, now, schedule)
             for c in range(weight.shape[1]):
@@ -158,14 +158,14 @@ def combine_rows(
 
 
 @kernel(fastmath=FREE_ORDER)
-def spread_rows(starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, rows: Rows) -> None:
+def scatter_rows(starts: LongArray, columns: LongArray, values: FloatArray, source: FloatArray, rows: Rows) -> None:
     """Add Mᵀ ``source`` to the gradient; ``source`` is (r, d)."""
     _, _, _, marks, gradient, touched, n_touched = rows
     for r in range(len(starts) - 1):
         for p in range(starts[r], starts[r + 1]):
             if p + AHEAD < len(columns):
                 prefetch_to_write(marks, (columns[p + AHEAD], 0))
-            place = gradient_place(columns[p], marks, touched, n_touched)
+            place = gradient_slot(columns[p], marks, touched, n_touched)
             value = values[p]
             for c in range(gradient.shape[1]):
                 gradient[place, c] += value * source[r, c]
@@ -181,7 +181,7 @@ def _update(rows: Rows, now: int, schedule: npt.NDArray[np.float64]) -> None:
         row = touched[n]
         if n + AHEAD < n_touched[0]:
             ahead = touched[n + AHEAD]
-            ask_for(ahead, weight, ratio)
+            prefetch_row(ahead, weight, ratio)
             for c in range(0, weight.shape[1], LINE):
                 prefetch_to_write(deviation, (ahead, c))
         last = marks[row, LAST]

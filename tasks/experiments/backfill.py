@@ -11,7 +11,7 @@ from freqd.config import RunConfig
 from freqd.errors import DamagedArtifactError, InputError
 from freqd.report import backfill as shown
 from freqd.report.backfill import BackfilledRun, BackfillResult
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from tasks.earlier_run import run_named
 from tasks.runtime.workspace import Workspace
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from freqd.cadence import Aging, Sample, Timeline, Window, WindowCounts, aging, recommend
+from freqd.cadence import Sample, StalenessEffect, Timeline, Window, WindowCounts, aging, recommend
 from freqd.cadence.recommend import FULL, REDISTILLED, Kind
 from freqd.config import RunConfig
 from freqd.data.interactions import Split
@@ -29,7 +29,7 @@ from freqd.report.cadence_result import (
     TimelineFacts,
     WindowFacts,
 )
-from freqd.report.comparison_result import Books
+from freqd.report.comparison_result import ExperimentMetadata
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.run_context import StageOutcome
 from tasks.stages.evaluate import METRIC
@@ -102,7 +102,7 @@ Values = Mapping[tuple[int, Kind, int], Users]
 """NDCG@10 by (window of the model, kind, window judged on)."""
 
 
-def conclude(store: Store, config: RunConfig, measured: Measured, books: Books) -> CadenceResult:
+def conclude(store: Store, config: RunConfig, measured: Measured, books: ExperimentMetadata) -> CadenceResult:
     """The result: every model on every window, losses by age, costs, advice."""
     found = store.open(measured.timeline, Timeline)
     numbers = _Numbers(store, config, measured, found)
@@ -170,7 +170,7 @@ class _Numbers:
         }
         return {key: (users[own[key][users]], of[own[key][users]]) for key, (users, of) in self.values.items()}
 
-    def losses(self, values: Values) -> dict[int, Aging | None]:
+    def losses(self, values: Values) -> dict[int, StalenessEffect | None]:
         """By age in windows, from 1: models of this age against fresh ones."""
         windows = len(self.measured.windows)
         return {
@@ -180,13 +180,13 @@ class _Numbers:
             for age in range(1, windows)
         }
 
-    def redistilled(self) -> Aging | None:
+    def redistilled(self) -> StalenessEffect | None:
         """Re-distilled models against full ones, right after both."""
         values, windows = self.values, len(self.measured.windows)
         pairs = ((values.get((w, FULL, w)), values.get((w, REDISTILLED, w))) for w in range(1, windows))
         return self._pooled(pairs, seed=windows)
 
-    def _pooled(self, pairs: Iterable[tuple[Users | None, Users | None]], *, seed: int) -> Aging | None:
+    def _pooled(self, pairs: Iterable[tuple[Users | None, Users | None]], *, seed: int) -> StalenessEffect | None:
         samples = [Sample.of(fresh, other) for fresh, other in pairs if fresh is not None and other is not None]
         return aging(samples, self.config.evaluate, np.random.default_rng([self.config.seed, seed]))
 
@@ -205,7 +205,7 @@ class _Numbers:
 
         return {kind: mean(kind) for kind in (FULL, REDISTILLED)}
 
-    def ages(self, losses: Mapping[int, Aging | None]) -> tuple[Age, ...]:
+    def ages(self, losses: Mapping[int, StalenessEffect | None]) -> tuple[Age, ...]:
         """One row an age in windows, from 0: loss, what is unknown to models of that age, and what retraining that often costs.
 
         ``mean_loss`` is that over the life of a model which is replaced when it has reached the next age.
@@ -219,7 +219,9 @@ class _Numbers:
             rows.append(self._age(age, loss, of_known.get(age), float(np.mean(so_far)) if so_far else None))
         return tuple(rows)
 
-    def _age(self, age: int, loss: Aging | None, of_known: Aging | None, mean_loss: float | None) -> Age:
+    def _age(
+        self, age: int, loss: StalenessEffect | None, of_known: StalenessEffect | None, mean_loss: float | None
+    ) -> Age:
         full = [v for v in self.measured.verdicts if v.model.kind == FULL and v.age == age]
         counts, period = [verdict.counts(self.store) for verdict in full], self.measured.period
         users, items, pairs = (sum(c.users for c in counts), sum(c.items for c in counts), sum(c.pairs for c in counts))
@@ -250,7 +252,7 @@ def _key(verdict: Verdict) -> tuple[int, Kind, int]:
     return verdict.model.window, verdict.model.kind, verdict.window
 
 
-def _against_fresh(found: Aging | None) -> AgainstFresh | None:
+def _against_fresh(found: StalenessEffect | None) -> AgainstFresh | None:
     return None if found is None else AgainstFresh(**asdict(found))
 
 

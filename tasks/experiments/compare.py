@@ -25,16 +25,16 @@ from freqd.evaluate.significance import Interval, gap_closed, holm, paired_boots
 from freqd.graph.graph import Graphs
 from freqd.report import comparison as shown
 from freqd.report.comparison_result import (
-    Compared,
     ComparedData,
     ComparisonResult,
-    OverSeeds,
+    MethodResult,
+    PairwiseTest,
+    SeedStatistics,
     SizeTable,
     StageOfComparison,
-    Tested,
 )
-from freqd.report.facts import BySide, Series
 from freqd.report.run import html
+from freqd.report.run_result_parts import BySide, Series
 from freqd.spectral import Spectrum
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.experiments.results import books, replace_folder
@@ -248,7 +248,7 @@ class _Table:
     teacher: Evaluation
     learnt: Mastered
 
-    def rows(self, students: Sequence[Contender], against: str) -> tuple[Compared, ...]:
+    def rows(self, students: Sequence[Contender], against: str) -> tuple[MethodResult, ...]:
         """The methods at one size."""
         methods: dict[str, list[Contender]] = {}
         for student in students:
@@ -273,14 +273,14 @@ class _Table:
         mean: PerUser = np.stack([_aligned(report, self.teacher) for report in reports]).mean(axis=0, dtype=np.float64)
         return mean
 
-    def measured(self, method: str, runs: Sequence[Contender]) -> Compared:
+    def measured(self, method: str, runs: Sequence[Contender]) -> MethodResult:
         """Size, speed and metrics of a method, without what it is held against."""
         reports = [self.store.open(run.judged.refs["report"], Evaluation) for run in runs]
         facts = [self.store.open(run.judged.refs["facts"], Facts) for run in runs]
         size = ModelSize.model_validate(facts[0].values)
         latencies = [JudgedLatency.model_validate(fact.measured).latency for fact in facts]
         confidence = self.config.evaluate.confidence
-        return Compared(
+        return MethodResult(
             method=method,
             runs=len(runs),
             seeds=tuple(run.seed for run in runs if run.seed is not None),
@@ -299,7 +299,7 @@ class _Table:
 
 def compare_methods(
     values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int, against: str = ALONE
-) -> dict[str, tuple[Interval | None, Tested | None]]:
+) -> dict[str, tuple[Interval | None, PairwiseTest | None]]:
     """How much of the gap each method closes, and its paired test against one of them, corrected for their number.
 
     Args:
@@ -320,7 +320,7 @@ def compare_methods(
         if method != against
     }
     corrected = holm({method: difference.p_value for method, difference in differences.items()})
-    tests = {m: Tested(**asdict(difference), p_holm=corrected[m]) for m, difference in differences.items()}
+    tests = {m: PairwiseTest(**asdict(difference), p_holm=corrected[m]) for m, difference in differences.items()}
 
     def gap(method: str) -> Interval | None:
         if method == ALONE:
@@ -331,13 +331,13 @@ def compare_methods(
     return {method: (gap(method), tests.get(method)) for method in values}
 
 
-def over_seeds(values: Sequence[float], confidence: float) -> OverSeeds:
+def over_seeds(values: Sequence[float], confidence: float) -> SeedStatistics:
     """Mean over seeds with Student's t interval, mean ± t · s / √n; with one seed the ends are not known (None)."""
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
-        return OverSeeds(mean=mean, low=None, high=None, values=tuple(values))
+        return SeedStatistics(mean=mean, low=None, high=None, values=tuple(values))
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return OverSeeds(mean=mean, low=mean - half, high=mean + half, values=tuple(values))
+    return SeedStatistics(mean=mean, low=mean - half, high=mean + half, values=tuple(values))
 
 
 def _aligned(report: Evaluation, teacher: Evaluation) -> PerUser:

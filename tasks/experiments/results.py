@@ -9,16 +9,16 @@ from pathlib import Path
 import freqd
 from freqd import provenance
 from freqd.config import RunConfig
-from freqd.report.comparison_result import Books
-from freqd.report.facts import MlflowFacts, PrefectFacts
+from freqd.report.comparison_result import ExperimentMetadata
+from freqd.report.run_result_parts import MlflowFacts, PrefectFacts
 from freqd.storage.files import replacing, storage_error
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, flow_run_id
 
 
-def books(context: RunContext, config: RunConfig, folder: Path) -> Books:
+def books(context: RunContext, config: RunConfig, folder: Path) -> ExperimentMetadata:
     """Name, time and place of a result, with what made it: settings, versions, and its runs in MLflow and Prefect."""
-    return Books(
+    return ExperimentMetadata(
         freqd=freqd.__version__,
         name=context.run_name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

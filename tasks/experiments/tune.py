@@ -33,7 +33,7 @@ from freqd.report import numbers as fmt
 from freqd.report import tuning as shown
 from freqd.report.run import html
 from freqd.report.run.settings import as_toml
-from freqd.report.tuning_result import DONE, EndedTrial, SearchInMlflow, TuningResult, Varied
+from freqd.report.tuning_result import DONE, FinishedTrial, SearchDimension, SearchInMlflow, TuningResult
 from freqd.storage.files import storage_error, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, with_values
 from tasks import plugins
@@ -205,7 +205,7 @@ def conclude(context: RunContext, search: Search, config: RunConfig) -> TuningRe
         seconds=spent(study),
         trials=trials,
         best=best.number,
-        space=tuple(Varied(**{**asdict(dim), "own": dim.setting(dim.own)}) for dim in search.space),
+        space=tuple(SearchDimension(**{**asdict(dim), "own": dim.setting(dim.own)}) for dim in search.space),
         importances=_importances(study, len(done)),
         config=tuned.model_dump(mode="json"),
         mlflow=SearchInMlflow(run_id=context.mlflow_run_id, experiment_id=context.mlflow_experiment_id),
@@ -234,9 +234,9 @@ def conclude(context: RunContext, search: Search, config: RunConfig) -> TuningRe
     return result
 
 
-def _trials(search: Search, study: Study) -> tuple[EndedTrial, ...]:
+def _trials(search: Search, study: Study) -> tuple[FinishedTrial, ...]:
     """All trials in their order, with the best so far and the seconds used up to the end of each."""
-    rows: list[EndedTrial] = []
+    rows: list[FinishedTrial] = []
     used, best = 0.0, None
     for number, ended in enumerate(finished(study), start=1):
         facts = ended.user_attrs
@@ -245,7 +245,7 @@ def _trials(search: Search, study: Study) -> tuple[EndedTrial, ...]:
         if facts["end"] == DONE:
             best = max(best if best is not None else -math.inf, ended.value or 0.0)
         rows.append(
-            EndedTrial(
+            FinishedTrial(
                 number=number,
                 end=facts["end"],
                 value=ended.value if facts["end"] == DONE else seen,

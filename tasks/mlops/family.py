@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow.entities.model_registry import ModelVersion
 
 from freqd.config import RunConfig
-from freqd.data.family import Kinship, kinship
+from freqd.data.family import DatasetOverlap, dataset_overlap
 from freqd.data.interactions import Interactions, Split
 from freqd.data.sources import name_of
 from freqd.errors import DamagedArtifactError, InputError
@@ -43,14 +43,14 @@ def check_family(context: RunContext, config: RunConfig, split: ArtifactRef) -> 
         )
 
 
-def _kinship(context: RunContext, champion: ModelVersion, split: ArtifactRef) -> Kinship:
+def _kinship(context: RunContext, champion: ModelVersion, split: ArtifactRef) -> DatasetOverlap:
     store = context.workspace.store
     now = store.open(split, Split)
     try:
         before = registry.split_of(store, champion)
     except DamagedArtifactError:  # its data are gone: what it has seen is in the model, without times
         before = _seen(registry.load_champion(str(champion.name), str(champion.version)))
-    return kinship(before, now)
+    return dataset_overlap(before, now)
 
 
 def _seen(recommender: Recommender) -> Split:

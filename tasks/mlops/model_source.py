@@ -10,7 +10,7 @@ import numpy as np
 from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import DamagedArtifactError, InputError
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from freqd.serve import Recommender
 from freqd.storage.store import Artifact
 from tasks.runtime.workspace import Workspace

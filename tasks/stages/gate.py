@@ -12,13 +12,13 @@ from prefect import get_run_logger
 
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Split
-from freqd.data.realign import Rows, unknown_answers
+from freqd.data.realign import Rows, without_leaked_targets
 from freqd.embeddings import Embeddings
 from freqd.errors import DamagedArtifactError, InputError
 from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.evaluate.strata import Group
-from freqd.gate import WAITING, Candidate, Match, Rival, Verdict, judge
+from freqd.gate import WAITING, Candidate, ChampionComparison, SameSizeBaseline, Verdict, judge
 from freqd.storage.store import Store
 from tasks.mlops import registry
 from tasks.mlops.audit import Decision
@@ -91,12 +91,12 @@ def quality_of(report: Evaluation) -> Quality:
     }
 
 
-def rivals_of(known: EvaluationFacts) -> tuple[Rival, ...]:
+def rivals_of(known: EvaluationFacts) -> tuple[SameSizeBaseline, ...]:
     """The models of the student's size that were judged beside it."""
     names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
     found = {name: known.intervals.get(f"student_minus_{name}") for name in names}
     return tuple(
-        Rival(name=names[name], mean=difference.mean, low=difference.low, high=difference.high)
+        SameSizeBaseline(name=names[name], mean=difference.mean, low=difference.low, high=difference.high)
         for name, difference in found.items()
         if difference is not None
     )
@@ -153,14 +153,14 @@ class Case:
             latency_ms=challenger.latency_ms,
             **quality_of(theirs),
         )
-        match = Match(champion, own.per_user[METRIC], theirs.per_user[METRIC])
+        match = ChampionComparison(champion, own.per_user[METRIC], theirs.per_user[METRIC])
         return judge(challenger, match, self.policy, self.evaluation, rng)
 
 
 def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:
     """The split without test pairs that the champion was trained on, as far as its data are still in the store."""
     try:
-        return unknown_answers(registry.split_of(store, champion), parts)
+        return without_leaked_targets(registry.split_of(store, champion), parts)
     except DamagedArtifactError:
         get_run_logger().warning("the champion's data are gone: its test pairs cannot be told from those it has seen")
         return parts

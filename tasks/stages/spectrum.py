@@ -9,7 +9,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
-from freqd.spectral import Judge, analyse
+from freqd.spectral import FeatureEvaluator, analyse
 from freqd.spectral.analysis import VALIDATION_USERS
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
@@ -38,7 +38,7 @@ def spectrum(
     found = analyse(
         at.open(graphs, Graphs),
         at.open(teacher, TrainedModel).features,
-        Judge.of(validate),
+        FeatureEvaluator.of(validate),
         config,
         rng=np.random.default_rng(at.run.seed),
         progress=at.progress,

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freqd.cadence import Aging, recommend
+from freqd.cadence import StalenessEffect, recommend
 from freqd.evaluate.significance import Difference
 
 SECONDS = {"full": 60.0, "re-distilled": 20.0}
 
 
-def loss(low: float, high: float) -> Aging:
+def loss(low: float, high: float) -> StalenessEffect:
     mean = (low + high) / 2
-    return Aging(3, 100, 0.2, 0.2 - mean, Difference(mean, low, high, 0.01))
+    return StalenessEffect(3, 100, 0.2, 0.2 - mean, Difference(mean, low, high, 0.01))
 
 
 NO, YES = loss(-0.01, 0.02), loss(0.001, 0.03)
@@ -49,7 +49,7 @@ def test_the_gates_margin_is_the_limit() -> None:
         (NO, {"full": 60.0, "re-distilled": None}, "full", "unknown"),
     ],
 )
-def test_the_way_of_retraining(against: Aging | None, seconds: dict, kind: str, why: str) -> None:
+def test_the_way_of_retraining(against: StalenessEffect | None, seconds: dict, kind: str, why: str) -> None:
     found = recommend({1: NO}, against, seconds, 0.0)
     assert (found.kind, found.why) == (kind, why)
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from freqd.data.family import kinship
+from freqd.data.family import dataset_overlap
 from freqd.data.interactions import Interactions, Split
 
 WEEK = 7 * 86_400
@@ -51,7 +51,7 @@ def shop(
 @pytest.mark.parametrize("prefix", ["", "a-"])
 @pytest.mark.parametrize("shift", [0, 1, 3])
 def test_a_window_that_moved_on_is_the_same_shop(prefix: str, shift: int) -> None:
-    found = kinship(shop(0, 8, prefix=prefix), shop(shift, 8, prefix=prefix))
+    found = dataset_overlap(shop(0, 8, prefix=prefix), shop(shift, 8, prefix=prefix))
     assert found.pairs is not None
     assert found.pairs > 0.85
     assert found.holds(0.5, 0.5)
@@ -59,7 +59,7 @@ def test_a_window_that_moved_on_is_the_same_shop(prefix: str, shift: int) -> Non
 
 @pytest.mark.parametrize("times", [True, False])
 def test_two_shops_that_number_from_1(times: bool) -> None:
-    found = kinship(shop(0, 8, seed=0, times=times), shop(0, 8, seed=1, times=times))
+    found = dataset_overlap(shop(0, 8, seed=0, times=times), shop(0, 8, seed=1, times=times))
     assert found.users > 0.9
     assert found.items > 0.9
     assert found.pairs is not None
@@ -68,7 +68,7 @@ def test_two_shops_that_number_from_1(times: bool) -> None:
 
 
 def test_two_shops_with_ids_of_their_own() -> None:
-    found = kinship(shop(0, 8, prefix="a-"), shop(0, 8, prefix="b-"))
+    found = dataset_overlap(shop(0, 8, prefix="a-"), shop(0, 8, prefix="b-"))
     assert (found.users, found.items) == (0.0, 0.0)
     assert not found.holds(0.5, 0.5)
 
@@ -76,10 +76,10 @@ def test_two_shops_with_ids_of_their_own() -> None:
 def test_later_weeks_with_new_sessions_prove_themselves_by_their_items() -> None:
     before, now = shop(0, 4, prefix="s-"), shop(4, 4, prefix="s-")
     now = Split(now.train, now.valid, now.test, pl.Series([f"new{n}" for n in range(now.n_users)]), now.item_ids)
-    found = kinship(before, now)
+    found = dataset_overlap(before, now)
     assert found.pairs is None
     assert found.holds(0.5, 0.5)
-    numbered = kinship(shop(0, 4), shop(4, 4))
+    numbered = dataset_overlap(shop(0, 4), shop(4, 4))
     assert numbered.pairs is None
     assert not numbered.holds(0.5, 0.5), "equal numbers from 1 prove nothing"
 
@@ -87,4 +87,4 @@ def test_later_weeks_with_new_sessions_prove_themselves_by_their_items() -> None
 def test_the_same_books_sold_by_two_shops_at_one_time() -> None:
     before, now = shop(0, 8, prefix="b-"), shop(0, 8, seed=1, prefix="b-")
     now = Split(now.train, now.valid, now.test, pl.Series([f"other{n}" for n in range(now.n_users)]), now.item_ids)
-    assert not kinship(before, now).holds(0.5, 0.5)
+    assert not dataset_overlap(before, now).holds(0.5, 0.5)

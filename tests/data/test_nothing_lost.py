@@ -12,7 +12,7 @@ import pytest
 
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import Places, Split, check
-from freqd.data.layout import census
+from freqd.data.layout import count_records
 from freqd.errors import InputError
 
 Run = Callable[..., Split]
@@ -284,7 +284,7 @@ def test_lists_that_seem_a_table_are_told_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_the_census_does_not_depend_on_its_blocks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     text = b'user,item,title\r\nu1,i1,"a\r\nb ""c"""\r\nu2,i2\r\nu3,i3,"x, y"\r\n\r\nu4,i4,z'
-    whole = census(text, ",", header=True)
+    whole = count_records(text, ",", header=True)
     monkeypatch.setattr("freqd.data.layout._CHUNK", chunk)
-    assert census(text, ",", header=True) == whole
+    assert count_records(text, ",", header=True) == whole
     assert (whole.records, whole.quoted, whole.short) == (5, True, (1, 2))

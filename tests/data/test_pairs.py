@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freqd.data.pairs import choose_per_user, core, distinct, keep
+from freqd.data.pairs import choose_per_user, distinct, k_core, keep
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 5), st.integers(0, 2), st.integers(-5, 5)), min_size=1, max_size=60
@@ -47,7 +47,7 @@ def test_core_is_the_fixed_point_of_peeling(rows: Rows, min_user: int, min_item:
         if stay == left:
             break
         left = stay
-    user_alive, item_alive = core(pairs, min_user, min_item)
+    user_alive, item_alive = k_core(pairs, min_user, min_item)
     rows_kept = user_alive[pairs.users()] & item_alive[pairs.item]
     kept = keep(pairs, rows_kept)
     assert set(zip(kept.users().tolist(), kept.item.tolist(), strict=True)) == left

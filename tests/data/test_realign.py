@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freqd.data.interactions import Interactions, Split
-from freqd.data.realign import Rows, known_answers, unknown_answers
+from freqd.data.realign import Rows, count_leaked_targets, without_leaked_targets
 
 ids = st.lists(st.integers(0, 30).map(str), unique=True, max_size=20)
 
@@ -39,7 +39,9 @@ def split(users: list[str], items: list[str], **parts: list[tuple[str, str]]) ->
 
 
 def answers(before: Split, now: Split) -> int:
-    return known_answers(before, now, Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids))
+    return count_leaked_targets(
+        before, now, Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids)
+    )
 
 
 def test_answers_that_were_trained_on_or_chosen_by_are_counted() -> None:
@@ -61,9 +63,9 @@ def test_a_model_is_judged_on_what_it_was_not_made_of() -> None:
     now = split(
         ["b", "new", "a"], ["y", "x"], train=[], valid=[], test=[("a", "x"), ("b", "y"), ("b", "x"), ("new", "x")]
     )
-    fair = unknown_answers(before, now)
+    fair = without_leaked_targets(before, now)
     assert list(zip(fair.test.user.tolist(), fair.test.item.tolist(), strict=True)) == [(0, 1), (1, 1)]
-    assert unknown_answers(before, fair) is fair
+    assert without_leaked_targets(before, fair) is fair
     assert fair.train is now.train
     only = split(["a"], ["x"], train=[], valid=[], test=[("a", "x")])
-    assert unknown_answers(before, only) is only
+    assert without_leaked_targets(before, only) is only

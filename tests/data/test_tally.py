@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from freqd.data import layout
-from freqd.data.tally import Bytes, Tally, tally
+from freqd.data.tally import Bytes, QuickCount, tally
 
 PIECES = st.lists(
     st.sampled_from(["a", ",", '"', "\n", "\r\n", "\r", '""', '"b,c"', '"d\ne"', "u1,i1,2\n"]), max_size=90
@@ -23,7 +23,7 @@ def _blocks(text: str, size: int) -> Iterator[Bytes]:
     return (data[first : first + size] for first in range(0, len(data), size))
 
 
-def _plainly(text: str) -> Tally:
+def _plainly(text: str) -> QuickCount:
     """Byte by byte."""
     text = text.lstrip("\r\n")
     lines = quotes = separators = 0
@@ -47,7 +47,7 @@ def _plainly(text: str) -> Tally:
     if text and before != "\n":
         lines += 1
         width = separators if width < 0 else width
-    return Tally(lines, quotes, separators, max(width, 0), lone, orderly and not inside)
+    return QuickCount(lines, quotes, separators, max(width, 0), lone, orderly and not inside)
 
 
 @given(PIECES, st.integers(1, 130))
@@ -64,11 +64,11 @@ def test_the_tally_is_what_a_plain_reading_says(pieces: list[str], size: int) ->
 @settings(max_examples=200, deadline=None)
 def test_where_the_tally_is_enough_the_closer_look_says_the_same(lines: list[str]) -> None:
     text = ("a,b,c\n" + "".join(lines)).encode()
-    at_once = layout.census(text, ",", header=True)
+    at_once = layout.count_records(text, ",", header=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "tally", lambda blocks, separator: replace(tally(blocks, separator), orderly=False))
-        assert layout.census(text, ",", header=True) == at_once
+        assert layout.count_records(text, ",", header=True) == at_once
 
 
 def test_an_empty_file_and_one_of_empty_lines() -> None:
-    assert tally([], ",") == tally(_blocks("\n\r\n\n", 2), ",") == Tally(0, 0, 0, 0, -1, orderly=True)
+    assert tally([], ",") == tally(_blocks("\n\r\n\n", 2), ",") == QuickCount(0, 0, 0, 0, -1, orderly=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
-from freqd.distill.feature_loss import occurring, occurring_by_torch
+from freqd.distill.feature_loss import unique_rows, unique_rows_by_torch
 from freqd.distill.objectives import Objective, objective
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
@@ -62,7 +62,7 @@ def test_a_term_of_weight_zero_is_left_out(choices, new_context):
 
 
 def test_shares_of_rows_that_occur():
-    rows, shares = occurring(torch.tensor([3, 1, 3]), torch.tensor([1, 0, 4]))
+    rows, shares = unique_rows(torch.tensor([3, 1, 3]), torch.tensor([1, 0, 4]))
     assert rows.tolist() == [0, 1, 3, 4]
     third, half = 1 / 3, 1 / 2
     torch.testing.assert_close(shares, torch.tensor([third / 2, (third + half) / 2, half / 2, third / 2]))
@@ -72,8 +72,8 @@ def test_shares_of_rows_that_occur():
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=40), min_size=1, max_size=3))
 def test_occurring_is_the_same_on_every_device(groups):
     tensors = [torch.tensor(group) for group in groups]
-    rows, shares = occurring(*tensors)
-    expected_rows, expected = occurring_by_torch(*tensors)
+    rows, shares = unique_rows(*tensors)
+    expected_rows, expected = unique_rows_by_torch(*tensors)
     assert torch.equal(rows, expected_rows)
     torch.testing.assert_close(shares, expected)
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
-from freqd.distill.objectives.unkd import draw_rank_pairs, popularity_groups
+from freqd.distill.objectives.unkd import draw_rank_pairs, groups_of_equal_interactions
 from freqd.embeddings import Embeddings
 from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.training.sampling import Batch
@@ -29,18 +29,18 @@ def with_counts(counts):
 
 
 def test_groups_have_about_equal_interactions():
-    groups = popularity_groups(with_counts([1, 6, 2, 3, 0, 4, 2]), 3)
+    groups = groups_of_equal_interactions(with_counts([1, 6, 2, 3, 0, 4, 2]), 3)
     assert [group.tolist() for group in groups] == [[1], [3, 5], [0, 2, 4, 6]]
 
 
 def test_an_item_above_a_groups_share_leaves_fewer_groups():
-    assert [group.tolist() for group in popularity_groups(with_counts([1, 9, 1]), 4)] == [[1], [0, 2]]
-    assert [group.tolist() for group in popularity_groups(sparse.csr_array((3, 4)), 2)] == [[0, 1, 2, 3]]
+    assert [group.tolist() for group in groups_of_equal_interactions(with_counts([1, 9, 1]), 4)] == [[1], [0, 2]]
+    assert [group.tolist() for group in groups_of_equal_interactions(sparse.csr_array((3, 4)), 2)] == [[0, 1, 2, 3]]
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=30).filter(any), st.integers(1, 6))
 def test_groups_are_a_partition_by_falling_popularity(counts, number):
-    groups = popularity_groups(with_counts(counts), number)
+    groups = groups_of_equal_interactions(with_counts(counts), number)
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(counts)))
     assert 1 <= len(groups) <= number
     popularity = np.array(counts)
@@ -70,7 +70,7 @@ def test_unkd_by_hand(choices, new_context, random_table, view_of):
     student = random_table(np.random.default_rng(5), 150, 120, 4)
     term = build(context, groups=3, candidates=8, pairs=2, sharpness=3.0)
     term.begin_epoch(1, student, np.random.default_rng(0))
-    groups = popularity_groups(context.train, 3)
+    groups = groups_of_equal_interactions(context.train, 3)
     seen = context.train.toarray() > 0
     losses = []
     for user in RANKING.rank_users.tolist():
@@ -91,7 +91,7 @@ def test_groups_with_fewer_than_two_unseen_items_give_no_pairs(choices, new_cont
     full = context.train.tolil()
     full[0] = 1.0
     full[1] = 1.0
-    least_popular = popularity_groups(context.train, 2)[1]
+    least_popular = groups_of_equal_interactions(context.train, 2)[1]
     full[1, least_popular[:1]] = 0.0
     full[2] = 1.0
     full[2, least_popular[:2]] = 0.0

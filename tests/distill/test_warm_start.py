@@ -7,18 +7,18 @@ import pytest
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows
-from freqd.distill.warm_start import carry_over, check_student, choose_start, warm_start
+from freqd.distill.warm_start import align_previous_student, check_student, choose_start, warm_start
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
-from freqd.teachers.earlier import Previous
+from freqd.teachers.previous_model import PreviousModel
 
 INFO = {"backbone": "mf"}
 
 
-def previous_of(split: Split, student: Embeddings, users: list[str], items: list[str], **more) -> Previous:
+def previous_of(split: Split, student: Embeddings, users: list[str], items: list[str], **more) -> PreviousModel:
     rows = Rows.of(pl.Series(users), split.user_ids), Rows.of(pl.Series(items), split.item_ids)
-    return Previous(TrainedModel(student, info=INFO, **more), *rows)
+    return PreviousModel(TrainedModel(student, info=INFO, **more), *rows)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def partly(choices, random_table):
 
 def test_new_rows_are_the_teachers_through_the_map_that_known_rows_show(partly) -> None:
     _, teacher, maps, previous = partly
-    found = carry_over(previous, teacher)
+    found = align_previous_student(previous, teacher)
     np.testing.assert_allclose(found.users, teacher.users @ maps[0], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(found.items, teacher.items @ maps[1], rtol=1e-3, atol=1e-3)
 
@@ -46,7 +46,7 @@ def test_known_rows_stay_as_they_were_and_new_ones_are_at_least_squares(partly, 
     student = random_table(rng, 100, 80, 5)
     users, items = [f"u{n}" for n in range(50, 150)], [f"i{n}" for n in range(80)]
     previous = previous_of(split, student, users, items)
-    found = carry_over(previous, teacher)
+    found = align_previous_student(previous, teacher)
     assert np.array_equal(found.users[50:], student.users)
     assert np.array_equal(found.items[:80], student.items)
     dense = np.linalg.lstsq(teacher.users[50:].astype(float), student.users.astype(float), rcond=None)[0]
@@ -55,7 +55,7 @@ def test_known_rows_stay_as_they_were_and_new_ones_are_at_least_squares(partly, 
     turned = Embeddings(
         *(t @ np.linalg.qr(rng.standard_normal((12, 12)))[0].astype(np.float32) for t in (teacher.users, teacher.items))
     )
-    np.testing.assert_allclose(carry_over(previous, turned).users, found.users, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(align_previous_student(previous, turned).users, found.users, rtol=1e-3, atol=1e-3)
 
 
 def test_the_parameters_of_a_propagated_student_are_carried_over(partly, random_table) -> None:
@@ -63,7 +63,7 @@ def test_the_parameters_of_a_propagated_student_are_carried_over(partly, random_
     raw, final = (random_table(np.random.default_rng(seed), 150, 120, 5) for seed in (1, 2))
     extra = {"raw_users": raw.users, "raw_items": raw.items}
     previous = previous_of(split, final, list(split.user_ids), list(split.item_ids), extra=extra)
-    found = carry_over(previous, teacher)
+    found = align_previous_student(previous, teacher)
     assert np.array_equal(found.users, raw.users)
     assert np.array_equal(found.items, raw.items)
 

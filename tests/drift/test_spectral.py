@@ -10,7 +10,7 @@ from scipy import sparse
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.drift.spectral import SpectralModel, spectral_shift, unit_rows
+from freqd.drift.spectral import SpectralModel, centred_unit_rows, spectral_shift
 from freqd.embeddings import Embeddings
 from freqd.spectral import band_edges
 from tests.oracles import dense_band_energies, dense_cooccurrence, dense_norm_adj, grocery_like
@@ -106,5 +106,5 @@ def test_neither_the_order_of_rows_nor_the_scale_of_features_matters(seed, scale
 
 def test_unit_rows():
     table = np.array([[3.0, 0.0], [1.0, 0.0], [2.0, 2.0], [2.0, -2.0]], np.float32)
-    np.testing.assert_allclose(unit_rows(table), [[1, 0], [-1, 0], [0, 1], [0, -1]], atol=1e-6)
-    assert not unit_rows(np.full((5, 3), 7.0, np.float32)).any()
+    np.testing.assert_allclose(centred_unit_rows(table), [[1, 0], [-1, 0], [0, 1], [0, -1]], atol=1e-6)
+    assert not centred_unit_rows(np.full((5, 3), 7.0, np.float32)).any()

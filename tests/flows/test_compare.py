@@ -20,7 +20,7 @@ from freqd.config import ComparisonPlan, EvaluateConfig, MethodConfig, RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
-from freqd.report.comparison_result import ComparisonResult, OverSeeds
+from freqd.report.comparison_result import ComparisonResult, SeedStatistics
 from tasks.experiments.compare import compare_methods, over_seeds
 from tasks.experiments.results import replace_folder
 
@@ -173,7 +173,7 @@ def test_the_t_interval_by_hand() -> None:
     assert found.mean == 2.0
     assert found.high == pytest.approx(2.0 + 4.30265273 / np.sqrt(3))
     assert found.low == pytest.approx(2.0 - 4.30265273 / np.sqrt(3))
-    assert over_seeds([0.5], 0.95) == OverSeeds(mean=0.5, low=None, high=None, values=(0.5,))
+    assert over_seeds([0.5], 0.95) == SeedStatistics(mean=0.5, low=None, high=None, values=(0.5,))
 
 
 def test_holm_counts_the_methods_and_not_scratch() -> None:

@@ -25,7 +25,7 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from tasks.mlops.audit import AuditTrail
 from tasks.runtime.workspace import Workspace
 from tasks.stages.approval import DEPLOYMENT, Answer, settle

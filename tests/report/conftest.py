@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from freqd.report.results import RunResult
 from freqd.report.run.figures import all_figures
+from freqd.report.run_result import RunResult
 from tests.run_results import full_summary, metrics
 
 

@@ -117,13 +117,13 @@ def test_tables_have_the_numbers_as_given(result: dict[str, Any]) -> None:
 
 def test_where_a_model_started_is_said_in_words(result: dict[str, Any]) -> None:
     again = {**result["models"][0], "kind": "re-distilled"}
-    carried = {**again, "teacher_start": "continued", "student_start": "previous"}
+    warm_start_info = {**again, "teacher_start": "continued", "student_start": "previous"}
     refused = {
         **again,
         "as_of": "2026-02-10",
         "why": "run full as of 2026-01-31 cannot be started from: it has seen more",
     }
-    result["models"] += [carried, refused]
+    result["models"] += [warm_start_info, refused]
     assert [cells[4:6] for cells in cadence.models(of(result)).rows] == [
         ["nothing", "SVD of the teacher"], ["the one before", "the one before"], ["nothing", "SVD of the teacher"],
     ]  # fmt: skip

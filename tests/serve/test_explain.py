@@ -59,11 +59,11 @@ def test_the_bands_are_those_of_the_dense_filters() -> None:
 def test_neighbours_and_the_node_itself_sum_to_the_shared_part() -> None:
     found = explain(Explained(FEATURES, GRAPHS, EDGES, EXACT, SEEN), 3, 11, top=60)
     low = sum(part for part, kind in zip(dense_bands(GRAPHS.item), found.taste, strict=True) if kind == "shared")
-    carried = low[11] * (FEATURES.items @ FEATURES.users[3])
-    assert carried.sum() == pytest.approx(total(found.item, found.taste, "shared"), abs=1e-4)
-    expected = [int(row) for row in np.argsort(-carried) if row != 11 and carried[row] > 0]
+    warm_start_info = low[11] * (FEATURES.items @ FEATURES.users[3])
+    assert warm_start_info.sum() == pytest.approx(total(found.item, found.taste, "shared"), abs=1e-4)
+    expected = [int(row) for row in np.argsort(-warm_start_info) if row != 11 and warm_start_info[row] > 0]
     assert [entry.row for entry in found.item.neighbours] == expected
-    np.testing.assert_allclose([entry.share for entry in found.item.neighbours], carried[expected], atol=1e-4)
+    np.testing.assert_allclose([entry.share for entry in found.item.neighbours], warm_start_info[expected], atol=1e-4)
     met = SEEN.toarray() > 0
     assert [entry.met for entry in found.item.neighbours] == met[3, expected].tolist()
     users = [entry.row for entry in found.user.neighbours]

@@ -11,8 +11,8 @@ from scipy import sparse
 from freqd.config import IndexConfig
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.serve import TopKIndex, exact_index, faiss_index
-from freqd.serve.faiss_index import Approximate, Cells, build
+from freqd.serve import TopKIndex, faiss_index, top_k_index
+from freqd.serve.faiss_index import IvfIndex, MeasuredIvfIndex, build
 
 pytest.importorskip("faiss")
 
@@ -32,14 +32,14 @@ def table(seed: int = 0, n_items: int = ITEMS) -> Embeddings:
 FEATURES = table()
 SEEN = sparse.csr_array((np.random.default_rng(1).random((USERS, ITEMS)) < 0.02).astype(np.float32))
 EXACT = TopKIndex(FEATURES, SEEN)
-CELLS = Cells(FEATURES.items)
+CELLS = IvfIndex(FEATURES.items)
 
 
 def with_cells(probes: int, features: Embeddings = FEATURES, seen: sparse.csr_array | None = SEEN) -> TopKIndex:
-    cells = CELLS if features is FEATURES else Cells(features.items)
+    cells = CELLS if features is FEATURES else IvfIndex(features.items)
     cells.probes = min(probes, cells.count)
     found = TopKIndex(features, seen)
-    found.approximate = Approximate(cells, 1.0, 0, 0.0)
+    found.approximate = MeasuredIvfIndex(cells, 1.0, 0, 0.0)
     return found
 
 
@@ -97,8 +97,8 @@ def test_too_few_in_the_cells_or_too_many_left_out_asks_all_items(monkeypatch: p
     def never(*_: object) -> None:
         raise AssertionError("the cells were asked")
 
-    monkeypatch.setattr(Approximate, "best", never)
-    monkeypatch.setattr(exact_index, "MOST_FETCHED", 100)
+    monkeypatch.setattr(MeasuredIvfIndex, "best", never)
+    monkeypatch.setattr(top_k_index, "MOST_FETCHED", 100)
     found = narrow.recommend(0, 20, exclude_seen=False, deny=best[:90].tolist())
     np.testing.assert_array_equal(found.items, best[90:110])
     with pytest.raises(ValueError, match="k must be at least 1"):

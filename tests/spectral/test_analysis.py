@@ -9,7 +9,7 @@ from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
 from freqd.embeddings import Embeddings
 from freqd.graph import build_graphs
-from freqd.spectral import Filter, Judge, SideFilters, Spectrum, analyse
+from freqd.spectral import FeatureEvaluator, Filter, SideFilters, Spectrum, analyse
 from freqd.storage.store import Store
 from tests.oracles import dense_band_energies, dense_spectrum, grocery_like
 
@@ -44,7 +44,7 @@ def teacher(noise: float) -> Embeddings:
 
 
 def run(table: Embeddings, config: SpectralConfig = CONFIG, validate=ndcg, graphs=GRAPHS, **kwargs) -> Spectrum:
-    return analyse(graphs, table, Judge(validate), config, rng=np.random.default_rng(0), **kwargs)
+    return analyse(graphs, table, FeatureEvaluator(validate), config, rng=np.random.default_rng(0), **kwargs)
 
 
 @pytest.mark.parametrize("method", ["exact", "chebyshev"])

@@ -11,7 +11,7 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate.target_ranks import ndcg_of_users
 from freqd.evaluate.validation import Validation
 from freqd.graph import build_graphs
-from freqd.spectral import Filter, Judge, SideFilters, SideSpectrum, analyse, apply_filters, band_edges
+from freqd.spectral import FeatureEvaluator, Filter, SideFilters, SideSpectrum, analyse, apply_filters, band_edges
 from freqd.spectral.band_weights import (
     BOUND,
     ListedBands,
@@ -144,7 +144,7 @@ def test_the_analysis_takes_such_a_filter_where_it_ranks_best_and_can_be_told_no
     def run(**settings: object):
         config = SpectralConfig(bands=4, weights_degree=DEGREE, **settings)
         rng = np.random.default_rng(0)
-        return analyse(GRAPHS, table, Judge.of(VALIDATION), config, rng=rng)
+        return analyse(GRAPHS, table, FeatureEvaluator.of(VALIDATION), config, rng=rng)
 
     found, without = run(), run(band_weights=False)
     assert found.ranking_filters.item.weights

@@ -9,7 +9,7 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate import ndcg_on_validation
 from freqd.numerics.threads import limited
 from freqd.teachers import als
-from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps, sweep_cost
+from freqd.teachers.als import AlsHyperparameters, AlsTrial, als_sweeps, sweep_cost
 from tests.learning import Judged
 
 
@@ -24,7 +24,7 @@ def planted(
     return sparse.csr_array((seen & ~valid).astype(np.float32)), sparse.csr_array(valid.astype(np.float32))
 
 
-def exact_side(pattern: np.ndarray, other: np.ndarray, point: AlsPoint) -> np.ndarray:
+def exact_side(pattern: np.ndarray, other: np.ndarray, point: AlsHyperparameters) -> np.ndarray:
     """x_u = (Σ_i c_ui y_i y_iᵀ + reg I)⁻¹ Σ_i c_ui p_ui y_i, dense, in float64."""
     confidence = np.where(pattern, 1.0 + point.alpha, 1.0)
     rows = []
@@ -39,7 +39,7 @@ def test_a_sweep_solves_the_weighted_least_squares_with_confidence_one_plus_alph
     alpha: float, regularization: float
 ) -> None:
     train, _ = planted()
-    point = AlsPoint(2, regularization, alpha)  # three conjugate-gradient steps solve a 2 x 2 system exactly
+    point = AlsHyperparameters(2, regularization, alpha)  # three conjugate-gradient steps solve a 2 x 2 system exactly
     rng = np.random.default_rng(3)
     start = Embeddings(*(rng.standard_normal((n, 2)).astype(np.float32) for n in train.shape))
     items = start.items.astype(float)
@@ -51,15 +51,15 @@ def test_a_sweep_solves_the_weighted_least_squares_with_confidence_one_plus_alph
     assert found is not None
     np.testing.assert_allclose(found.users, users, rtol=2e-3, atol=1e-5)
     np.testing.assert_allclose(found.items, exact_side(pattern.T, users, point), rtol=2e-3, atol=1e-5)
-    wrong = exact_side(pattern, items, AlsPoint(2, regularization, alpha - 1.0))
+    wrong = exact_side(pattern, items, AlsHyperparameters(2, regularization, alpha - 1.0))
     assert not np.allclose(found.users, wrong, rtol=2e-3, atol=1e-5)
 
 
 def test_only_the_pattern_of_the_interactions_counts() -> None:
     train, _ = planted()
     scaled = train * np.float32(3.0)
-    first = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 2, seed=0)
-    second = als_sweeps(scaled, None, AlsPoint(4, 1.0, 10.0), 2, seed=0)
+    first = als_sweeps(train, None, AlsHyperparameters(4, 1.0, 10.0), 2, seed=0)
+    second = als_sweeps(scaled, None, AlsHyperparameters(4, 1.0, 10.0), 2, seed=0)
     assert first is not None
     assert second is not None
     np.testing.assert_array_equal(first.users, second.users)
@@ -70,7 +70,7 @@ def test_threads_do_not_change_the_result_and_seeds_do() -> None:
     runs = []
     for seed, workers in ((0, 1), (0, 2), (1, 1)):
         with limited(workers):
-            runs.append(als_sweeps(train, None, AlsPoint(8, 1.0, 10.0), 3, seed=seed))
+            runs.append(als_sweeps(train, None, AlsHyperparameters(8, 1.0, 10.0), 3, seed=seed))
     tables = [run.users for run in runs if run is not None]
     np.testing.assert_array_equal(tables[0], tables[1])
     assert np.abs(tables[0] - tables[2]).max() > 1e-4
@@ -78,7 +78,7 @@ def test_threads_do_not_change_the_result_and_seeds_do() -> None:
 
 def test_sweeps_in_pieces_are_sweeps_in_one_go() -> None:
     train, _ = planted()
-    point = AlsPoint(8, 1.0, 10.0)
+    point = AlsHyperparameters(8, 1.0, 10.0)
     whole = als_sweeps(train, None, point, 5, seed=0)
     piece = als_sweeps(train, None, point, 2, seed=0)
     rest = als_sweeps(train, piece, point, 3, seed=99)
@@ -92,7 +92,7 @@ def test_rows_without_interactions_become_zero() -> None:
     train, _ = planted()
     dense = train.toarray()
     dense[5], dense[:, 7] = 0, 0
-    found = als_sweeps(sparse.csr_array(dense), None, AlsPoint(4, 1.0, 10.0), 1, seed=0)
+    found = als_sweeps(sparse.csr_array(dense), None, AlsHyperparameters(4, 1.0, 10.0), 1, seed=0)
     assert found is not None
     assert not found.users[5].any()
     assert not found.items[7].any()
@@ -103,12 +103,12 @@ def test_no_warning_about_blas_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(implicit.utils, "_checked_blas_config", False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert als_sweeps(planted()[0], None, AlsPoint(4, 1.0, 10.0), 1, seed=0) is not None
+        assert als_sweeps(planted()[0], None, AlsHyperparameters(4, 1.0, 10.0), 1, seed=0) is not None
 
 
 def test_it_learns_planted_groups() -> None:
     train, valid = planted()
-    found = als_sweeps(train, None, AlsPoint(4, 1.0, 10.0), 8, seed=0)
+    found = als_sweeps(train, None, AlsHyperparameters(4, 1.0, 10.0), 8, seed=0)
     assert found is not None
     rng = np.random.default_rng(0)
     chance = Embeddings(*(rng.standard_normal((n, 4)).astype(np.float32) for n in train.shape))
@@ -117,7 +117,7 @@ def test_it_learns_planted_groups() -> None:
 
 def test_numbers_that_are_not_finite_end_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(als, "als_sweeps", lambda *args, **kwargs: None)
-    trial = AlsTrial(AlsPoint(4, 0.0, 1.0), seed=0)
+    trial = AlsTrial(AlsHyperparameters(4, 0.0, 1.0), seed=0)
     trial.advance(Judged(planted()[0], lambda _: 1.0), 4, eval_every=1, patience=3)
     assert trial.failed
     assert trial.exhausted(3)
@@ -128,13 +128,13 @@ def test_als_sweeps_reports_divergence() -> None:
     train, _ = planted()
     start = Embeddings(*(np.full((n, 3), np.inf, np.float32) for n in train.shape))
     with np.errstate(invalid="ignore"):
-        assert als_sweeps(train, start, AlsPoint(3, 0.0, 1.0), 1, seed=0) is None
+        assert als_sweeps(train, start, AlsHyperparameters(3, 0.0, 1.0), 1, seed=0) is None
 
 
 def test_a_trial_keeps_the_best_and_stops_after_patience() -> None:
     train, _ = planted()
     values = iter([0.1, 0.3, 0.2, 0.3, 0.9])
-    trial = AlsTrial(AlsPoint(4, 1.0, 10.0), seed=0)
+    trial = AlsTrial(AlsHyperparameters(4, 1.0, 10.0), seed=0)
     trial.advance(Judged(train, lambda _: next(values)), 20, eval_every=2, patience=2)
     assert trial.sweeps == 8
     assert trial.best_sweep() == 4
@@ -155,9 +155,9 @@ def test_a_saved_trial_goes_on_bit_for_bit(tmp_path, stop: int) -> None:
         return ndcg_on_validation(features, train, valid)
 
     settings = {"eval_every": 2, "patience": 9}
-    whole = AlsTrial(AlsPoint(6, 1.0, 10.0), seed=4)
+    whole = AlsTrial(AlsHyperparameters(6, 1.0, 10.0), seed=4)
     whole.advance(Judged(train, validate), 9, **settings)
-    piece = AlsTrial(AlsPoint(6, 1.0, 10.0), seed=4)
+    piece = AlsTrial(AlsHyperparameters(6, 1.0, 10.0), seed=4)
     piece.advance(Judged(train, validate), stop, **settings)
     piece.save(tmp_path / "trial.safetensors")
     rest = AlsTrial.load(tmp_path / "trial.safetensors")
@@ -177,7 +177,7 @@ def test_a_saved_trial_goes_on_bit_for_bit(tmp_path, stop: int) -> None:
 def test_a_trial_survives_only_as_a_whole_file(tmp_path) -> None:
     path = tmp_path / "trial.safetensors"
     assert AlsTrial.load(path) is None
-    trial = AlsTrial(AlsPoint(4, 1.0, 10.0), seed=0)
+    trial = AlsTrial(AlsHyperparameters(4, 1.0, 10.0), seed=0)
     trial.advance(Judged(planted()[0], lambda _: 0.5), 2, eval_every=2, patience=2)
     trial.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["trial.safetensors"]

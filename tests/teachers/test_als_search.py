@@ -11,7 +11,7 @@ from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
 from freqd.teachers import als, als_search
-from freqd.teachers.als import AlsPoint, AlsTrial
+from freqd.teachers.als import AlsHyperparameters, AlsTrial
 from freqd.teachers.als_search import FINALISTS, SCREENING_SWEEPS, AlsGrid, SearchResult, search_als
 from freqd.training.environment import TrainingEnvironment
 from tests.learning import Judged
@@ -61,7 +61,7 @@ def test_the_winner_is_near_the_best_of_the_whole_grid_trained_to_the_end(data, 
     train, valid = data
     every = []
     for point in product(*GRID.values()):
-        trial = AlsTrial(AlsPoint(*point), seed=0)
+        trial = AlsTrial(AlsHyperparameters(*point), seed=0)
         trial.advance(Judged(train, lambda f: ndcg_on_validation(f, train, valid)), 8, eval_every=2, patience=5)
         every.append(trial.best_ndcg())
     assert run(data, tmp_path).best.best_ndcg() >= max(every) - 0.02

@@ -11,15 +11,15 @@ from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
-from freqd.teachers.als import AlsPoint, als_sweeps, fold_in
+from freqd.teachers.als import AlsHyperparameters, als_sweeps, solve_new_rows
 from freqd.teachers.als_warm_start import continue_als
-from freqd.teachers.earlier import Previous, als_point, unfit
 from freqd.teachers.kinds import als as module
+from freqd.teachers.previous_model import PreviousModel, als_point, incompatibility
 from freqd.teachers.training import train_teacher
 from freqd.training.environment import TrainingEnvironment
 from tests.learning import Judged
 
-POINT = AlsPoint(6, 3.0, 10.0)
+POINT = AlsHyperparameters(6, 3.0, 10.0)
 HERE = TrainingEnvironment(seed=0, device="cpu")
 GRID = TeacherConfig(factors=(6, 12), regularization=(3.0, 30.0), alpha=(10.0, 1.0), iterations=10)
 
@@ -54,7 +54,7 @@ def earlier(states: tuple[Split, Split], tmp_path_factory: pytest.TempPathFactor
     return train_teacher(states[0], GRID, replace(HERE, checkpoint=tmp_path_factory.mktemp("teacher")))
 
 
-def normal_equations(pattern: np.ndarray, other: np.ndarray, point: AlsPoint) -> np.ndarray:
+def normal_equations(pattern: np.ndarray, other: np.ndarray, point: AlsHyperparameters) -> np.ndarray:
     """(Σ_i c_i y_i y_iᵀ + reg I)⁻¹ Σ_i c_i p_i y_i with c = 1 + alpha p, for one row."""
     confidence = 1.0 + point.alpha * pattern
     gram = (other * confidence[:, None]).T @ other + point.regularization * np.eye(other.shape[1])
@@ -69,7 +69,7 @@ def test_new_rows_are_the_solutions_of_the_normal_equations_and_old_ones_stay(st
     users, items = np.array([3, 11, 40]), np.array([0, 17])
     given = tables.users.copy(), tables.items.copy()
 
-    found = fold_in(train, tables, POINT, users, items)
+    found = solve_new_rows(train, tables, POINT, users, items)
 
     known_items = tables.items.astype(float)
     known_items[items] = 0.0
@@ -92,7 +92,7 @@ def test_nothing_new_changes_nothing(states: tuple[Split, Split]) -> None:
     tables = als_sweeps(train, None, POINT, 2, seed=0)
     assert tables is not None
     nobody = np.zeros(0, np.int64)
-    found = fold_in(train, tables, POINT, nobody, nobody)
+    found = solve_new_rows(train, tables, POINT, nobody, nobody)
     assert np.array_equal(found.users, tables.users)
     assert np.array_equal(found.items, tables.items)
 
@@ -101,7 +101,7 @@ def test_a_converged_state_is_a_fixed_point_of_the_fold_in(states: tuple[Split, 
     train = states[1].train.matrix()
     tables = als_sweeps(train, None, POINT, 60, seed=0)
     assert tables is not None
-    found = fold_in(train, tables, POINT, np.array([5]), np.zeros(0, np.int64))
+    found = solve_new_rows(train, tables, POINT, np.array([5]), np.zeros(0, np.int64))
     np.testing.assert_allclose(found.users[5], tables.users[5], rtol=0.02, atol=1e-3)
 
 
@@ -114,7 +114,7 @@ def test_the_order_of_rows_does_not_matter(states: tuple[Split, Split], earlier:
     model = TrainedModel(
         Embeddings(earlier.features.users[order_u], earlier.features.items[order_i]), info=earlier.info
     )
-    one, other = Previous.of(earlier, before, now), Previous.of(model, shuffled, now)
+    one, other = PreviousModel.of(earlier, before, now), PreviousModel.of(model, shuffled, now)
     assert np.array_equal(one.move(earlier.features).users, other.move(model.features).users)
     assert np.array_equal(one.move(earlier.features).items, other.move(model.features).items)
     assert one.counts() == other.counts()
@@ -131,13 +131,13 @@ def test_the_teacher_is_carried_on_without_a_search_and_is_as_good(
         now,
         GRID,
         replace(HERE, checkpoint=tmp_path / "warm"),
-        previous=Previous.of(earlier, before, now),
+        previous=PreviousModel.of(earlier, before, now),
         start=StartConfig(run="x", tolerance=0.5),
     )
     assert warm.info["start"]["way"] == "continued"
     assert len(warm.info["trials"]) == 1
     assert sum(t["sweeps"] for t in warm.info["trials"]) < sum(t["sweeps"] for t in cold.info["trials"]) / 4
-    assert warm.info["start"]["rows"]["users"] == Previous.of(earlier, before, now).users.counts()
+    assert warm.info["start"]["rows"]["users"] == PreviousModel.of(earlier, before, now).users.counts()
     assert [e["epoch"] for e in warm.history] == list(range(len(warm.history)))
     assert warm.info["valid_ndcg_at_10"] == ndcg_on_validation(warm.features, now.train.matrix(), now.valid.matrix())
     assert warm.info["valid_ndcg_at_10"] > 0.9 * cold.info["valid_ndcg_at_10"]
@@ -146,11 +146,11 @@ def test_the_teacher_is_carried_on_without_a_search_and_is_as_good(
 def test_sweeps_that_spoil_the_teacher_are_not_taken(states: tuple[Split, Split], earlier: TrainedModel) -> None:
     before, now = states
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    previous = Previous.of(earlier, before, now)
+    previous = PreviousModel.of(earlier, before, now)
     train, point = now.train.matrix(), als_point(earlier, GRID)
     trial = continue_als(Judged(train, lambda _: next(values)), previous, point, 4, TrainingEnvironment(seed=0))
     assert (trial.best_sweep(), trial.sweeps) == (0, 2)
-    start = fold_in(train, previous.move(earlier.features), point, previous.users.new, previous.items.new)
+    start = solve_new_rows(train, previous.move(earlier.features), point, previous.users.new, previous.items.new)
     assert trial.best is not None
     assert np.array_equal(trial.best.users, start.users)
 
@@ -168,7 +168,7 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
         now,
         GRID,
         replace(HERE, checkpoint=tmp_path / "t"),
-        previous=Previous.of(spoilt, before, now),
+        previous=PreviousModel.of(spoilt, before, now),
         start=StartConfig(),
     )
     cold = train_teacher(now, GRID, replace(HERE, checkpoint=tmp_path / "cold"))
@@ -180,7 +180,7 @@ def test_a_teacher_that_has_become_bad_is_searched_for(
         now,
         GRID,
         replace(HERE, checkpoint=tmp_path / "k"),
-        previous=Previous.of(spoilt, before, now),
+        previous=PreviousModel.of(spoilt, before, now),
         start=StartConfig(tolerance=1.0),
     )
     assert kept.info["start"]["way"] == "continued"
@@ -206,7 +206,7 @@ def test_a_teacher_that_is_not_asked_for_is_refused(info: dict[str, object], pro
 
 def test_models_that_know_the_answers_or_nothing_at_all_are_not_used(states: tuple[Split, Split]) -> None:
     before, now = states
-    assert unfit(before, now) == ""
-    assert "has seen" in unfit(now, before)
+    assert incompatibility(before, now) == ""
+    assert "has seen" in incompatibility(now, before)
     stranger = Split(before.train, before.valid, before.test, before.user_ids + "'", before.item_ids)
-    assert "no user in common" in unfit(stranger, now)
+    assert "no user in common" in incompatibility(stranger, now)

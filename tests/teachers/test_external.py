@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from freqd.errors import InputError
-from freqd.teachers.external import brought_files, features_digest, load_features
+from freqd.teachers.external import external_files, features_digest, load_features
 
 USERS = pl.Series(["u1", "u2", "u3", "u4"])
 ITEMS = pl.Series(["10", "20", "30"])
@@ -239,4 +239,4 @@ def test_the_digest_follows_the_content(tmp_path) -> None:
     assert first == features_digest(str(folder))
     pl.DataFrame({"item_id": V_IDS, "f": [1.0, 2.0, 3.0]}).write_parquet(folder / "items.parquet")
     assert features_digest(folder) != first
-    assert [path.name for path in brought_files(folder)] == ["users.parquet", "items.parquet"]
+    assert [path.name for path in external_files(folder)] == ["users.parquet", "items.parquet"]

@@ -16,7 +16,7 @@ from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation, top_k
 from freqd.plugins import Entry
-from freqd.teachers.als import AlsPoint, als_sweeps
+from freqd.teachers.als import AlsHyperparameters, als_sweeps
 from freqd.teachers.kinds import als as kind
 from freqd.teachers.registry import REGISTRY, TeacherKind
 from freqd.teachers.training import check_teacher, source_digest, train_teacher
@@ -120,7 +120,7 @@ def test_other_data_in_the_same_folder_are_not_taken_up(planted: Split, tmp_path
 
 
 def test_brought_features_are_the_teacher(planted: Split, tmp_path: Path) -> None:
-    found = als_sweeps(planted.train.matrix(), None, AlsPoint(4, 1.0, 10.0), 3, seed=0)
+    found = als_sweeps(planted.train.matrix(), None, AlsHyperparameters(4, 1.0, 10.0), 3, seed=0)
     assert found is not None
     path = tmp_path / "mine.npz"
     ids = {"user_ids": planted.user_ids.to_numpy().astype(str), "item_ids": planted.item_ids.to_numpy().astype(str)}
@@ -253,7 +253,7 @@ def test_gowalla_reference(tmp_path: Path) -> None:
         sparse.csr_array((np.ones(len(f), np.float32), (f["user"].to_numpy(), f["item"].to_numpy())), shape=shape)
         for f in frames
     )
-    found = als_sweeps(train, None, AlsPoint(256, 50.0, 40.0), 8, seed=0)
+    found = als_sweeps(train, None, AlsHyperparameters(256, 50.0, 40.0), 8, seed=0)
     assert found is not None
     items, _ = top_k(found, train, 20)
     hits = np.array(

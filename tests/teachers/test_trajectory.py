@@ -11,9 +11,9 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate import top_k
-from freqd.teachers.als import AlsPoint, AlsTrial, als_sweeps
+from freqd.teachers.als import AlsHyperparameters, AlsTrial, als_sweeps
 from freqd.teachers.training import train_teacher
-from freqd.teachers.trajectory import TRAJECTORY_TOP, Capture, als_trajectory, ranked, spaced
+from freqd.teachers.trajectory import TRAJECTORY_TOP, TrajectoryRecorder, als_trajectory, ranked, spaced
 from freqd.training.environment import TrainingEnvironment
 
 HERE = TrainingEnvironment(seed=0, device="cpu")
@@ -38,7 +38,7 @@ def test_steps_are_even_and_end_at_the_last():
 
 
 def test_the_way_of_als_is_that_of_its_sweeps(split):
-    train, point = split.train.matrix(), AlsPoint(4, 1.0, 10.0)
+    train, point = split.train.matrix(), AlsHyperparameters(4, 1.0, 10.0)
     end = als_sweeps(train, None, point, 6, seed=3)
     way = als_trajectory(train, end, AlsTrial(point, 3, history=[{"epoch": 6, "valid_ndcg_at_10": 1.0}]), 3)
     assert way.shape == (3, 80, TRAJECTORY_TOP)
@@ -72,7 +72,7 @@ def test_brought_features_have_no_way():
 
 
 def kept_after(folder, table, train, epochs):
-    capture = Capture(folder, train, points=2, every=5)
+    capture = TrajectoryRecorder(folder, train, points=2, every=5)
     for epoch in epochs:
         assert capture(epoch, table(epoch), 0.0) == {}
     return capture

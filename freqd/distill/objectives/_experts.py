@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
 from freqd.distill.experts import ExpertSettings, SideExperts
-from freqd.distill.feature_loss import occurring
+from freqd.distill.feature_loss import unique_rows
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.embeddings import Embeddings
 from freqd.training.interfaces import View
@@ -42,8 +42,8 @@ class ExpertObjective(SampledObjective):
 
     def rows(self, part: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The distinct users and items of a part of a batch, (numbers, shares) each."""
-        users = occurring(part.users)
-        return users, occurring(part.positives, part.negatives)
+        users = unique_rows(part.users)
+        return users, unique_rows(part.positives, part.negatives)
 
     def unmatched(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over distinct rows."""

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from freqd.distill.context import DistillContext
-from freqd.distill.feature_loss import Distance, SideDistillation, occurring
+from freqd.distill.feature_loss import Distance, SideDistillation, unique_rows
 from freqd.distill.objectives._sampled import SampledObjective, SampledOptions
 from freqd.distill.objectives.base import objective
 from freqd.distill.projectors import ProjectorKind, make_projector
@@ -100,8 +100,8 @@ class FeatureObjective(SampledObjective):
 
     def part_loss(self, view: View, part: Batch) -> Tensor:
         """User term + (positive + negative item term)/2, each a mean over the distinct rows."""
-        user_term = self.user.loss(view.users, *occurring(part.users), self.rng)
-        return user_term + self.item.loss(view.items, *occurring(part.positives, part.negatives), self.rng)
+        user_term = self.user.loss(view.users, *unique_rows(part.users), self.rng)
+        return user_term + self.item.loss(view.items, *unique_rows(part.positives, part.negatives), self.rng)
 
 
 @objective("freqd")

@@ -94,7 +94,7 @@ def best_observed(teacher: Embeddings, train: sparse.csr_array, count: int) -> I
 
 
 @objective("hetcomp")
-class EasyToHard(Objective):
+class HetComp(Objective):
     """The relaxed ranking loss of rankings that get harder as the student masters them."""
 
     Options = HetcompOptions

@@ -48,7 +48,7 @@ class UnkdOptions(Settings):
     filtered: bool = Field(False, description="Imitate the filtered teacher instead of the raw one.")
 
 
-def popularity_groups(train: sparse.csr_array, groups: int) -> list[npt.NDArray[np.intp]]:
+def groups_of_equal_interactions(train: sparse.csr_array, groups: int) -> list[npt.NDArray[np.intp]]:
     """Items in groups of falling popularity and about equal total interactions, each ascending.
 
     Args:
@@ -102,7 +102,7 @@ class UnbiasedDistillation(Objective):
         teacher = context.ranking_teacher if options.filtered else context.teacher
         by_item = context.train.tocsc()
         ranked = []
-        for items in popularity_groups(context.train, options.groups):
+        for items in groups_of_equal_interactions(context.train, options.groups):
             seen = sparse.csr_array(by_item[:, items])
             best, _ = top_k(Embeddings(teacher.users, teacher.items[items]), seen, min(options.candidates, len(items)))
             lists = np.full((context.n_users, options.candidates), NO_ITEM, np.int32)

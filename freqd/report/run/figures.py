@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from freqd.report.results import RunResult
 from freqd.report.run.figures_costs import costs_models, costs_stages
 from freqd.report.run.figures_groups import gains_items, gains_users
 from freqd.report.run.figures_quality import quality_bars, quality_vs_size
 from freqd.report.run.figures_spectrum import spectrum
 from freqd.report.run.figures_training import learning_curves, mastery_over_time
+from freqd.report.run_result import RunResult
 
 __all__ = [
     "FIGURES", "all_figures", "costs_models", "costs_stages", "gains_items", "gains_users", "learning_curves",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from freqd.report import numbers as fmt
-from freqd.report.canvas import FONT, SMALL, dress, png, sheet, shorten
+from freqd.report.canvas import FONT, SMALL, new_figure, png, shorten, style_axes
 from freqd.report.palette import INK, SOFT_INK, STUDENT, TEACHER
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 
 FRESH = "#4C6A92"
 CACHED = "#C9CED6"
@@ -22,7 +22,7 @@ def costs_stages(summary: RunResult) -> bytes:
         ("Peak memory", [float(stage.peak_bytes) for stage in stages], fmt.size),
     )
     height = max(2.4, 0.95 + 0.34 * len(stages))
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(1, len(panels), sharey=True)
     figure.subplots_adjust(left=0.24, right=0.97, top=1 - 0.35 / height, bottom=0.35 / height, wspace=0.08)
     for axes, (label, values, show) in zip(grid, panels, strict=True):
@@ -34,7 +34,7 @@ def costs_stages(summary: RunResult) -> bytes:
         axes.set_xlim(0.0, top * 1.5)
         axes.set_xticks([])
         axes.set_ylim(len(stages) - 0.4, -0.6)
-        dress(axes, title="What the run cost" if axes is grid[0] else "", x=label, grid="")
+        style_axes(axes, title="What the run cost" if axes is grid[0] else "", x=label, grid="")
         axes.spines["bottom"].set_visible(False)
     grid[0].set_yticks(range(len(stages)), [shorten(stage.name, 18) for stage in stages], parse_math=False)
     grid[0].tick_params(axis="y", labelsize=FONT, labelcolor=INK)
@@ -49,7 +49,7 @@ def costs_models(summary: RunResult) -> bytes:
         ("Time to rank all items, one user", [model.median_ms for model in models], fmt.milliseconds),
     )
     height = 2.4
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(1, len(panels), sharey=True)
     figure.subplots_adjust(left=0.14, right=0.97, top=1 - 0.35 / height, bottom=0.35 / height, wspace=0.08)
     for axes, (label, values, show) in zip(grid, panels, strict=True):
@@ -60,7 +60,7 @@ def costs_models(summary: RunResult) -> bytes:
         axes.set_xlim(0.0, top * 1.45)
         axes.set_xticks([])
         axes.set_ylim(len(roles) - 0.4, -0.6)
-        dress(axes, title="What the student saves" if axes is grid[0] else "", x=label, grid="")
+        style_axes(axes, title="What the student saves" if axes is grid[0] else "", x=label, grid="")
         axes.xaxis.label.set_color(SOFT_INK)
         axes.spines["bottom"].set_visible(False)
     grid[0].set_yticks(range(len(roles)), [role.label for role in roles])

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from freqd.report import numbers as fmt
-from freqd.report.canvas import FONT, dress, png, role_legend, sheet, shorten
-from freqd.report.facts import Groups
+from freqd.report.canvas import FONT, new_figure, png, role_legend, shorten, style_axes
 from freqd.report.palette import INK, SCRATCH, STUDENT, TEACHER, Role
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import Groups
 
 COMPARED = (TEACHER, SCRATCH, STUDENT)
 UNIT = " train interactions"
@@ -84,7 +84,7 @@ def _rows(names: dict[str, str], measures: list[Measure], title: str) -> bytes |
         return None
     height = 1.25 + 0.58 * max(len(names), 3)
     longest = max(len(line) for label in names.values() for line in label.split("\n"))
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(1, len(used), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(
         left=0.04 + 0.0125 * max(longest, 8), right=0.965, top=1 - 0.35 / height, bottom=0.85 / height, wspace=0.16
@@ -112,7 +112,7 @@ def _rows(names: dict[str, str], measures: list[Measure], title: str) -> bytes |
         axes.locator_params(axis="x", nbins=4)
         if measure.share:
             axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        dress(axes, title=title if axes is grid[0] else "", x=measure.label, grid="x")
+        style_axes(axes, title=title if axes is grid[0] else "", x=measure.label, grid="x")
     grid[0].set_yticks(range(len(names)), list(names.values()), parse_math=False)
     grid[0].tick_params(axis="y", labelsize=FONT - 0.5, labelcolor=INK)
     role_legend(figure, [r for r in COMPARED if any(used[0].of(r, name) is not None for name in names)])

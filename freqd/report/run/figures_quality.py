@@ -6,10 +6,10 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from freqd.report import numbers as fmt
-from freqd.report.canvas import FONT, SMALL, dress, png, sheet, spread
+from freqd.report.canvas import FONT, SMALL, new_figure, png, spread, style_axes
 from freqd.report.palette import INK, ROLES, STUDENT, Role
-from freqd.report.results import RunResult
 from freqd.report.run.sentences import metric_of
+from freqd.report.run_result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def quality_vs_size(summary: RunResult) -> bytes:
         for role in ROLES
         if (model := summary.models.of(role.key)) and (value := metric_of(summary, role)) is not None
     ]
-    figure = sheet(3.5)
+    figure = new_figure(3.5)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.125, right=0.975, top=0.9, bottom=0.14)
     axes.set_xscale("log")
@@ -72,7 +72,7 @@ def quality_vs_size(summary: RunResult) -> bytes:
     if largest / smallest < 10.0:
         axes.set_xticks(sorted(set(sizes)))
     axes.tick_params(axis="x", which="minor", length=0)
-    dress(
+    style_axes(
         axes,
         title="Quality against size",
         x="Parameters (all users and items), log scale",
@@ -114,7 +114,7 @@ def _short(value: float) -> str:
 def quality_bars(summary: RunResult) -> bytes:
     """NDCG@10 and recall@10 of every method as bars, whiskers where there is an interval."""
     panels = (("ndcg_at_10", "NDCG@10, test"), ("recall_at_10", "Recall@10, test"))
-    figure = sheet(3.5)
+    figure = new_figure(3.5)
     grid = figure.subplots(1, len(panels), sharey=True)
     figure.subplots_adjust(left=0.215, right=0.96, top=0.9, bottom=0.14, wspace=0.12)
     measured = [(role, found) for role in ROLES if (found := summary.metrics.of(role.key))]
@@ -146,7 +146,7 @@ def quality_bars(summary: RunResult) -> bytes:
         axes.set_ylim(len(measured) - 0.45, -0.55)
         axes.set_yticks(range(len(measured)), [fill(role.label, LABEL_WIDTH) for role, _ in measured])
         axes.locator_params(axis="x", nbins=4)
-        dress(axes, title="Quality of all methods" if axes is grid[0] else "", x=label, grid="x")
+        style_axes(axes, title="Quality of all methods" if axes is grid[0] else "", x=label, grid="x")
         axes.tick_params(axis="y", labelsize=FONT, labelcolor=INK)
         axes.spines["left"].set_visible(False)
     return png(figure)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from freqd.report.canvas import SMALL, dress, legend, png, sheet
-from freqd.report.facts import Side, Use
+from freqd.report.canvas import SMALL, legend, new_figure, png, style_axes
 from freqd.report.palette import FILTER, INK, SCRATCH, SOFT_INK, STUDENT, SVD, TEACHER
-from freqd.report.results import RunResult
 from freqd.report.run.spectrum_sentences import PLURAL, filter_label
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import Side, Use
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def spectrum(summary: RunResult, side: Side) -> bytes:
     """
     bounds, panels = list(summary.spectrum.edges), (_knowledge, _importance, _mastery)
     height = 0.75 + 2.05 * len(panels)
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(len(panels), 1, sharex=True)
     figure.subplots_adjust(left=0.125, right=0.885, top=1 - 0.38 / height, bottom=0.45 / height, hspace=0.42)
     for axes, panel in zip(grid, panels, strict=True):
@@ -46,7 +46,7 @@ def _knowledge(axes: Axes, summary: RunResult, side: Side, bounds: list[float]) 
     top = max(*bands.density, *bands.energy) or 1.0
     axes.set_ylim(0.0, top * 1.45)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    dress(axes, title=f"{PLURAL[side].capitalize()}: where the knowledge is", y="Share")
+    style_axes(axes, title=f"{PLURAL[side].capitalize()}: where the knowledge is", y="Share")
     _filters(axes, summary, side, bounds)
     legend(axes, loc="upper center", ncols=2, columnspacing=1.2)
 
@@ -109,7 +109,7 @@ def _importance(axes: Axes, summary: RunResult, side: Side, bounds: list[float])
     axes.axhline(base, color=SOFT_INK, linewidth=1.1, linestyle=(0, (3, 3)), label="whole teacher", zorder=1)
     top = max(*bands.importance_only, *bands.importance_without, base) or 1.0
     axes.set_ylim(0.0, top * 1.38)
-    dress(axes, title="What the ranking needs", y="NDCG@10, validation")
+    style_axes(axes, title="What the ranking needs", y="NDCG@10, validation")
     legend(axes, loc="upper center", ncols=3, columnspacing=1.2)
 
 
@@ -135,7 +135,7 @@ def _mastery(axes: Axes, summary: RunResult, side: Side, bounds: list[float]) ->
     axes.set_ylim(max(lowest, -0.5) * 1.1 - 0.02, 1.32)
     axes.set_yticks([0.0, 0.25, 0.5, 0.75, 1.0])
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    dress(axes, title="What the students learned of the teacher", y="Mastery")
+    style_axes(axes, title="What the students learned of the teacher", y="Mastery")
     legend(axes, loc="upper center", ncols=3, columnspacing=1.2)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from freqd.report.canvas import SMALL, dress, png, role_legend, sheet, spread, whole_ticks
-from freqd.report.facts import Side
+from freqd.report.canvas import SMALL, new_figure, png, role_legend, spread, style_axes, whole_ticks
 from freqd.report.palette import INK, SCRATCH, SOFT_INK, STUDENT, SVD, TEACHER, Role
-from freqd.report.results import RunResult
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES, band_name
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import Side
 
 
 def curve(summary: RunResult, role: Role, against: str) -> tuple[list[float], list[float]]:
@@ -27,7 +27,7 @@ def learning_curves(summary: RunResult) -> bytes | None:
         return None
     panels = ("epoch", "seconds")
     height = 0.85 + 2.1 * len(panels)
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(len(panels), 1)
     figure.subplots_adjust(left=0.125, right=0.965, top=1 - 0.35 / height, bottom=0.85 / height, hspace=0.42)
     flat = [
@@ -55,7 +55,7 @@ def learning_curves(summary: RunResult) -> bytes | None:
         for role, value in flat:
             axes.axhline(value, color=role.colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=2)
         axes.set_xlim(left=0.0)
-        dress(
+        style_axes(
             axes,
             title="Learning curves" if axes is grid[0] else "",
             x="Epoch" if against == "epoch" else "Seconds of training",
@@ -75,7 +75,7 @@ def mastery_over_time(summary: RunResult) -> bytes | None:
     from matplotlib import colormaps
 
     height = 0.55 + 2.25 * len(sides)
-    figure = sheet(height)
+    figure = new_figure(height)
     grid = figure.subplots(len(sides), 1, sharex=True, squeeze=False)[:, 0]
     figure.subplots_adjust(left=0.125, right=0.8, top=1 - 0.35 / height, bottom=0.45 / height, hspace=0.3)
     for axes, side in zip(grid, sides, strict=True):
@@ -122,7 +122,7 @@ def mastery_over_time(summary: RunResult) -> bytes | None:
             annotation_clip=False,
         )
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        dress(axes, title=f"{PLURAL[side].capitalize()}: mastery while the student learns", y="Mastery")
+        style_axes(axes, title=f"{PLURAL[side].capitalize()}: mastery while the student learns", y="Mastery")
     grid[-1].set_xlabel("Epoch", fontsize=9, color=SOFT_INK)
     whole_ticks(grid[-1])
     return png(figure)

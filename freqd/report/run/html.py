@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from freqd.report import cadence
 from freqd.report import numbers as fmt
 from freqd.report.cadence_result import CadenceResult
-from freqd.report.facts import Side
 from freqd.report.palette import ROLES
-from freqd.report.results import RunResult
 from freqd.report.run import sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
 from freqd.report.run.settings import reproduce_command
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import Side
 from freqd.report.table import Table
 
 if TYPE_CHECKING:

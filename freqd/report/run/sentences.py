@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
-from freqd.report.facts import ModelFacts
 from freqd.report.palette import SCRATCH, SVD, TEACHER, Role
-from freqd.report.results import RunResult
 from freqd.report.run.settings import setting_of
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import ModelFacts
 
 Tone = Literal["good", "mixed", "bad", "neutral"]
 SAME = 0.05

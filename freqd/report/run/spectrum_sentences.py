@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from freqd.report import numbers as fmt
-from freqd.report.facts import ChosenFilter, ModelName, Series, Side, Use
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import ChosenFilter, ModelName, Series, Side, Use
 from freqd.report.table import Table
 
 SIDES: tuple[Side, ...] = ("user", "item")

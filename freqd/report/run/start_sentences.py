@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from freqd.report import numbers as fmt
-from freqd.report.facts_start import StartRecord, StartSeconds, StudentStart, TeacherStart
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_start import StartRecord, StartSeconds, StudentStart, TeacherStart
 
 
 def sentence(summary: RunResult) -> str:
@@ -26,10 +26,14 @@ def _teacher(start: TeacherStart | None) -> str:
     if start is None:
         return "The teacher was trained from scratch"
     value, before = fmt.metric(start.valid_ndcg_at_10), fmt.metric(start.valid_ndcg_at_10_before)
-    carried = (
+    warm_start_info = (
         f"The teacher took {fmt.count(start.sweeps)} more sweeps: validation NDCG@10 {value}, in its own run {before}"
     )
-    return carried if start.way == "continued" else f"{carried}, so the search was run again, and {_won(start.way)}"
+    return (
+        warm_start_info
+        if start.way == "continued"
+        else f"{warm_start_info}, so the search was run again, and {_won(start.way)}"
+    )
 
 
 def _won(way: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from freqd.report import numbers as fmt
-from freqd.report.facts import RegisteredModel
-from freqd.report.facts_data import DataFacts
 from freqd.report.palette import ROLES, STUDENT
-from freqd.report.results import RunResult
 from freqd.report.run.settings import changed_settings
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_data import DataFacts
+from freqd.report.run_result_parts import RegisteredModel
 from freqd.report.table import Table
 
 METRICS: dict[str, str] = {

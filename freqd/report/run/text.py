@@ -6,8 +6,8 @@ import textwrap
 
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
-from freqd.report.results import RunResult
 from freqd.report.run import sentences, start_sentences, tables
+from freqd.report.run_result import RunResult
 from freqd.report.table import for_terminal
 
 WIDTH = 100

@@ -98,7 +98,7 @@ def _in_time(receive: Receive) -> Receive:
     return in_time
 
 
-class ImpatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """uvicorn's HTTP protocol, which has no such limit itself: closes a connection whose request does not come.
 
     That is, one on which no whole head of a request has come ``HEAD_SECONDS`` after its first byte.

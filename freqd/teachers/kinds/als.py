@@ -15,8 +15,8 @@ from freqd.storage.files import text_digest
 from freqd.teachers.als import AlsTrial
 from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.als_warm_start import continue_als
-from freqd.teachers.earlier import Previous, als_point, carried
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
+from freqd.teachers.previous_model import PreviousModel, als_point, warm_start_info
 from freqd.teachers.registry import teacher
 from freqd.teachers.trajectory import als_trajectory
 from freqd.training.environment import TrainingEnvironment
@@ -29,7 +29,7 @@ ALS_PATIENCE = 2
 
 
 def continue_teacher(
-    split: Split, config: TeacherConfig, environment: TrainingEnvironment, previous: Previous, start: StartConfig
+    split: Split, config: TeacherConfig, environment: TrainingEnvironment, previous: PreviousModel, start: StartConfig
 ) -> TrainedModel:
     """A warm start from the previous teacher; the winner of a search if it is worse than ``start.tolerance`` allows.
 
@@ -49,7 +49,7 @@ def continue_teacher(
         "sweeps": trial.sweeps,
     }
     info = _als_info(trial, ndcg, len(sample.users))
-    info["start"] = carried(previous, how)
+    info["start"] = warm_start_info(previous, how)
     model = TrainedModel(trial.best, history=trial.history, info=info)
     if ndcg >= (1.0 - start.tolerance) * before:
         return model
@@ -63,7 +63,7 @@ def continue_teacher(
             budget_hit=found.info["budget_hit"],
             not_tried=found.info["not_tried"],
             warnings=found.info["warnings"],
-            start=carried(previous, how | {"way": way}),
+            start=warm_start_info(previous, how | {"way": way}),
         )
     )
     return best

@@ -9,7 +9,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
 from freqd.teachers.registry import teacher
-from freqd.teachers.trajectory import Capture
+from freqd.teachers.trajectory import TrajectoryRecorder
 from freqd.training.environment import TrainingEnvironment
 
 
@@ -33,7 +33,7 @@ def _size_by_size(split: Split, config: TeacherConfig, environment: TrainingEnvi
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(set(config.factors))
     best: TrainedModel | None = None
-    best_way: Capture | None = None
+    best_way: TrajectoryRecorder | None = None
     trials: list[Trial] = []
     elapsed, cut = 0.0, False
     for number, factors in enumerate(sizes):
@@ -46,7 +46,7 @@ def _size_by_size(split: Split, config: TeacherConfig, environment: TrainingEnvi
         way = None
         if config.trajectory_points:
             where, train = folder / f"{config.kind}-{factors}-way", split.train.matrix()
-            way = Capture(where, train, points=config.trajectory_points, every=config.eval_every)
+            way = TrajectoryRecorder(where, train, points=config.trajectory_points, every=config.eval_every)
         own = replace(
             environment.piece(number, len(sizes), f"{factors} factors: "),
             checkpoint=folder / f"{config.kind}-{factors}.safetensors",

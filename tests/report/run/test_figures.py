@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from freqd.report.canvas import shorten, spread
-from freqd.report.facts import ChosenFilter
 from freqd.report.palette import ROLES, STUDENT, TEACHER
-from freqd.report.results import RunResult
 from freqd.report.run.figures import FIGURES, all_figures
 from freqd.report.run.figures_quality import whisker
 from freqd.report.run.spectrum_sentences import filter_label
+from freqd.report.run_result import RunResult
+from freqd.report.run_result_parts import ChosenFilter
 
 NAMES = {
     "quality_size", "quality", "spectrum_user", "spectrum_item", "learning", "mastery", "gains_users", "gains_items", "costs_stages",
@@ -80,7 +80,7 @@ def test_importing_is_cheap_and_drawing_does_not_load_pyplot() -> None:
     code = (
         "import sys, freqd.report, freqd.report.run.html, freqd.report.run.text, freqd.report.run.figures;"
         "bad = {'matplotlib', 'jinja2', 'torch', 'prefect', 'mlflow'} & set(sys.modules); assert not bad, bad;"
-        "from freqd.report.results import RunResult; from tests.run_results import full_summary;"
+        "from freqd.report.run_result import RunResult; from tests.run_results import full_summary;"
         "drawn = freqd.report.run.figures.all_figures(RunResult.model_validate(full_summary()));"
         "assert drawn and 'matplotlib.pyplot' not in sys.modules"
     )

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from freqd.report import numbers as fmt
-from freqd.report.results import RunResult
 from freqd.report.run import html
 from freqd.report.run.html import data_uri
+from freqd.report.run_result import RunResult
 
 VOID = {"meta", "img", "link", "br", "input", "hr", "source"}
 CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -8,8 +8,8 @@ import pytest
 
 from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, TEACHER
-from freqd.report.results import RunResult
 from freqd.report.run import sentences
+from freqd.report.run_result import RunResult
 
 NO_GAP = {"value": None, "low": None, "high": None, "confidence": 0.95, "reason": ""}
 

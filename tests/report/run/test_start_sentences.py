@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from freqd.report.numbers import NBSP
-from freqd.report.results import RunResult
 from freqd.report.run import html, start_sentences, text
+from freqd.report.run_result import RunResult
 from tests.run_results import full_summary
 
 TEACHER = {"way": "continued", "valid_ndcg_at_10": 0.07, "valid_ndcg_at_10_before": 0.071, "sweeps": 2}

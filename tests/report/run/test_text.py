@@ -13,10 +13,10 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment, read_toml
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
-from freqd.report.results import RunResult
 from freqd.report.run import tables
 from freqd.report.run.settings import as_toml, changed_settings, reproduce_command, show
 from freqd.report.run.text import markdown, result_table
+from freqd.report.run_result import RunResult
 
 ROLES = {"Teacher": "teacher", "No-distillation baseline": "scratch", "SVD of teacher": "svd", "Student": "student"}
 

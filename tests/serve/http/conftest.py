@@ -13,7 +13,7 @@ import uvicorn
 from litestar.testing import TestClient
 
 from freqd.serve.http.app import create_app
-from freqd.serve.http.limits import ImpatientProtocol
+from freqd.serve.http.limits import TimeoutProtocol
 from freqd.serve.http.service import Model, Service
 from tests.serve.http.shop import RECOMMENDER, Fixed
 
@@ -33,7 +33,7 @@ def web(service: Service) -> Iterator[TestClient[Any]]:
 def live(service: Service) -> Iterator[tuple[str, int]]:
     """The service as `freqd serve` runs it, on a port of its own."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(service), http=ImpatientProtocol, log_level="error", lifespan="on")
+    config = uvicorn.Config(create_app(service), http=TimeoutProtocol, log_level="error", lifespan="on")
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

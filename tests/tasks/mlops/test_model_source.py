@@ -22,7 +22,7 @@ from freqd.config import DataConfig
 from freqd.data import Places, ingest
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
-from freqd.report.results import RunResult
+from freqd.report.run_result import RunResult
 from tasks.mlops.model_source import OfRun
 from tasks.runtime.workspace import Workspace
 from tests.run_results import full_summary

@@ -19,7 +19,7 @@ from freqd.evaluate import top_k
 from freqd.serve.fold_in import ALPHA, REGULARIZATION, fold_in
 
 if TYPE_CHECKING:
-    from freqd.serve.faiss_index import Approximate
+    from freqd.serve.faiss_index import MeasuredIvfIndex
 
 Ids = IdArray | npt.NDArray[np.int64] | list[int] | tuple[int, ...]
 """Items or users by their rows."""
@@ -81,7 +81,7 @@ class TopKIndex:
         if popularity.shape != (self.n_items,):
             raise ValueError(f"popularity has shape {popularity.shape}, there are {self.n_items} items")
         self.popularity = popularity
-        self.approximate: Approximate | None = None
+        self.approximate: MeasuredIvfIndex | None = None
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class TopKIndex:
         return self._select(scores, k, exclude, None)
 
     def _among_cells(
-        self, cells: Approximate, vector: Vector, k: int, exclude: Ids | None, deny: Ids | None
+        self, cells: MeasuredIvfIndex, vector: Vector, k: int, exclude: Ids | None, deny: Ids | None
     ) -> Ranking | None:
         """The k best in the cells; None if they would have to give too many, or gave too few.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freqd.report.facts import OpenResultPart, ResultPart
+from freqd.report.run_result_parts import OpenResultPart, ResultPart
 
 
 class Budget(ResultPart):

@@ -17,7 +17,8 @@ from freqd.evaluate.significance import Difference, Interval
 from freqd.gate import Verdict
 from freqd.json_types import JsonObject
 from freqd.provenance import Environment
-from freqd.report.facts import (
+from freqd.report.run_result_data import DataFacts
+from freqd.report.run_result_parts import (
     ByModel,
     Dumped,
     Evaluated,
@@ -31,8 +32,7 @@ from freqd.report.facts import (
     StageCost,
     Training,
 )
-from freqd.report.facts_data import DataFacts
-from freqd.report.facts_start import Budget, StartRecord
+from freqd.report.run_result_start import Budget, StartRecord
 from freqd.storage.store import ArtifactRef
 
 SCHEMA_VERSION: Literal[1] = 1

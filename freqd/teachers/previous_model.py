@@ -7,14 +7,14 @@ from typing import Self
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
-from freqd.data.realign import Rows, known_answers
+from freqd.data.realign import Rows, count_leaked_targets
 from freqd.embeddings import Embeddings, StartInfo, TrainedModel
 from freqd.errors import InputError
-from freqd.teachers.als import AlsPoint
+from freqd.teachers.als import AlsHyperparameters
 
 
 @dataclass(frozen=True, eq=False)
-class Previous:
+class PreviousModel:
     """An earlier model and the way from its rows to those of now.
 
     Attributes:
@@ -40,7 +40,7 @@ class Previous:
         return {"users": self.users.counts(), "items": self.items.counts()}
 
 
-def als_point(model: TrainedModel, config: TeacherConfig) -> AlsPoint:
+def als_point(model: TrainedModel, config: TeacherConfig) -> AlsHyperparameters:
     """The setting of an earlier ALS teacher, which must be one that is asked for now.
 
     Raises:
@@ -52,7 +52,7 @@ def als_point(model: TrainedModel, config: TeacherConfig) -> AlsPoint:
             f"the run to start from has a teacher of kind {kind}, and now teacher.kind is als",
             "set start.run=none, or start from a run with an ALS teacher",
         )
-    point = AlsPoint(model.info["factors"], model.info["regularization"], model.info["alpha"])
+    point = AlsHyperparameters(model.info["factors"], model.info["regularization"], model.info["alpha"])
     for name in ("factors", "regularization", "alpha"):
         value, asked = getattr(point, name), getattr(config, name)
         if value not in asked:
@@ -64,13 +64,13 @@ def als_point(model: TrainedModel, config: TeacherConfig) -> AlsPoint:
     return point
 
 
-def unfit(before: Split, now: Split) -> str:
+def incompatibility(before: Split, now: Split) -> str:
     """Why nothing of a model of ``before`` may go into a model of ``now``; empty if it may."""
     users, items = Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids)
     for rows, name in ((users, "user"), (items, "item")):
         if not rows.known.any():
             return f"it has no {name} in common with this data"
-    known = known_answers(before, now, users, items)
+    known = count_leaked_targets(before, now, users, items)
     if known:
         return (
             f"it has seen {known:,} of the interactions by which this run is chosen and judged "
@@ -79,6 +79,6 @@ def unfit(before: Split, now: Split) -> str:
     return ""
 
 
-def carried(previous: Previous, how: StartInfo) -> StartInfo:
+def warm_start_info(previous: PreviousModel, how: StartInfo) -> StartInfo:
     """What a model that started from ``previous`` tells of it: ``how`` it went, and how many rows could be used."""
     return {**how, "rows": previous.counts()}

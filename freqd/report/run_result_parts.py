@@ -1,4 +1,4 @@
-"""Parts of a run's result, in types; ``freqd.report.results`` puts them together.
+"""Parts of a run's result, in types; ``freqd.report.run_result`` puts them together.
 
 A field with a default is one that a part may lack.
 """

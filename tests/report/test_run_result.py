@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from freqd.errors import InputError
-from freqd.report.results import RunResult, schema
+from freqd.report.run_result import RunResult, schema
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "schema" / "run-summary-1.json"
 
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_page_is_the_models_schema(full: dict[str, Any]) -> None:
-    command = "python -c 'from freqd.report.results import schema; print(schema(), end=\"\")'"
+    command = "python -c 'from freqd.report.run_result import schema; print(schema(), end=\"\")'"
     assert PAGE.read_text() == schema(), f"write it again: {command} > docs/schema/{PAGE.name}"
     jsonschema.validate(full, json.loads(schema()))
     with pytest.raises(jsonschema.ValidationError, match="schema_version"):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from freqd.report.facts import ResultPart
+from freqd.report.run_result_parts import ResultPart
 
 
 class Dropped(ResultPart):
