@@ -64,12 +64,12 @@ class Registry(Mapping[str, T], Generic[T]):
         _REGISTRIES.append(self)
 
     def enter(self, name: str, value: T, module: str) -> None:
-        """Make it known.
+        """Make it known; what was written in a notebook's cell gives way to what the same cell says now.
 
         Raises:
             ValueError: the name is taken.
         """
-        if name in self.entries:
+        if name in self.entries and not self.entries[name].module == module == "__main__":
             other = _FILES[module].place if module in _FILES else module
             raise ValueError(f"two {self.sort}s are named {name!r}: one {self.origin(name)}, and one from {other}")
         self.entries[name] = Entry(value, module)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
 from freqd import plugins
 from freqd.config import DistillConfig, ObjectiveConfig, RunConfig, TeacherConfig
-from freqd.config.load import take_plugins
+from freqd.config.load import build, take_plugins
 from freqd.distill import REGISTRY, check_objectives
 from freqd.errors import InputError
 from freqd.plugins import load_files
@@ -19,6 +21,7 @@ from freqd.storage.files import file_digest
 from freqd.teachers.kinds import REGISTRY as TEACHERS
 from freqd.teachers.training import check_teacher
 from tasks import plugins as used
+from tasks.experiments.tune import _toml
 from tasks.stages import distill, teacher
 
 OBJECTIVE = """
@@ -108,6 +111,14 @@ def test_an_error_names_file_and_line_and_leaves_nothing(tmp_path: Path, content
     assert "early" not in REGISTRY
 
 
+def test_a_cell_of_a_notebook_may_be_run_again() -> None:
+    for _ in range(2):
+        exec(OBJECTIVE.format(name="cell"), {"__name__": "__main__"})
+    assert REGISTRY.origin("cell") == "from __main__"
+    with pytest.raises(ValueError, match="two objectives are named 'cell'"):
+        exec(OBJECTIVE.format(name="cell"), {"__name__": "elsewhere"})
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.py cannot be read"):
         load_files([tmp_path / "nowhere.py"])
@@ -162,6 +173,18 @@ def test_the_source_is_in_the_keys_and_in_the_lineage(tmp_path: Path, install: I
     assert used.lineage(config)["freqd.plugins"].endswith(f", mine={file_digest(file)[:12]}")
     assert used.files(config) == [str(file)]
     assert used.lineage(RunConfig()) == {}
+
+
+def test_a_search_writes_the_files_that_its_result_needs(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", OBJECTIVE.format(name="mine"))
+    load_files([file])
+    config = RunConfig(distill=distilled("mine"))
+    trial = SimpleNamespace(number=1, value=0.1)
+    facts = {"data": "shop", "method": "mine", "best_trial": trial, "trials": [trial], "seconds": 1.0, "freqd": "0"}
+    text = _toml(SimpleNamespace(config=config.model_dump(mode="json"), **facts), config)
+    layer = tomllib.loads(text)
+    assert take_plugins(layer, tmp_path / "elsewhere" / "tuned.toml") == [file]
+    assert build([layer]) == config
 
 
 def test_no_setting_of_a_run_names_a_plugin(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class MethodResult:
         list[str] | None, Parameter(consume_multiple=True, help="Sizes of the students, such as 8,20 [distill.dim].")
     ] = None
     teacher: Annotated[
-        str | None, Parameter(help="als, bpr, lightgcn or features, in place of the setting teacher.kind.")
+        str | None,
+        Parameter(help="als, bpr, lightgcn, features or one of a plugin, in place of the setting teacher.kind."),
     ] = None
     against: Annotated[str, Parameter(help="The method that the others are tested against; it is one of them.")] = (
         "scratch"

@@ -161,6 +161,7 @@ def as_markdown(rows: Sequence[tuple[str, str, object, str]]) -> str:
         "weight = 1.0",
         "```",
         "",
+        "Objectives and teachers of your own: a list `plugins` of Python files at the top of the file, or `--plugin` ([extending](extending.md)).",
         f"Presets (`--preset`): {', '.join(preset_names())}. Later layers win: preset, file, options.",
         "A setting that does not exist is refused. This page is written by `freqd settings --markdown`.",
     ]
