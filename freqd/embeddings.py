@@ -84,6 +84,7 @@ class HistoryEntry(TypedDict, total=False):
 class Trial(TypedDict, total=False):
     """One setting that a search has tried, as far as it concerns the kind of model."""
 
+    kind: str
     factors: int
     regularization: float
     alpha: float
@@ -151,6 +152,8 @@ class ModelInfo(TypedDict, total=False):
     feature_filters: dict[str, str]
     ranking_filters: dict[str, str]
     brought: dict[str, dict[str, int]]
+    weights: dict[str, float]
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)

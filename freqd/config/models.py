@@ -16,10 +16,15 @@ class TeacherConfig(Settings):
         "als",
         min_length=1,
         max_length=100,
-        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; features: external embeddings; or the "
-        "name of one that a plugin provides.",
+        description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; softmax: matrix factorisation by a "
+        "softmax over many items; lowpass: truncated SVD of the normalised interactions; ease, graphfilter: item-item models "
+        "as tables; sum: several added up, where that gains beyond chance; features: external embeddings; or the name of one "
+        "that a plugin provides.",
     )
-    options: dict[str, Scalar] = Field(default_factory=dict, description="Options of a kind that a plugin provides.")
+    options: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Options of ease (max_items), sum (kinds, table_factors) or of a kind that a plugin provides.",
+    )
     features: str | None = Field(
         None,
         description="Folder or file with external embeddings as the teacher (safetensors, npz or Parquet with ids).",
@@ -66,8 +71,6 @@ class TeacherConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> TeacherConfig:
-        if self.trajectory_points and self.kind == "features":
-            raise ValueError("teacher.trajectory_points needs a teacher that is trained here, not external embeddings")
         if (self.kind == "features") != (self.features is not None):
             raise ValueError("teacher.kind = 'features' and teacher.features = PATH go together: give both or neither")
         return self

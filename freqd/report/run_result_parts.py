@@ -221,6 +221,7 @@ class Validated(OpenResultPart):
 class TeacherTrial(OpenResultPart):
     """One setting of a search; a kind of model without one of these settings leaves it out."""
 
+    kind: str | None = None
     factors: int | None = None
     regularization: float | None = None
     alpha: float | None = None
@@ -231,6 +232,7 @@ class TeacherTrial(OpenResultPart):
 class TrainingInfo(OpenResultPart):
     """How a model came to be: what its training recorded."""
 
+    kind: str | None = None
     trials: tuple[TeacherTrial, ...] = ()
 
 

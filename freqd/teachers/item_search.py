@@ -13,7 +13,7 @@ from scipy import sparse
 
 from freqd.embeddings import FloatMatrix, Trial
 from freqd.evaluate.validation import Validation
-from freqd.teachers.item_weights import ease_weights, graph_filter_weights, neighbour_weights
+from freqd.teachers.item_weights import EASE_ITEMS, ease_weights, graph_filter_weights, neighbour_weights
 from freqd.teachers.scorer import ItemScorer
 from freqd.teachers.scorer_ranking import ndcg
 from freqd.training.environment import TrainingEnvironment
@@ -71,6 +71,7 @@ def search_ease(
     environment: TrainingEnvironment,
     *,
     regularization: Sequence[float] = (30.0, 100.0, 300.0, 1000.0),
+    max_items: int = EASE_ITEMS,
 ) -> FoundItems:
     """The best ``ease_weights`` by validation NDCG@10; trials have regularization.
 
@@ -78,7 +79,9 @@ def search_ease(
         InputError: there are too many items.
     """
     settings: list[Trial] = [{"regularization": strength} for strength in regularization]
-    return _search(data, settings, lambda t: ease_weights(data.train, t["regularization"]), environment)
+    return _search(
+        data, settings, lambda t: ease_weights(data.train, t["regularization"], max_items=max_items), environment
+    )
 
 
 def _search(

@@ -24,11 +24,13 @@ class TeacherKind:
         train: makes one.
         options: what may stand in ``teacher.options``.
         resume: goes on from the teacher of an earlier run; None of a kind that always begins anew.
+        keeps_trajectory: whether it keeps rankings of its training where ``teacher.trajectory_points`` asks for them.
     """
 
     train: Train
     options: type[Settings]
     resume: Continue | None
+    keeps_trajectory: bool
 
 
 REGISTRY: Registry[TeacherKind] = Registry("teacher", "freqd.teachers")
@@ -36,7 +38,11 @@ REGISTRY: Registry[TeacherKind] = Registry("teacher", "freqd.teachers")
 
 
 def teacher(
-    name: str, *, options: type[Settings] = Settings, resume: Continue | None = None
+    name: str,
+    *,
+    options: type[Settings] = Settings,
+    resume: Continue | None = None,
+    keeps_trajectory: bool = False,
 ) -> Callable[[Train], Train]:
     """Decorator that enters a function as the kind ``name`` of teacher.
 
@@ -48,13 +54,14 @@ def teacher(
         name: the value of ``teacher.kind``.
         options: settings of its own, which stand in ``teacher.options``; none by default.
         resume: does the same from the teacher of an earlier run.
+        keeps_trajectory: as in ``TeacherKind``.
 
     Raises:
         ValueError: the name is taken.
     """
 
     def enter(train: Train) -> Train:
-        REGISTRY.enter(name, TeacherKind(train, options, resume), train.__module__)
+        REGISTRY.enter(name, TeacherKind(train, options, resume, keeps_trajectory), train.__module__)
         return train
 
     return enter

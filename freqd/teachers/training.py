@@ -91,6 +91,12 @@ def check_teacher(config: TeacherConfig) -> TeacherKind:
             f"use one of {', '.join(sorted(REGISTRY))}, or name the file of your own with --plugin",
         )
     parse_options(kind.options, config.options, "teacher.options", config.kind)
+    if config.trajectory_points and not kind.keeps_trajectory:
+        keeping = [name for name, entry in sorted(REGISTRY.entries.items()) if entry.value.keeps_trajectory]
+        raise InputError(
+            f"teacher.trajectory_points: a teacher of kind {config.kind!r} keeps no rankings of its training",
+            f"set it to 0, or teacher.kind to one of {', '.join(keeping)}",
+        )
     return kind
 
 

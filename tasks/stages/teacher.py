@@ -63,6 +63,8 @@ def teacher(
         headline += f" (best of {len(trials)})"
     metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.features.n_parameters}
     lines = [f"warning: {text}" for text in model.info.get("warnings", [])]
+    if "reason" in model.info:
+        lines.append(model.info["reason"])
     for side, found in (model.info.get("brought") or {}).items():
         lines.append(
             f"{side}: {found['matched']:,} with features, {found['missing']:,} without, which score 0 everywhere"

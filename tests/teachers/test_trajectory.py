@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings, TrainedModel
+from freqd.errors import InputError
 from freqd.evaluate import top_k
 from freqd.teachers.als import AlsHyperparameters, AlsTrial, als_sweeps
-from freqd.teachers.training import train_teacher
+from freqd.teachers.training import check_teacher, train_teacher
 from freqd.teachers.trajectory import TRAJECTORY_TOP, TrajectoryRecorder, als_trajectory, ranked, spaced
 from freqd.training.environment import TrainingEnvironment
 
@@ -66,9 +66,9 @@ def test_a_model_without_a_way_has_none_when_it_is_read(tmp_path: Path):
     assert TrainedModel.read(tmp_path).trajectory is None
 
 
-def test_brought_features_have_no_way():
-    with pytest.raises(ValidationError, match="trajectory_points needs a teacher that is trained here"):
-        TeacherConfig(kind="features", features="x", trajectory_points=3)
+def test_external_embeddings_have_no_way():
+    with pytest.raises(InputError, match="'features' keeps no rankings of its training"):
+        check_teacher(TeacherConfig(kind="features", features="x", trajectory_points=3))
 
 
 def kept_after(folder, table, train, epochs):

@@ -161,19 +161,21 @@ def dropped(summary: RunResult) -> Table:
 
 def teacher_trials(summary: RunResult) -> Table:
     """The teacher's search over sizes and strengths."""
+    trials = summary.training.teacher.info.trials
     body = [
         [
+            trial.kind or summary.training.teacher.info.kind or "",
             fmt.plain(trial.factors),
             fmt.plain(trial.regularization),
             fmt.plain(trial.alpha),
             fmt.metric(trial.valid_ndcg_at_10),
             fmt.duration(trial.seconds),
         ]
-        for trial in summary.training.teacher.info.trials
+        for trial in trials
     ]
-    header = ["Dimension", "Regularisation", "Alpha", "NDCG@10, validation", "Time"]
+    header = ["Teacher", "Dimension", "Regularisation", "Alpha", "NDCG@10, validation", "Time"]
     return Table(
-        "Search for the best teacher", header, body, frozenset(range(5)), strong=_best([row[3] for row in body])
+        "Search for the best teacher", header, body, frozenset(range(1, 6)), strong=_best([row[4] for row in body])
     )
 
 

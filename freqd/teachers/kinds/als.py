@@ -16,13 +16,11 @@ from freqd.teachers.als import AlsTrial
 from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
+from freqd.teachers.kinds._search import SAMPLE_USERS
 from freqd.teachers.previous_model import PreviousModel, als_point, warm_start_info
 from freqd.teachers.registry import teacher
 from freqd.teachers.trajectory import als_trajectory
 from freqd.training.environment import TrainingEnvironment
-
-SAMPLE_USERS = 3000
-"""Users whose validation NDCG@10 steers the ALS search; a full ranking of more would take longer than the training."""
 
 ALS_PATIENCE = 2
 """Validations, two sweeps apart, without a better value: ALS that has passed its best does not come back to it."""
@@ -69,7 +67,7 @@ def continue_teacher(
     return best
 
 
-@teacher("als", resume=continue_teacher)
+@teacher("als", resume=continue_teacher, keeps_trajectory=True)
 def train_als(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """The best of the settings that are asked for, within ``search_seconds``."""
     every = Validation.of(split, limit=None, seed=environment.seed)

@@ -13,13 +13,13 @@ from freqd.teachers.trajectory import TrajectoryRecorder
 from freqd.training.environment import TrainingEnvironment
 
 
-@teacher("bpr")
+@teacher("bpr", keeps_trajectory=True)
 def train_bpr(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Matrix factorisation with BPR, for each number of factors."""
     return _size_by_size(split, config, environment)
 
 
-@teacher("lightgcn")
+@teacher("lightgcn", keeps_trajectory=True)
 def train_lightgcn(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """LightGCN, for each number of factors."""
     return _size_by_size(split, config, environment)

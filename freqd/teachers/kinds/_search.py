@@ -1,0 +1,6 @@
+"""What the searches of the kinds share."""
+
+from __future__ import annotations
+
+SAMPLE_USERS = 3000
+"""Users whose validation NDCG@10 steers a search; a full ranking of more would take longer than most trainings."""

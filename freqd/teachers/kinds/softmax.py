@@ -1,0 +1,37 @@
+"""Matrix factorisation by a softmax over many negatives, for each number of factors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from freqd.config import TeacherConfig
+from freqd.data.interactions import Split
+from freqd.embeddings import TrainedModel, Trial
+from freqd.teachers.kinds._budget import work_folder
+from freqd.teachers.registry import teacher
+from freqd.training.environment import TrainingEnvironment
+
+
+@teacher("softmax")
+def train_softmax(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
+    """The best size on validation; step size and L2 are those of ``freqd.teachers.softmax``, not of ``teacher``."""
+    from freqd.teachers import softmax  # late: torch is not needed for the other kinds
+
+    folder = work_folder(environment)
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = sorted(set(config.factors))
+    grid = softmax.SoftmaxGrid()
+    limit = None if config.max_seconds is None else config.max_seconds / len(sizes)
+    grid = replace(grid, optim=replace(grid.optim, max_seconds=limit))
+    best: TrainedModel | None = None
+    trials: list[Trial] = []
+    for number, factors in enumerate(sizes):
+        own = environment.piece(number, len(sizes), f"{factors} factors: ")
+        model = softmax.train_softmax(split, factors, grid, replace(own, checkpoint=folder))
+        trials += model.info["trials"]
+        if best is None or model.info["valid_ndcg_at_10"] > best.info["valid_ndcg_at_10"]:
+            best = model
+    assert best is not None  # there is a size
+    best.info["trials"] = trials
+    best.info["seconds"] = sum(trial["seconds"] for trial in trials)
+    return best
