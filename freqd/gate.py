@@ -235,7 +235,7 @@ def _first(challenger: Candidate, level: str, policy: RegistryConfig) -> list[Ch
     if policy.min_gap_closed is not None and gap_closed is None:
         checks.append(
             _passes(
-                "gap closed", None, "not applied: there is no gap between the teacher and the student trained alone"
+                "gap closed", None, "not applied: there is no gap between the teacher and the no-distillation baseline"
             )
         )
     elif policy.min_gap_closed is not None and gap_closed is not None:

@@ -132,7 +132,7 @@ def test_what_only_reaches_the_margin_does_not_exceed_it() -> None:
     assert against(0.25, 0.0, margin=0.2499).promoted
 
 
-def rival(low: float, high: float, name: str = "the student trained alone") -> SameSizeBaseline:
+def rival(low: float, high: float, name: str = "the no-distillation baseline") -> SameSizeBaseline:
     return SameSizeBaseline(name=name, mean=(low + high) / 2, low=low, high=high)
 
 

@@ -100,7 +100,7 @@ def gap_closed(
     gain, gap = _differences([(student, scratch), (teacher, scratch)], confidence)
     lead = float(gap.mean())
     if lead <= 0:
-        reason = f"the teacher does not beat the student trained alone (mean difference {lead:.4f}): no gap to close"
+        reason = f"the teacher does not beat the no-distillation baseline (mean difference {lead:.4f}): no gap to close"
         return Interval(None, None, None, confidence, reason)
     value = float(gain.mean()) / lead
     means = _resampled_means([gain, gap], samples, rng)
@@ -108,7 +108,7 @@ def gap_closed(
     without_lead = 1.0 - float(leading.mean())
     if without_lead > (1 - confidence) / 2:
         reason = (
-            "the teacher's lead over the student trained alone is not certain: "
+            "the teacher's lead over the no-distillation baseline is not certain: "
             f"it is gone in {without_lead:.1%} of the resamples, so the interval is unbounded"
         )
         return Interval(value, None, None, confidence, reason)

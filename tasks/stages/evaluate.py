@@ -64,7 +64,7 @@ class EvaluationFacts(BaseModel):
 
     Attributes:
         intervals: paired differences over the test users, as ``student_minus_teacher``.
-        gap_closed: how much of the way from the student trained alone to the teacher the student is.
+        gap_closed: how much of the way from the no-distillation baseline to the teacher the student is.
         models: size by model.
         mastery: by student and side, how much of each band of the teacher's features it can express.
     """
@@ -148,7 +148,7 @@ def compare(
         f"student_minus_{name}": bootstrap(values["student"], values[name]) for name in values if name != "student"
     }
     if "scratch" not in values:
-        return intervals, Interval(None, None, None, config.confidence, "no student was trained alone to compare with")
+        return intervals, Interval(None, None, None, config.confidence, "there is no baseline without distillation to compare with")
     intervals["teacher_minus_scratch"] = bootstrap(values["teacher"], values["scratch"])
     closed = gap_closed(
         values["student"],

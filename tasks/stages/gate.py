@@ -93,7 +93,7 @@ def quality_of(report: Evaluation) -> Quality:
 
 def rivals_of(known: EvaluationFacts) -> tuple[SameSizeBaseline, ...]:
     """The models of the student's size that were judged beside it."""
-    names = {"scratch": "the student trained alone", "svd": "the SVD of the teacher"}
+    names = {"scratch": "the no-distillation baseline", "svd": "the SVD of the teacher"}
     found = {name: known.intervals.get(f"student_minus_{name}") for name in names}
     return tuple(
         SameSizeBaseline(name=names[name], mean=difference.mean, low=difference.low, high=difference.high)

@@ -122,7 +122,7 @@ DEGENERATE: dict[str, Any] = {
     ),
     "no baselines": changed(
         **{part: only(part, "teacher", "student") for part in ("metrics", "models", "groups", "training")},
-        gap_closed={"value": None, "low": None, "high": None, "confidence": 0.95, "reason": "no student was trained alone"},
+        gap_closed={"value": None, "low": None, "high": None, "confidence": 0.95, "reason": "there is no baseline without distillation"},
         intervals=only("intervals", "student_minus_teacher"),
         gate=None,
     ),

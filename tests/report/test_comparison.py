@@ -122,7 +122,7 @@ def test_csv_is_exact_and_empty_where_unknown(result: dict[str, Any]) -> None:
 
 def test_a_reason_without_a_gap_is_told_once(result: dict[str, Any]) -> None:
     for one in result["data"][0]["tables"][0]["rows"][1:]:
-        one["gap_closed"] |= {"value": None, "reason": "the teacher does not beat the student trained alone"}
+        one["gap_closed"] |= {"value": None, "reason": "the teacher does not beat the no-distillation baseline"}
     assert comparison.plain(of(result)).count("does not beat") == 1
 
 

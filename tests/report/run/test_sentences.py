@@ -57,8 +57,8 @@ def test_without_a_teacher_that_leads_nothing_is_claimed(no_gain: dict[str, Any]
 def test_gap_without_value_says_why(full: dict[str, Any], no_gain: dict[str, Any]) -> None:
     no_gain["gap_closed"]["reason"] = ""
     assert "does not beat the no-distillation baseline" in sentences.gap_sentence(of(no_gain))
-    full["gap_closed"] = {**NO_GAP, "reason": "no student was trained alone"}
-    assert sentences.gap_sentence(of(full)) == "Gap closed is not defined: no student was trained alone."
+    full["gap_closed"] = {**NO_GAP, "reason": "there is no baseline without distillation"}
+    assert sentences.gap_sentence(of(full)) == "Gap closed is not defined: there is no baseline without distillation."
     full["gap_closed"]["reason"] = ""
     assert sentences.gap_sentence(of(full)) == "Gap closed was not measured."
 
