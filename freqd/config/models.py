@@ -111,7 +111,14 @@ class DistillConfig(Settings):
     )
     init_std: float = Field(0.01, gt=0.0, le=1.0, description="Standard deviation of an MF student's random start.")
     baselines: bool = Field(
-        True, description="Also train the no-distillation baseline and compute the SVD student, for comparison."
+        True,
+        description="Also train the no-distillation baseline (see baseline_models) and compute the SVD student, for comparison.",
+    )
+    baseline_models: tuple[Literal["bpr", "als", "softmax"], ...] = Field(
+        ("bpr", "als", "softmax"),
+        min_length=1,
+        description="Models of the student's size that are trained without a teacher; the best on validation is the no-distillation "
+        "baseline. bpr is the student's own model trained on pairs.",
     )
     epochs: AutoEpochs = Field(
         "auto",
@@ -132,14 +139,14 @@ class DistillConfig(Settings):
     scratch_learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         (2e-3,),
         min_length=1,
-        description="Step sizes tried for the no-distillation baseline; the best on validation counts.",
+        description="Step sizes tried for the baseline model bpr; the best on validation counts.",
     )
     scratch_weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
-        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the no-distillation baseline."
+        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the baseline model bpr."
     )
     scratch_epochs: AutoEpochs = Field(
         "auto",
-        description="Maximum number of epochs of the no-distillation baseline; auto: as many as make 30,000 steps, but 100 to 300.",
+        description="Maximum number of epochs of the baseline model bpr (auto: as many as make 30,000 steps, but 100 to 300) and of softmax (60 at the most).",
     )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")

@@ -1,6 +1,6 @@
 """Distillation: objectives in a registry, the warm start, and the student's trainings."""
 
-from freqd.distill.baseline import train_scratch
+from freqd.distill.baseline import train_baseline, train_scratch
 from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
@@ -18,5 +18,6 @@ __all__ = [
     "distill",
     "objective",
     "svd_student",
+    "train_baseline",
     "train_scratch",
 ]

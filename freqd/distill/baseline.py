@@ -1,7 +1,8 @@
-"""The no-distillation baseline: what distillation has to beat."""
+"""The no-distillation baseline: the best model of the student's size without a teacher, which distillation has to beat."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,15 +12,86 @@ from freqd.data.interactions import Split
 from freqd.distill.student import ALONE, VALIDATION_USERS, epochs_of, new_student
 from freqd.embeddings import ModelInfo, TrainedModel, Trial
 from freqd.evaluate.validation import Validation
+from freqd.teachers.als_search import AlsGrid, search_als
+from freqd.teachers.softmax import SoftmaxGrid
+from freqd.teachers.softmax import train_softmax as softmax
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 
+ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0)
+"""Strengths of ALS: a small table may want less than a big one."""
+
+SOFTMAX_WEIGHT_DECAY = (0.03, 0.1)
+"""L2 strengths of the softmax."""
+
+
+def train_baseline(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
+    """Train every kind of ``distill.baseline_models`` at the student's size; the best on validation is the baseline.
+
+    The kinds share the time budget of one distillation, so that both sides had the same.
+
+    Args:
+        split, config: as in ``distill``.
+        environment: its ``checkpoint`` is a folder for unfinished work; each kind has a folder of its own there.
+
+    Returns:
+        The best; ``info["kind"]`` says which it is, ``info["trials"]`` lists all trainings of all kinds.
+    """
+    judge = Validation.of(split, limit=VALIDATION_USERS, seed=environment.seed)
+    kinds = config.baseline_models
+    share = None if config.max_seconds is None else config.max_seconds / len(kinds)
+    settings = config.model_copy(update={"max_seconds": share})
+    found: dict[str, tuple[float, TrainedModel]] = {}
+    trials: list[Trial] = []
+    for number, kind in enumerate(kinds):
+        own = environment.piece(number, len(kinds), f"{kind}: ")
+        if environment.checkpoint is not None:
+            folder = environment.checkpoint / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            own = replace(own, checkpoint=folder)
+        model = KINDS[kind](split, settings, own)
+        found[kind] = judge(model.features), model
+        trials += [trial | {"kind": kind} for trial in model.info["trials"]]
+    winner = max(found, key=lambda name: found[name][0])
+    value, best = found[winner]
+    best.info.update(
+        ModelInfo(
+            kind=winner,
+            method="scratch",
+            backbone=config.backbone if winner == "bpr" else "mf",
+            dim=config.dim,
+            trials=trials,
+            valid_ndcg_at_10=value,
+        )
+    )
+    return best
+
+
+def train_als(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
+    """ALS at the student's size, searched as the teacher is."""
+    data = Validation.of(split, limit=VALIDATION_USERS, seed=environment.seed)
+    grid = AlsGrid((config.dim,), ALS_REGULARIZATION, ALS_ALPHA, patience=2, budget_seconds=config.max_seconds)
+    found = search_als(data, grid, environment)
+    info: ModelInfo = {
+        "trials": found.trials,
+        "best_epoch": found.best.best_sweep(),
+        "seconds": found.seconds,
+        "stopped": "time" if found.budget_hit else "patience",
+    }
+    return TrainedModel(found.features, history=found.best.history, info=info)
+
+
+def train_softmax(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
+    """Matrix factorisation by a softmax over many items at the student's size."""
+    grid = SoftmaxGrid(weight_decay=SOFTMAX_WEIGHT_DECAY)
+    epochs = min(grid.optim.epochs, config.scratch_epochs) if config.scratch_epochs != "auto" else grid.optim.epochs
+    optim = replace(grid.optim, max_seconds=config.max_seconds, epochs=epochs)
+    return softmax(split, config.dim, replace(grid, optim=optim), environment)
+
 
 def train_scratch(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """Train the student without a teacher, once for each step size and L2 strength; the best on validation is kept.
-
-    The trainings share the time budget of one distillation, so that both had the same.
+    """Train the student's own model on pairs, once for each step size and L2 strength; the best on validation is kept.
 
     Args:
         split, config: as in ``distill``.
@@ -67,6 +139,14 @@ def train_scratch(split: Split, config: DistillConfig, environment: TrainingEnvi
         raise ValueError("scratch_learning_rate and scratch_weight_decay must hold a value each")
     best.info.update(ModelInfo(method="scratch", backbone=config.backbone, dim=config.dim, trials=trials))
     return best
+
+
+KINDS: dict[str, Callable[[Split, DistillConfig, TrainingEnvironment], TrainedModel]] = {
+    "bpr": train_scratch,
+    "als": train_als,
+    "softmax": train_softmax,
+}
+"""How each kind of ``distill.baseline_models`` is trained."""
 
 
 def _numbered(checkpoint: Path | None, number: int) -> Path | None:

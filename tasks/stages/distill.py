@@ -46,7 +46,8 @@ def distill(
     at: Stage,
     inputs: DistillInputs,
     config: Annotated[
-        DistillConfig, Without("baselines", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs")
+        DistillConfig,
+        Without("baselines", "baseline_models", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs"),
     ],
     spectral: Annotated[SpectralConfig, MASTERY],
     earlier: EarlierModel | None = None,

@@ -148,7 +148,9 @@ def compare(
         f"student_minus_{name}": bootstrap(values["student"], values[name]) for name in values if name != "student"
     }
     if "scratch" not in values:
-        return intervals, Interval(None, None, None, config.confidence, "there is no baseline without distillation to compare with")
+        return intervals, Interval(
+            None, None, None, config.confidence, "there is no baseline without distillation to compare with"
+        )
     intervals["teacher_minus_scratch"] = bootstrap(values["teacher"], values["scratch"])
     closed = gap_closed(
         values["student"],

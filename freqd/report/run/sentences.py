@@ -50,6 +50,10 @@ class Tile:
     tone: Tone = "neutral"
 
 
+BASELINES = {"bpr": "BPR", "als": "ALS", "softmax": "softmax"}
+"""Kinds of ``distill.baseline_models`` for a reader."""
+
+
 def metric_of(summary: RunResult, role: Role, name: str = "ndcg_at_10") -> float | None:
     """A test metric of one of the models; None if the run did not have the model."""
     return (summary.metrics.of(role.key) or {}).get(name)
@@ -65,6 +69,16 @@ def teacher_lead_uncertain(summary: RunResult) -> bool:
     """Whether the teacher's lead over the no-distillation baseline may be chance."""
     lead = summary.intervals.get("teacher_minus_scratch")
     return lead is not None and lead.low <= 0.0
+
+
+def baseline_phrase(summary: RunResult) -> str:
+    """What the no-distillation baseline is: the best of the kinds that the run trained, or the only one."""
+    trained = summary.training.scratch
+    tried = {trial.kind for trial in trained.info.trials} if trained is not None else set()
+    if trained is None or trained.info.kind is None or len(tried) < 2:
+        return "the no-distillation baseline of the same size"
+    name = BASELINES.get(trained.info.kind, trained.info.kind)
+    return f"the best model of the same size without a teacher, chosen on validation ({name})"
 
 
 def beats_scratch(summary: RunResult) -> bool | None:
@@ -108,7 +122,7 @@ def _quality(summary: RunResult) -> tuple[str, str, Tone]:
         return "A student was distilled", said, "neutral"
     figures = (
         f"NDCG@10 is {fmt.metric(student)}, against {fmt.metric(teacher)} of the teacher and {fmt.metric(scratch)} of "
-        "the no-distillation baseline of the same size"
+        f"{baseline_phrase(summary)}"
     )
     return _closed(summary, gap, figures)
 

@@ -211,3 +211,17 @@ def test_numbers_that_are_missing() -> None:
         fmt.plain,
     ):
         assert show(None) == fmt.MISSING
+
+
+@pytest.mark.parametrize(
+    ("kinds", "phrase"),
+    [
+        (["bpr", "als", "softmax"], "the best model of the same size without a teacher, chosen on validation (ALS)"),
+        (["als"], "the no-distillation baseline of the same size"),
+        ([None], "the no-distillation baseline of the same size"),
+    ],
+)
+def test_the_baseline_is_named_where_it_is_the_best_of_several(full, kinds, phrase):
+    trials = [{"valid_ndcg_at_10": 0.04, "seconds": 1.0} | ({"kind": kind} if kind else {}) for kind in kinds]
+    full["training"]["scratch"]["info"] = {"trials": trials} | ({"kind": "als"} if kinds[0] else {})
+    assert f"0.0436 of {phrase}" in said(sentences.verdict(of(full)).sentence)
