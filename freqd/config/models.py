@@ -146,7 +146,7 @@ class DistillConfig(Settings):
     )
     scratch_epochs: AutoEpochs = Field(
         "auto",
-        description="Maximum number of epochs of the baseline model bpr (auto: as many as make 30,000 steps, but 100 to 300) and of softmax (60 at the most).",
+        description="Maximum number of epochs of the baseline model bpr (auto: as many as make 30,000 steps, but 100 to 300) and of softmax (24 at the most).",
     )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")

@@ -225,6 +225,8 @@ class TeacherTrial(OpenResultPart):
     factors: int | None = None
     regularization: float | None = None
     alpha: float | None = None
+    weight_decay: float | None = None
+    learning_rate: float | None = None
     valid_ndcg_at_10: float | None
     seconds: float
 

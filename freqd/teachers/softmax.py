@@ -157,7 +157,7 @@ class SoftmaxGrid:
     power: float = 0.0
     start_spread: float = 1.0
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(epochs=60, batch_size=1024, eval_every=1, patience=4)
+        default_factory=lambda: OptimConfig(epochs=24, batch_size=2048, eval_every=2, patience=5, decay=1.0)
     )
 
 

@@ -63,6 +63,7 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "sides": [_side(summary, side) for side in spectrum_sentences.SIDES],
         "filter_trials": tables.filter_trials(summary),
         "teacher_trials": tables.teacher_trials(summary),
+        "baseline_trials": tables.baseline_trials(summary),
         "groups": [tables.by_activity(summary), tables.by_popularity(summary)],
         "start": start_sentences.sentence(summary),
         "stages": tables.stages(summary),

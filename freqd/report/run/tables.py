@@ -9,7 +9,7 @@ from freqd.report.palette import ROLES, STUDENT
 from freqd.report.run.settings import changed_settings
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_data import DataFacts
-from freqd.report.run_result_parts import RegisteredModel
+from freqd.report.run_result_parts import RegisteredModel, Training
 from freqd.report.table import Table
 
 METRICS: dict[str, str] = {
@@ -161,22 +161,31 @@ def dropped(summary: RunResult) -> Table:
 
 def teacher_trials(summary: RunResult) -> Table:
     """The teacher's search over sizes and strengths."""
-    trials = summary.training.teacher.info.trials
+    return _trials(summary.training.teacher, "Search for the best teacher")
+
+
+def baseline_trials(summary: RunResult) -> Table:
+    """The trainings of models of the student's size without a teacher."""
+    return _trials(summary.training.scratch, "Models of the student's size without a teacher")
+
+
+def _trials(training: Training | None, caption: str) -> Table:
+    trials = training.info.trials if training is not None else ()
+    kind = training.info.kind if training is not None else None
     body = [
         [
-            trial.kind or summary.training.teacher.info.kind or "",
+            trial.kind or kind or "",
             fmt.plain(trial.factors),
-            fmt.plain(trial.regularization),
+            fmt.plain(trial.weight_decay if trial.regularization is None else trial.regularization),
             fmt.plain(trial.alpha),
+            fmt.plain(trial.learning_rate),
             fmt.metric(trial.valid_ndcg_at_10),
             fmt.duration(trial.seconds),
         ]
         for trial in trials
     ]
-    header = ["Teacher", "Dimension", "Regularisation", "Alpha", "NDCG@10, validation", "Time"]
-    return Table(
-        "Search for the best teacher", header, body, frozenset(range(1, 6)), strong=_best([row[4] for row in body])
-    )
+    header = ["Model", "Dimension", "L2", "Alpha", "Step size", "NDCG@10, validation", "Time"]
+    return Table(caption, header, body, frozenset(range(1, 7)), strong=_best([row[5] for row in body]))
 
 
 def filter_trials(summary: RunResult) -> Table:

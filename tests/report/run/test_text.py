@@ -169,6 +169,13 @@ def test_the_best_trial_is_marked_and_stages_are_summed(full: dict[str, Any]) ->
     result = RunResult.model_validate(full)
     trials = tables.teacher_trials(result)
     assert trials.strong == 2
+    own = [{"kind": "als", "factors": 8, "regularization": 1.0, "alpha": 1.0, "valid_ndcg_at_10": 0.06, "seconds": 2.0},
+           {"kind": "bpr", "weight_decay": 0.03, "learning_rate": 0.005, "valid_ndcg_at_10": 0.05, "seconds": 7.0}]  # fmt: skip
+    full["training"]["scratch"]["info"] = {"kind": "als", "trials": own}
+    baselines = tables.baseline_trials(RunResult.model_validate(full))
+    assert baselines.strong == 0
+    assert [row[0] for row in baselines.rows] == ["als", "bpr"]
+    assert baselines.rows[1][2:5] == ["0.03", "–", "0.005"]
     total = tables.stages(result).rows[-1]
     assert total[1].replace(fmt.NBSP, " ") == "2 min 03 s"
     assert total[2].replace(fmt.NBSP, " ") == "1.31 GB"
