@@ -20,7 +20,7 @@ from freqd.evaluate import Evaluation
 from freqd.gate import Verdict
 from freqd.report.markdown import escape
 from freqd.report.run import figures, html, sentences, text
-from freqd.report.run.sentences import teacher_adds_nothing, teacher_lead_uncertain
+from freqd.report.run.standing import teacher_adds_nothing, teacher_lead_uncertain
 from freqd.report.run_result import SCHEMA_VERSION, RunResult
 from freqd.report.run_result_data import DataFacts
 from freqd.report.run_result_parts import (

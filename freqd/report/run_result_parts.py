@@ -235,6 +235,7 @@ class TrainingInfo(OpenResultPart):
     """How a model came to be: what its training recorded."""
 
     kind: str | None = None
+    best_epoch: int | None = None
     trials: tuple[TeacherTrial, ...] = ()
 
 

@@ -9,8 +9,8 @@ from freqd.report.palette import ROLES, STUDENT, TEACHER
 from freqd.report.run.figures_groups import COMPARED, Measure, by_activity, by_popularity
 from freqd.report.run.figures_quality import quality_caption
 from freqd.report.run.figures_spectrum import spectrum_caption
-from freqd.report.run.sentences import metric_of
 from freqd.report.run.spectrum_sentences import side_sentences
+from freqd.report.run.standing import metric_of
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import Side
 

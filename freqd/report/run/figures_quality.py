@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from freqd.report import numbers as fmt
 from freqd.report.canvas import FONT, SMALL, new_figure, png, spread, style_axes
 from freqd.report.palette import INK, ROLES, STUDENT, Role
-from freqd.report.run.sentences import metric_of
+from freqd.report.run.standing import metric_of
 from freqd.report.run_result import RunResult
 
 if TYPE_CHECKING:

@@ -10,6 +10,15 @@ from freqd.gate import WAITING
 from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, SVD, TEACHER, Role
 from freqd.report.run.settings import setting_of
+from freqd.report.run.standing import (
+    baseline_phrase,
+    beats_scratch,
+    distillation_added,
+    metric_of,
+    standing,
+    teacher_adds_nothing,
+    teacher_lead_uncertain,
+)
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import ModelFacts
 
@@ -50,43 +59,6 @@ class Tile:
     tone: Tone = "neutral"
 
 
-BASELINES = {"bpr": "BPR", "als": "ALS", "softmax": "softmax"}
-"""Kinds of ``distill.baseline_models`` for a reader."""
-
-
-def metric_of(summary: RunResult, role: Role, name: str = "ndcg_at_10") -> float | None:
-    """A test metric of one of the models; None if the run did not have the model."""
-    return (summary.metrics.of(role.key) or {}).get(name)
-
-
-def teacher_adds_nothing(summary: RunResult) -> bool:
-    """Whether both were measured and the teacher does not beat the no-distillation baseline."""
-    scratch = metric_of(summary, SCRATCH)
-    return scratch is not None and summary.metrics.teacher["ndcg_at_10"] <= scratch
-
-
-def teacher_lead_uncertain(summary: RunResult) -> bool:
-    """Whether the teacher's lead over the no-distillation baseline may be chance."""
-    lead = summary.intervals.get("teacher_minus_scratch")
-    return lead is not None and lead.low <= 0.0
-
-
-def baseline_phrase(summary: RunResult) -> str:
-    """What the no-distillation baseline is: the best of the kinds that the run trained, or the only one."""
-    trained = summary.training.scratch
-    tried = {trial.kind for trial in trained.info.trials} if trained is not None else set()
-    if trained is None or trained.info.kind is None or len(tried) < 2:
-        return "the no-distillation baseline of the same size"
-    name = BASELINES.get(trained.info.kind, trained.info.kind)
-    return f"the best model of the same size without a teacher, chosen on validation ({name})"
-
-
-def beats_scratch(summary: RunResult) -> bool | None:
-    """Whether the student is significantly better than the no-distillation baseline; None if that was not measured."""
-    gain = summary.intervals.get("student_minus_scratch")
-    return None if gain is None else gain.low > 0.0
-
-
 def ratio(summary: RunResult, size: Callable[[ModelFacts], float]) -> float:
     """How many times the teacher's ``size`` (parameters, bytes, median_ms) is the student's."""
     return size(summary.models.teacher) / size(summary.models.student)
@@ -95,8 +67,13 @@ def ratio(summary: RunResult, size: Callable[[ModelFacts], float]) -> float:
 def verdict(summary: RunResult) -> Verdict:
     """What the run achieved, what it costs, and what became of the student."""
     title, quality, tone = _quality(summary)
+    start = (
+        ""
+        if distillation_added(summary)
+        else " Distillation added nothing to the start: no epoch was better on validation."
+    )
     savings = f"It {_size_phrase(summary)} and {_speed_phrase(summary)}."
-    return Verdict(title, f"{quality} {savings} {gate_sentence(summary)}", tone)
+    return Verdict(title, f"{quality}{start} {savings} {gate_sentence(summary)}", tone)
 
 
 def _quality(summary: RunResult) -> tuple[str, str, Tone]:
@@ -129,12 +106,12 @@ def _quality(summary: RunResult) -> tuple[str, str, Tone]:
 
 def _closed(summary: RunResult, gap: float, figures: str) -> tuple[str, str, Tone]:
     """The verdict where there is a gap, of which the share ``gap`` was closed."""
-    behind = summary.intervals["student_minus_teacher"]
-    told_apart = not behind.low <= 0.0 <= behind.high
+    stands = standing(summary, TEACHER)
     if gap >= 1.0:
-        title = (
-            "The student ranks better than its teacher" if told_apart else "The student ranks as well as its teacher"
-        )
+        title = {
+            "better": "The student ranks better than its teacher",
+            "as good": "The student ranks as well as its teacher",
+        }.get(stands or "", "Student and teacher are not told apart on these users")
         if teacher_lead_uncertain(summary):
             return title, f"{figures}{UNCERTAIN}.", "mixed"
         return title, f"{figures}: it has all of the teacher's lead over that baseline{_beyond(gap)}.", "good"
@@ -151,7 +128,7 @@ def _closed(summary: RunResult, gap: float, figures: str) -> tuple[str, str, Ton
         elif beats_scratch(summary) is False:
             doubt = "; the gain over the baseline may be chance on these users"
             tone = "mixed"
-        elif not told_apart:
+        elif stands != "worse":
             doubt = "; the remaining difference to the teacher may be chance"
         return title, f"{figures}{doubt}.", tone
     return "Distillation did not help on this data", f"{figures}: it is no better than that baseline.", "bad"
@@ -222,7 +199,7 @@ def gap_sentence(summary: RunResult) -> str:
     if value > 1.0:
         said = (
             f"The student has {share} of the teacher's gain over the no-distillation baseline: all of it and "
-            f"{fmt.percent(value - 1.0)} more. Above 100 % the student ranks better than its teacher"
+            f"{fmt.percent(value - 1.0)} more"
         )
     elif value < 0.0:
         said = f"The student is below the no-distillation baseline: gap closed is {share}"
@@ -234,7 +211,7 @@ def gap_sentence(summary: RunResult) -> str:
         if low <= 0.0 <= high:
             said += "; since the interval contains zero, the gain itself may be chance"
         elif value > 1.0 and low < 1.0:
-            said += "; since the interval reaches below 100 %, read it as 'as good as', not as 'better'"
+            said += "; since the interval reaches below 100 %, this does not say that it ranks better than its teacher"
     elif reason:
         return f"{said}. It has no interval: {reason[0].lower()}{reason[1:]}"
     return f"{said}."

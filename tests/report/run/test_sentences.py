@@ -8,7 +8,7 @@ import pytest
 
 from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, TEACHER
-from freqd.report.run import sentences
+from freqd.report.run import sentences, standing
 from freqd.report.run_result import RunResult
 
 NO_GAP = {"value": None, "low": None, "high": None, "confidence": 0.95, "reason": ""}
@@ -41,7 +41,7 @@ def test_verdict_of_a_good_run(full: dict[str, Any]) -> None:
 
 
 def test_without_a_teacher_that_leads_nothing_is_claimed(no_gain: dict[str, Any]) -> None:
-    assert sentences.teacher_adds_nothing(of(no_gain))
+    assert standing.teacher_adds_nothing(of(no_gain))
     verdict = sentences.verdict(of(no_gain))
     assert verdict.tone != "good"
     assert "no better than the no-distillation baseline" in verdict.title
@@ -68,9 +68,20 @@ def test_above_the_teacher(above_teacher: dict[str, Any]) -> None:
     assert "140 % of the teacher's gain" in said(sentences.gap_sentence(of(above_teacher)))
     assert "40 % more" in said(sentences.gap_sentence(of(above_teacher)))
     above_teacher["gap_closed"]["low"] = 0.9
-    assert "'as good as', not as 'better'" in sentences.gap_sentence(of(above_teacher))
-    above_teacher["intervals"]["student_minus_teacher"]["low"] = -0.001
-    assert sentences.verdict(of(above_teacher)).title == "The student ranks as well as its teacher"
+    assert "does not say that it ranks better than its teacher" in sentences.gap_sentence(of(above_teacher))
+    for low, title in (
+        (-0.001, "The student ranks as well as its teacher"),
+        (-0.0011, "Student and teacher are not told apart on these users"),
+    ):
+        above_teacher["intervals"]["student_minus_teacher"]["low"] = low
+        assert sentences.verdict(of(above_teacher)).title == title, "at most 2 % of the teacher's .0514 may be open"
+
+
+def test_a_student_that_is_its_start_is_said_to_be(full: dict[str, Any]) -> None:
+    full["training"]["student"]["info"]["best_epoch"] = 0
+    assert "Distillation added nothing to the start" in sentences.verdict(of(full)).sentence
+    full["training"]["student"]["info"]["best_epoch"] = 4
+    assert "Distillation added" not in sentences.verdict(of(full)).sentence
 
 
 def test_below_training_alone(full: dict[str, Any]) -> None:
