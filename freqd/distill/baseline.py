@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
@@ -16,8 +15,8 @@ from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.softmax import SoftmaxGrid
 from freqd.teachers.softmax import train_softmax as softmax
 from freqd.training.environment import TrainingEnvironment
-from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
+from freqd.training.several import fit_best
 
 ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0)
 """Strengths of ALS: a small table may want less than a big one."""
@@ -111,34 +110,14 @@ def train_scratch(split: Split, config: DistillConfig, environment: TrainingEnvi
         base_weight=1.0,
         max_seconds=None if config.max_seconds is None else config.max_seconds / len(grid),
     )
-    best: TrainedModel | None = None
-    trials: list[Trial] = []
-    for number, (learning_rate, weight_decay) in enumerate(grid):
-        own = environment.piece(number, len(grid), f"training {number + 1} of {len(grid)}, ")
-        trained = fit(
-            new_student(config, validate.train, None, environment.seed),
-            [],
-            validate,
-            replace(optim, learning_rate=learning_rate, weight_decay=weight_decay),
-            replace(own, checkpoint=_numbered(environment.checkpoint, number)),
-        )
-        info = trained.info
-        trials.append(
-            {
-                "learning_rate": learning_rate,
-                "weight_decay": weight_decay,
-                "valid_ndcg_at_10": info["valid_ndcg_at_10"],
-                "best_epoch": info["best_epoch"],
-                "seconds": info["seconds"],
-                "stopped": info["stopped"],
-            }
-        )
-        if best is None or info["valid_ndcg_at_10"] > best.info["valid_ndcg_at_10"]:
-            best = trained
-    if best is None:
-        raise ValueError("scratch_learning_rate and scratch_weight_decay must hold a value each")
-    best.info.update(ModelInfo(method="scratch", backbone=config.backbone, dim=config.dim, trials=trials))
-    return best
+    model = fit_best(
+        lambda: (new_student(config, validate.train, None, environment.seed), []),
+        validate,
+        [replace(optim, learning_rate=rate, weight_decay=decay) for rate, decay in grid],
+        environment,
+    )
+    model.info.update(ModelInfo(method="scratch", backbone=config.backbone, dim=config.dim))
+    return model
 
 
 KINDS: dict[str, Callable[[Split, DistillConfig, TrainingEnvironment], TrainedModel]] = {
@@ -147,11 +126,3 @@ KINDS: dict[str, Callable[[Split, DistillConfig, TrainingEnvironment], TrainedMo
     "softmax": train_softmax,
 }
 """How each kind of ``distill.baseline_models`` is trained."""
-
-
-def _numbered(checkpoint: Path | None, number: int) -> Path | None:
-    if checkpoint is None:
-        return None
-    if checkpoint.is_dir():
-        return checkpoint / f"training-{number}.safetensors"
-    return checkpoint.with_name(f"{checkpoint.stem}-{number}{checkpoint.suffix}")

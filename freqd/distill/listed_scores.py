@@ -16,13 +16,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM, ROWS_A_BLOCK, listed_products, table_scores
-from freqd.evaluate.ranking import top_k
+from freqd.evaluate.listed_scores import NO_ITEM, ROWS_A_BLOCK, listed_products
 from freqd.numerics.jit import kernel, njit
 from freqd.numerics.threads import blocks_of, run
-
-SPREAD_TOP, SPREAD_RANDOM = 50, 100
 
 Lists = npt.NDArray[np.int32]
 
@@ -135,33 +131,6 @@ def _drop_repeated(lists: Lists) -> None:
                 lists[row, column] = -1
             else:
                 last = item
-
-
-def spread(teacher: Embeddings, train: sparse.csr_array, *, seed: int, users: int = 2000) -> float:
-    """σ: how far the teacher's scores are apart where it matters.
-
-    Mean over users of the standard deviation of their scores of their 50 best items and 100 random ones, train items
-    left out; 1 where nothing varies.
-
-    Args:
-        teacher: the features.
-        train: (n_users, n_items) CSR.
-        seed: of the random items, and of the users that are looked at.
-        users: how many users to look at, at the most.
-    """
-    rng = np.random.default_rng(seed)
-    n_users, n_items = train.shape
-    chosen = np.sort(rng.choice(n_users, min(users, n_users), replace=False)).astype(np.int32)
-    best, _ = top_k(teacher, train, min(SPREAD_TOP, n_items), users=chosen)
-    lists = np.ascontiguousarray(np.concatenate([best, random_items(train[chosen], SPREAD_RANDOM, rng)], axis=1))
-    drop_repeated(lists)
-    scores = table_scores(teacher.users[chosen], teacher.items, lists)
-    there = lists >= 0
-    count = np.maximum(there.sum(1), 1)
-    mean = np.where(there, scores, 0).sum(1, dtype=np.float64) / count
-    variance = (np.where(there, scores - mean[:, None], 0) ** 2).sum(1, dtype=np.float64) / count
-    deviation = float(np.sqrt(variance).mean())
-    return deviation if deviation > 0.0 else 1.0
 
 
 def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) -> Lists:

@@ -105,7 +105,7 @@ def spread(scorer: Scorer, train: sparse.csr_array, *, seed: int, users: int = S
     """σ: how far the scores are apart where it matters.
 
     Mean over users of the standard deviation of their scores of their 50 best items and 100 random ones, train items
-    and repetitions left out; 1 where nothing varies. For a table it is ``freqd.distill.listed_scores.spread``.
+    and repetitions left out; 1 where nothing varies.
 
     Args:
         scorer: gives the scores.

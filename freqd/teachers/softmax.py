@@ -35,9 +35,9 @@ from freqd.teachers.scorer import TableScorer
 from freqd.teachers.scorer_ranking import spread
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import View
-from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
+from freqd.training.several import fit_best
 
 SAMPLE_USERS = 3000
 """Users whose validation NDCG@10 stops a training and chooses among several."""
@@ -197,40 +197,25 @@ def train_softmax(
     start = scaled(start, sample.train, start_spread=grid.start_spread, seed=environment.seed)
     pairs = list(product(grid.learning_rate, grid.weight_decay))
     budget = grid.optim.max_seconds
-    best: TrainedModel | None = None
-    trials: list[Trial] = []
-    for number, (learning_rate, weight_decay) in enumerate(pairs):
-        own = environment.piece(number, len(pairs), f"softmax {dim}, training {number + 1} of {len(pairs)}, ")
-        optim = replace(
-            grid.optim,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            base_weight=0.0,
-            max_seconds=None if budget is None else budget / len(pairs),
-        )
-        trained = fit(
+    best = fit_best(
+        lambda: (
             MatrixFactorization((*sample.train.shape, dim), init=start, seed=environment.seed),
             [SoftmaxTerm(sample.train, negatives=grid.negatives, power=grid.power)],
-            sample,
-            optim,
-            replace(own, checkpoint=_file(environment.checkpoint, dim, number)),
-        )
-        info = trained.info
-        trials.append(
-            {
-                "factors": dim,
-                "learning_rate": learning_rate,
-                "weight_decay": weight_decay,
-                "valid_ndcg_at_10": info["valid_ndcg_at_10"],
-                "best_epoch": info["best_epoch"],
-                "seconds": info["seconds"],
-                "stopped": info["stopped"],
-            }
-        )
-        if best is None or info["valid_ndcg_at_10"] > best.info["valid_ndcg_at_10"]:
-            best = trained
-    if best is None:
-        raise ValueError("learning_rate and weight_decay must hold a value each")
+        ),
+        sample,
+        [
+            replace(
+                grid.optim,
+                learning_rate=rate,
+                weight_decay=decay,
+                base_weight=0.0,
+                max_seconds=None if budget is None else budget / len(pairs),
+            )
+            for rate, decay in pairs
+        ],
+        replace(environment, checkpoint=_folder(environment.checkpoint, dim)),
+    )
+    trials: list[Trial] = [{"factors": dim, **trial} for trial in best.info["trials"]]
     best.info.update(
         ModelInfo(
             kind="softmax",
@@ -245,5 +230,9 @@ def train_softmax(
     return best
 
 
-def _file(folder: Path | None, dim: int, number: int) -> Path | None:
-    return None if folder is None else folder / f"softmax-{dim}-{number}.safetensors"
+def _folder(place: Path | None, dim: int) -> Path | None:
+    if place is None:
+        return None
+    folder = place / f"softmax-{dim}"
+    folder.mkdir(exist_ok=True)
+    return folder

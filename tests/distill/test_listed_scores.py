@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.distill.listed_scores import drop_repeated, listed_scores, random_items, spread
-from freqd.embeddings import Embeddings
+from freqd.distill.listed_scores import drop_repeated, listed_scores, random_items
 from freqd.evaluate.listed_scores import NO_ITEM, table_scores
 
 
@@ -57,15 +56,3 @@ def test_random_items_are_never_train_items_and_reach_all_others():
     assert set(items[0]) == {NO_ITEM, 1, 2}
     assert set(items[1]) == {0, 1, 2, 3}
     assert set(items[2]) == {NO_ITEM}
-
-
-def test_spread_is_proportional_to_the_scores(random_table):
-    table = random_table(np.random.default_rng(0), 30, 40, 5)
-    train = sparse.csr_array((30, 40), dtype=np.float32)
-    once = spread(table, train, seed=1)
-    tripled = spread(Embeddings(table.users * np.float32(3), table.items), train, seed=1)
-    np.testing.assert_allclose(tripled, 3 * once, rtol=1e-5)
-    # All items are among the 50 best of 40, so the lists are the full rows.
-    np.testing.assert_allclose(once, (table.users @ table.items.T).std(axis=1).mean(), rtol=1e-5)
-    constant = Embeddings(np.zeros((30, 5), np.float32), table.items)
-    assert spread(constant, train, seed=1) == 1.0

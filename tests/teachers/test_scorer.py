@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from freqd.distill import listed_scores
 from freqd.embeddings import Embeddings
 from freqd.evaluate import ranking
 from freqd.evaluate.validation import Validation
@@ -122,8 +121,7 @@ def test_for_a_table_the_ranking_is_that_of_tables_and_the_general_way_agrees(tr
 
 def test_the_spread_is_that_of_tables(train) -> None:
     table = random_table(train, 6, 9, scale=3.0)
-    wanted = listed_scores.spread(table, train, seed=4, users=120)
-    assert spread(TableScorer(table), train, seed=4, users=120) == wanted
+    wanted = spread(TableScorer(table), train, seed=4, users=120)
     assert spread(Opaque(table), train, seed=4, users=120) == pytest.approx(wanted, rel=1e-5)
     flat = Embeddings(np.zeros((train.shape[0], 1), np.float32), np.zeros((train.shape[1], 1), np.float32))
     assert spread(TableScorer(flat), train, seed=0) == 1.0
@@ -185,3 +183,13 @@ def test_what_cannot_be_right_is_refused(train) -> None:
     )
     with pytest.raises(ValueError, match="NaN"):
         top_k(broken, train, 3)
+
+
+def test_spread_is_proportional_to_the_scores() -> None:
+    table = random_table(sparse.csr_array((30, 40)), 5, 0)
+    nothing = sparse.csr_array((30, 40), dtype=np.float32)
+    once = spread(TableScorer(table), nothing, seed=1)
+    tripled = spread(TableScorer(Embeddings(table.users * np.float32(3), table.items)), nothing, seed=1)
+    np.testing.assert_allclose(tripled, 3 * once, rtol=1e-5)
+    # All items are among the 50 best of 40, so the lists are the full rows.
+    np.testing.assert_allclose(once, (table.users @ table.items.T).std(axis=1).mean(), rtol=1e-5)

@@ -140,7 +140,7 @@ def test_the_best_of_all_trainings_is_kept_and_is_better_than_the_start(tastes: 
     assert info["kind"] == "softmax"
     assert info["factors"] == found.features.dim == 4
     assert all(set(entry["losses"]) == {"softmax"} for entry in found.history[1:])
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list((tmp_path / "softmax-4").iterdir())) == 4
     again = train_softmax(tastes, 4, GRID, TrainingEnvironment(seed=0, device="cpu"))
     np.testing.assert_array_equal(found.features.users, again.features.users)
 
