@@ -37,6 +37,7 @@ dim = 4
 epochs = 20
 scratch_epochs = 1
 scratch_weight_decay = 1e-5
+baseline_models = "bpr"
 [spectral]
 bands = 2
 [evaluate]

@@ -84,7 +84,7 @@ def ease_weights(train: sparse.csr_array, regularization: float, *, max_items: i
         raise InputError(
             f"EASE needs a matrix of {n_items:,} x {n_items:,} numbers and time that grows with the cube of the items; "
             f"it is made for {max_items:,} items at the most",
-            "use another teacher, or thin out rare items (data.k_core)",
+            "use another teacher, or drop rare items (data.min_item_interactions)",
         )
     pattern = sparse.csr_array((np.ones(train.nnz), train.indices, train.indptr), shape=train.shape)
     gram = (pattern.T @ pattern).toarray(order="F")
