@@ -26,7 +26,7 @@ from tasks.experiments.results import replace_folder
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
-    "distill.epochs=2", "distill.scratch_epochs=4", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=2",
+    "distill.epochs=2", "distill.baseline_models=bpr", "distill.scratch_epochs=4", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=2",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip
 METHODS = ("scratch", "rce", "fitnet+freqd")
