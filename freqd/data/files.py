@@ -76,7 +76,7 @@ class DataFile:
             return content.getvalue()
 
     @cached_property
-    def count_records(self) -> RecordCount:
+    def record_count(self) -> RecordCount:
         """How many records a table of text has, and what its quotes mean: one pass over its bytes.
 
         Raises:
@@ -114,7 +114,7 @@ class DataFile:
                 .select(user=pl.col("line").list.first(), item=pl.col("line").list.slice(1))
                 .explode("item", empty_as_null=False)
             )
-        quoted = self.count_records.quoted
+        quoted = self.record_count.quoted
         names = self._names(quoted=quoted)
         if len(self.separator) > 1 or self.separator == BLANKS:
             return self._split_lines(names)
@@ -122,7 +122,7 @@ class DataFile:
         raw = frame.collect_schema().names()
         frame = frame.rename(dict(zip(raw, names, strict=True)))
         if quoted or (
-            self.count_records.stray is None and self.quotes != "plain"
+            self.record_count.stray is None and self.quotes != "plain"
         ):  # no quote is a character of a field
             return frame
         return frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
@@ -214,7 +214,7 @@ def unreadable(file: DataFile, error: BaseException) -> InputError:
     if "utf-8" in reason.lower() or "utf8" in reason.lower():
         return InputError(f"{file.label} is not UTF-8 text: {reason}", "convert it, for example with iconv -t UTF-8")
     if "more fields" in reason.lower():
-        quoted = file.count_records.quoted
+        quoted = file.record_count.quoted
         found = long_record(file.path, file.separator, header=file.header, quoted=quoted)
         if found is not None:
             return too_long(file, *found)
@@ -240,13 +240,13 @@ def check_count(files: Iterable[DataFile], rows: int) -> None:
         InputError: they are not; the file is named.
     """
     tables = [file for file in files if file.form == "text" and file.layout == "table"]
-    if not tables or rows == sum(file.count_records.records for file in tables):
+    if not tables or rows == sum(file.record_count.records for file in tables):
         return
     for file in tables:
         found = int(file.scan().select(pl.len()).collect(engine="streaming").item())
-        if found != file.count_records.records:
+        if found != file.record_count.records:
             raise InputError(
-                f"{file.label} has {file.count_records.records:,} rows, but {found:,} could be read (separator {file.separator!r})",
+                f"{file.label} has {file.record_count.records:,} rows, but {found:,} could be read (separator {file.separator!r})",
                 "look for stray quotes or line breaks within fields, or write the file as Parquet",
             )
 
@@ -259,7 +259,7 @@ def check_layout(file: DataFile, ledger: CleaningReport) -> None:
     """
     if file.form != "text" or file.layout != "table":
         return
-    found = file.count_records
+    found = file.record_count
     if found.stray is not None:
         taken, otherwise = (
             "quotes are taken for characters like others",

@@ -164,8 +164,8 @@ def _plan(file: DataFile, part: str | None, schema: pl.Schema, wanted: _Wanted) 
         file.form == "text"
         and file.layout == "table"
         and file.quotes == "auto"
-        and file.count_records.stray is not None
-        and not file.count_records.quoted
+        and file.record_count.stray is not None
+        and not file.record_count.quoted
     )
     for role, name in (("user", columns.user), ("item", columns.item)):
         dtype = schema[name]

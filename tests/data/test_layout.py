@@ -210,6 +210,6 @@ def test_the_count_is_held_against_what_was_read(tmp_path: Path) -> None:
     path.write_text("user,item\nu,i\nv,j\n")
     (file,) = find_files(str(path))
     check_count([file], 2)
-    object.__setattr__(file, "census", layout.RecordCount(3, False))
+    object.__setattr__(file, "record_count", layout.RecordCount(3, False))
     with pytest.raises(InputError, match=r"x.csv has 3 rows, but 2 could be read"):
         check_count([file], 2)
