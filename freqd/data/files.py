@@ -121,9 +121,7 @@ class DataFile:
         frame = self._table(quoted=quoted)
         raw = frame.collect_schema().names()
         frame = frame.rename(dict(zip(raw, names, strict=True)))
-        if quoted or (
-            self.record_count.stray is None and self.quotes != "plain"
-        ):  # no quote is a character of a field
+        if quoted or (self.record_count.stray is None and self.quotes != "plain"):  # no quote is a character of a field
             return frame
         return frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
 

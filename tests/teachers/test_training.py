@@ -266,7 +266,7 @@ def test_gowalla_reference(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_named_with_those_that_exist(planted: Split, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no teacher of kind 'svd\+\+'") as error:
         train_teacher(planted, TeacherConfig(kind="svd++"), replace(HERE, checkpoint=tmp_path))
-    assert "als, bpr, features, lightgcn" in error.value.remedy
+    assert "als, bpr, ease, features, graphfilter, lightgcn, lowpass, softmax, sum" in error.value.remedy
 
 
 def test_built_in_kinds_have_no_options() -> None:
@@ -282,6 +282,6 @@ def test_a_teacher_that_does_not_fit_the_split_is_refused(
         tables = (np.full((size, 2), fill, np.float32) for size in (split.n_users + rows, split.n_items))
         return TrainedModel(Embeddings(*tables))
 
-    monkeypatch.setitem(REGISTRY.entries, "wrong", Entry(TeacherKind(train, Settings, None), "freqd.wrong"))
+    monkeypatch.setitem(REGISTRY.entries, "wrong", Entry(TeacherKind(train, Settings, None, False), "freqd.wrong"))
     with pytest.raises(InputError, match=what):
         train_teacher(planted, TeacherConfig(kind="wrong"), replace(HERE, checkpoint=tmp_path))
