@@ -21,9 +21,6 @@ from freqd.training.several import fit_best
 ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0)
 """Strengths of ALS: a small table may want less than a big one."""
 
-SOFTMAX_WEIGHT_DECAY = (0.1,)
-"""L2 strengths of the softmax: of 0, .01, .03 and .1 the best on the validation of Gowalla."""
-
 
 def train_baseline(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Train every kind of ``distill.baseline_models`` at the student's size; the best on validation is the baseline.
@@ -83,7 +80,7 @@ def train_als(split: Split, config: DistillConfig, environment: TrainingEnvironm
 
 def train_softmax(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Matrix factorisation by a softmax over many items at the student's size."""
-    grid = SoftmaxGrid(weight_decay=SOFTMAX_WEIGHT_DECAY)
+    grid = SoftmaxGrid()
     epochs = min(grid.optim.epochs, config.scratch_epochs) if config.scratch_epochs != "auto" else grid.optim.epochs
     optim = replace(grid.optim, max_seconds=config.max_seconds, epochs=epochs)
     return softmax(split, config.dim, replace(grid, optim=optim), environment)

@@ -13,12 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
-from freqd.evaluate.listed_scores import NO_ITEM, ROWS_A_BLOCK, listed_products
+from freqd.evaluate.listed_scores import NO_ITEM, listed_products
 from freqd.numerics.jit import kernel, njit
-from freqd.numerics.threads import blocks_of, run
 
 Lists = npt.NDArray[np.int32]
 
@@ -113,46 +111,6 @@ def listed_scores(view: Scoring, users: Tensor, lists: Tensor) -> Tensor:
         return _ListedProducts.apply(view.users(users), view.items(torch.from_numpy(distinct)), local)  # type: ignore[no-any-return,no-untyped-call]
     rows = view.items(lists.clamp_min(0).flatten().long()).view(*lists.shape, -1)  # (b, L, d)
     return torch.einsum("bd,bld->bl", view.users(users), rows).masked_fill(lists < 0, 0.0)
-
-
-def drop_repeated(lists: Lists) -> None:
-    """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
-    run(lambda rows: _drop_repeated(lists[rows]), blocks_of(len(lists), ROWS_A_BLOCK))
-
-
-@njit(cache=True, nogil=True)
-def _drop_repeated(lists: Lists) -> None:
-    for row in range(lists.shape[0]):
-        lists[row].sort()
-        last = np.int32(-1)
-        for column in range(lists.shape[1]):
-            item = lists[row, column]
-            if item == last:
-                lists[row, column] = -1
-            else:
-                last = item
-
-
-def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) -> Lists:
-    """``count`` items a user, uniform with repetition; train items become ``NO_ITEM``.
-
-    Args:
-        train: (n_users, n_items) CSR with sorted column indices.
-    """
-    n_users, n_items = train.shape
-    items = rng.integers(n_items, size=(n_users, count), dtype=np.int32)
-    _drop_seen(items, train.indptr, train.indices)
-    return items
-
-
-@njit(cache=True, nogil=True)
-def _drop_seen(items: Any, indptr: Any, indices: Any) -> None:
-    for user in range(items.shape[0]):
-        seen = indices[indptr[user] : indptr[user + 1]]
-        for column in range(items.shape[1]):
-            at = np.searchsorted(seen, items[user, column])
-            if at < len(seen) and seen[at] == items[user, column]:
-                items[user, column] = -1
 
 
 def sample_listed(

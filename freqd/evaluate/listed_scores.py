@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import FloatMatrix
-from freqd.numerics.jit import kernel
+from freqd.numerics.jit import kernel, njit
 from freqd.numerics.threads import blocks_of, run
 
 NO_ITEM = -1
@@ -48,3 +49,43 @@ def table_scores(users: FloatMatrix, items: FloatMatrix, lists: IdArray) -> Floa
         lambda rows: listed_products(users[rows], items, lists[rows], scores[rows]), blocks_of(len(lists), ROWS_A_BLOCK)
     )
     return scores
+
+
+def drop_repeated(lists: IdArray) -> None:
+    """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
+    run(lambda rows: _drop_repeated(lists[rows]), blocks_of(len(lists), ROWS_A_BLOCK))
+
+
+@njit(cache=True, nogil=True)
+def _drop_repeated(lists: IdArray) -> None:
+    for row in range(lists.shape[0]):
+        lists[row].sort()
+        last = np.int32(-1)
+        for column in range(lists.shape[1]):
+            item = lists[row, column]
+            if item == last:
+                lists[row, column] = -1
+            else:
+                last = item
+
+
+def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) -> IdArray:
+    """``count`` items a user, uniform with repetition; train items become ``NO_ITEM``.
+
+    Args:
+        train: (n_users, n_items) CSR with sorted column indices.
+    """
+    n_users, n_items = train.shape
+    items = rng.integers(n_items, size=(n_users, count), dtype=np.int32)
+    _drop_seen(items, train.indptr, train.indices)
+    return items
+
+
+@njit(cache=True, nogil=True)
+def _drop_seen(items: Any, indptr: Any, indices: Any) -> None:
+    for user in range(items.shape[0]):
+        seen = indices[indptr[user] : indptr[user + 1]]
+        for column in range(items.shape[1]):
+            at = np.searchsorted(seen, items[user, column])
+            if at < len(seen) and seen[at] == items[user, column]:
+                items[user, column] = -1

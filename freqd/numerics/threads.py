@@ -49,6 +49,8 @@ def one_blas_thread() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
     """The controller of the BLAS threads; to find the libraries takes longer than a small product."""
+    import scipy.linalg  # noqa: F401 - it knows only libraries that are loaded; scipy's own, which implicit calls, would come later
+
     return ThreadpoolController()
 
 

@@ -15,7 +15,7 @@ from freqd.data.interactions import IdArray
 from freqd.embeddings import FloatMatrix
 from freqd.evaluate import metrics as accuracy
 from freqd.evaluate import ranking
-from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.evaluate.listed_scores import NO_ITEM, drop_repeated, random_items
 from freqd.evaluate.validation import Validation
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
@@ -117,10 +117,8 @@ def spread(scorer: Scorer, train: sparse.csr_array, *, seed: int, users: int = S
     n_users, n_items = train.shape
     chosen = np.sort(rng.choice(n_users, min(users, n_users), replace=False)).astype(np.int32)
     best, _ = top_k(scorer, train, min(SPREAD_TOP, n_items), users=chosen)
-    random = rng.integers(n_items, size=(len(chosen), SPREAD_RANDOM), dtype=np.int32)
-    _drop_seen(chosen, train.indptr, train.indices, random)
-    lists = np.sort(np.concatenate([best, random], axis=1), axis=1)
-    lists[:, 1:][lists[:, 1:] == lists[:, :-1]] = NO_ITEM
+    lists = np.concatenate([best, random_items(train[chosen], SPREAD_RANDOM, rng)], axis=1)
+    drop_repeated(lists)
     scores = scorer.listed(chosen, lists)
     there = (lists >= 0) & np.isfinite(scores)
     count = np.maximum(there.sum(1), 1)
@@ -136,17 +134,6 @@ def _hide_seen(users: Any, indptr: Any, indices: Any, scores: Any) -> None:
     for row in range(len(users)):
         for p in range(indptr[users[row]], indptr[users[row] + 1]):
             scores[row, indices[p]] = -np.inf
-
-
-@kernel()
-def _drop_seen(users: Any, indptr: Any, indices: Any, items: Any) -> None:
-    """Put ``NO_ITEM`` for each item that the row's user has."""
-    for row in range(len(users)):
-        for column in range(items.shape[1]):
-            for p in range(indptr[users[row]], indptr[users[row] + 1]):
-                if indices[p] == items[row, column]:
-                    items[row, column] = -1
-                    break
 
 
 @kernel()

@@ -33,14 +33,12 @@ from freqd.models.mf import MatrixFactorization
 from freqd.teachers.lowpass import item_degrees, lowpass_factors, lowpass_table
 from freqd.teachers.scorer import TableScorer
 from freqd.teachers.scorer_ranking import spread
+from freqd.teachers.search import SAMPLE_USERS
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import View
 from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
 from freqd.training.several import fit_best
-
-SAMPLE_USERS = 3000
-"""Users whose validation NDCG@10 stops a training and chooses among several."""
 
 
 class SoftmaxTerm:
@@ -144,7 +142,8 @@ class SoftmaxGrid:
     """What to train.
 
     Attributes:
-        learning_rate, weight_decay: the values; every pair is trained.
+        learning_rate, weight_decay: the values; every pair is trained. Of L2 0, .01, .03 and .1 the last is the best on the
+            validation of Gowalla.
         negatives: M.
         power: of the popularity in q.
         start_spread: spread of the scores of the start; the softmax sees them as logits.

@@ -9,10 +9,10 @@ import pytest
 
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
-from freqd.distill import baseline
 from freqd.distill.baseline import KINDS, train_baseline
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate.validation import Validation
+from freqd.teachers.softmax import SoftmaxGrid
 from freqd.training.environment import TrainingEnvironment
 
 HERE = TrainingEnvironment(seed=1, device="cpu")
@@ -43,7 +43,7 @@ def test_every_kind_is_trained_and_the_best_on_validation_is_kept(
     assert found.info["valid_ndcg_at_10"] == pytest.approx(max(values.values()))
     assert found.features.dim == CONFIG.dim
     assert [trial["kind"] for trial in found.info["trials"]] == ["bpr"] * 2 + ["als"] * 9 + ["softmax"] * len(
-        baseline.SOFTMAX_WEIGHT_DECAY
+        SoftmaxGrid().weight_decay
     )
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -59,3 +63,19 @@ def test_a_limit_holds_for_a_while() -> None:
     with pytest.raises(KeyError), limited(1):
         raise KeyError
     assert now() == before
+
+
+def test_libraries_that_are_loaded_later_are_kept_to_one_thread_too() -> None:
+    """ALS calls scipy's BLAS, which is loaded with implicit: after the first ranking, for example."""
+    code = """
+from threadpoolctl import threadpool_info
+from freqd.numerics import threads
+with threads.one_blas_thread():
+    pass
+import implicit.cpu.als
+with threads.one_blas_thread():
+    print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+"""
+    several = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=several, check=True)
+    assert found.stdout == "{1}\n"

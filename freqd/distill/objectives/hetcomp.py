@@ -37,12 +37,12 @@ from torch import Tensor, nn
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listed_scores import drop_listed, listed_scores, random_items
+from freqd.distill.listed_scores import drop_listed, listed_scores
 from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective, objective, trajectory_needed
 from freqd.distill.objectives.dcd import rank_among
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.evaluate.listed_scores import NO_ITEM, random_items
 from freqd.evaluate.ranking import top_k
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listed_scores import drop_repeated, listed_scores, random_items
+from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM, table_scores
+from freqd.evaluate.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch

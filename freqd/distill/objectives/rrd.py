@@ -15,10 +15,11 @@ from pydantic import Field
 
 from freqd.config import Settings
 from freqd.distill.context import DistillContext
-from freqd.distill.listed_scores import drop_listed, random_items, sample_listed
+from freqd.distill.listed_scores import drop_listed, sample_listed
 from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
+from freqd.evaluate.listed_scores import random_items
 
 
 class RrdOptions(Settings):

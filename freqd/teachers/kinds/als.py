@@ -16,9 +16,9 @@ from freqd.teachers.als import AlsTrial
 from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
-from freqd.teachers.kinds._search import SAMPLE_USERS
 from freqd.teachers.previous_model import PreviousModel, als_point, warm_start_info
 from freqd.teachers.registry import teacher
+from freqd.teachers.search import SAMPLE_USERS
 from freqd.teachers.trajectory import als_trajectory
 from freqd.training.environment import TrainingEnvironment
 

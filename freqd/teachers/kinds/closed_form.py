@@ -9,10 +9,10 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.teachers.item_search import FoundItems, search_ease, search_graph_filter
-from freqd.teachers.item_weights import truncated_table
-from freqd.teachers.kinds._search import SAMPLE_USERS
+from freqd.teachers.item_weights import EASE_ITEMS, truncated_table
 from freqd.teachers.lowpass import LowpassGrid, search_lowpass
 from freqd.teachers.registry import teacher
+from freqd.teachers.search import SAMPLE_USERS
 from freqd.training.environment import TrainingEnvironment
 
 
@@ -20,7 +20,7 @@ class EaseOptions(Settings):
     """Options of ``ease``."""
 
     max_items: int = Field(
-        15_000, ge=1, le=100_000, description="More items than this are refused: time grows with their cube."
+        EASE_ITEMS, ge=1, le=100_000, description="More items than this are refused: time grows with their cube."
     )
 
 

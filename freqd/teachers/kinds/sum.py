@@ -12,9 +12,9 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial
 from freqd.evaluate.validation import Validation
 from freqd.teachers.kinds._budget import work_folder
-from freqd.teachers.kinds._search import SAMPLE_USERS
 from freqd.teachers.registry import REGISTRY, teacher
 from freqd.teachers.scorer import TableScorer, as_table
+from freqd.teachers.search import SAMPLE_USERS
 from freqd.teachers.summed import fit_sum
 from freqd.training.environment import TrainingEnvironment
 

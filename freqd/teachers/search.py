@@ -1,4 +1,4 @@
-"""What the searches of the kinds share."""
+"""What the searches of teachers share."""
 
 from __future__ import annotations
 
