@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
+from freqd.numerics.listed_scores import table_scores
+from freqd.scorer import IdArray, Scorer, SumScorer
+
 FloatMatrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """A user's score of an item is the inner product of their rows.
+    """A user's score of an item is the inner product of their rows: the ``Scorer`` that is a pair of tables.
 
     Attributes:
         users: (n_users, d) float32.
@@ -41,6 +44,16 @@ class Embeddings:
         return f"<Embeddings of {len(self.users):,} users and {len(self.items):,} items, dimension {self.dim}>"
 
     @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.items)
+
+    @property
     def dim(self) -> int:
         """Embedding dimension."""
         return int(self.users.shape[1])
@@ -55,6 +68,15 @@ class Embeddings:
         """Bytes of both tables in memory."""
         return int(self.users.nbytes + self.items.nbytes)
 
+    def block(self, users: IdArray) -> FloatMatrix:
+        """As ``Scorer``."""
+        scores: FloatMatrix = self.users[users] @ self.items.T
+        return scores
+
+    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
+        """As ``Scorer``; O(b · L · d)."""
+        return table_scores(self.users[users], self.items, lists)
+
     def write(self, folder: Path) -> None:
         """Write ``features.safetensors``."""
         save_file(
@@ -67,6 +89,27 @@ class Embeddings:
         """Read what ``write`` wrote."""
         tensors = load_file(folder / "features.safetensors")
         return cls(users=tensors["users"], items=tensors["items"])
+
+
+def as_table(scorer: Scorer) -> Embeddings | None:
+    """The tables whose inner products are the scores, if there are any: of a table, or of a sum of nothing but those.
+
+    A sum is tables side by side: users [√f₁ A_u, √f₂ B_u, ...] and items likewise, f = weight / spread.
+    """
+    if isinstance(scorer, Embeddings):
+        return scorer
+    if not isinstance(scorer, SumScorer):
+        return None
+    tables = [as_table(part) for part in scorer.scorers]
+    found = [table for table in tables if table is not None]
+    if len(found) < len(tables):
+        return None
+    roots = [np.sqrt(factor) for factor in scorer.factors]
+    users, items = (
+        np.concatenate([getattr(table, side) * root for table, root in zip(found, roots, strict=True)], axis=1)
+        for side in ("users", "items")
+    )
+    return Embeddings(users, items)
 
 
 class HistoryEntry(TypedDict, total=False):

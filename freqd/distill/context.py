@@ -9,10 +9,9 @@ from scipy import sparse
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
+from freqd.evaluate.spread import spread
 from freqd.graph import Graphs
 from freqd.spectral.filters import SideFilters
-from freqd.teachers.scorer import TableScorer
-from freqd.teachers.scorer_ranking import spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,4 +58,4 @@ class DistillContext:
     @cached_property
     def spread(self) -> float:
         """σ, the ranking teacher's spread of scores: its unit of the temperatures and of the student's start."""
-        return spread(TableScorer(self.ranking_teacher), self.train, seed=self.seed)
+        return spread(self.ranking_teacher, self.train, seed=self.seed)

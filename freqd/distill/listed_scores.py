@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from freqd.evaluate.listed_scores import NO_ITEM, listed_products
 from freqd.numerics.jit import kernel, njit
+from freqd.numerics.listed_scores import NO_ITEM, listed_products
 
 Lists = npt.NDArray[np.int32]
 

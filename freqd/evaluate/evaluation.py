@@ -11,7 +11,6 @@ from scipy import sparse
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import IdArray, Split
-from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import beyond_accuracy, strata
 from freqd.evaluate import metrics as accuracy
@@ -20,6 +19,7 @@ from freqd.evaluate.ranking import top_k
 from freqd.evaluate.result import Evaluation, JudgedPart
 from freqd.numerics.threads import blocks_of
 from freqd.progress import Progress, silent
+from freqd.scorer import Scorer
 
 HEADLINE_K = 10
 """Always among the cut-offs; the groups are measured at it."""
@@ -29,7 +29,7 @@ _CHUNK = 8192
 
 
 def evaluate(
-    features: Embeddings,
+    scorer: Scorer,
     split: Split,
     config: EvaluateConfig,
     *,
@@ -44,7 +44,7 @@ def evaluate(
     target score 0. Accuracy is a mean over users; coverage, Gini, popularity and novelty are over all lists.
 
     Args:
-        features: the recommender.
+        scorer: the recommender; tables are one.
         split: its id space and the interactions.
         config: protocol and cut-offs.
         part: whose interactions are the targets.
@@ -52,10 +52,10 @@ def evaluate(
         progress: called after every few thousand users.
 
     Raises:
-        ValueError: the features are of another size than the split, or not finite.
+        ValueError: the recommender is of another size than the split, or its scores are not finite.
         InputError: the part is empty, or has no interaction of a user to judge.
     """
-    _require_fit(features, split)
+    _require_fit(scorer, split)
     targets = split.part(part).matrix()
     n_targets = np.diff(targets.indptr)
     if targets.nnz == 0:
@@ -72,7 +72,7 @@ def evaluate(
     ks = sorted({HEADLINE_K, *config.ks})
     lists = _Lists.empty(ks, len(users), split.n_items)
     for rows in blocks_of(len(users), _CHUNK):
-        ranked, _ = top_k(features, seen, ks[-1], users=users[rows])
+        ranked, _ = top_k(scorer, seen, ks[-1], users=users[rows])
         hits = accuracy.hits(ranked, targets, users[rows])
         lists.add(rows, ranked, hits, n_targets[users[rows]])
         progress(rows.stop / len(users), f"ranked {rows.stop:,} of {len(users):,} users")
@@ -100,10 +100,10 @@ def evaluate(
     )
 
 
-def _require_fit(features: Embeddings, split: Split) -> None:
-    if (len(features.users), len(features.items)) != (split.n_users, split.n_items):
+def _require_fit(scorer: Scorer, split: Split) -> None:
+    if (scorer.n_users, scorer.n_items) != (split.n_users, split.n_items):
         raise ValueError(
-            f"features of {len(features.users)} users and {len(features.items)} items do not fit "
+            f"features of {scorer.n_users} users and {scorer.n_items} items do not fit "
             f"a split of {split.n_users} users and {split.n_items} items"
         )
 

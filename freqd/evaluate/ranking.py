@@ -1,7 +1,8 @@
 """Full ranking: the k best items of every user, exactly, without a matrix of all scores.
 
-A block of users meets a tile of items in one matrix product that stays in the processor's cache; a compiled scan
-then compares the tile with each user's k-th best score so far and touches memory only where an item beats it.
+Of tables a block of users meets a tile of items in one matrix product that stays in the processor's cache; a compiled scan
+then compares the tile with each user's k-th best score so far and touches memory only where an item beats it. Other models
+are asked for the scores of a few users at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
+from freqd.scorer import USERS_A_BLOCK, Scorer
 
 USER_BLOCK = 512
 """Users a block: enough that re-packing the items for every block costs little beside the product."""
@@ -32,7 +34,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def top_k(
-    features: Embeddings,
+    scorer: Scorer,
     seen: sparse.csr_array | None,
     k: int,
     *,
@@ -41,16 +43,18 @@ def top_k(
 ) -> tuple[IdArray, FloatMatrix]:
     """The ``k`` best items of each user, best first; among equal scores the lower item id comes first.
 
-    Exact and deterministic: the same for any number of threads. Time is that of the matrix product
-    (2 · n · n_items · d operations) and a scan of its result; memory about 1 MiB a thread beyond the result.
+    Exact and deterministic: the same for any number of threads. Of tables the time is that of the matrix product
+    (2 · n · n_items · d operations) and a scan of its result; memory about 1 MiB a thread beyond the result. Of other scorers
+    it is that of the scores of all items, and memory their scores of ``USERS_A_BLOCK`` users a thread.
 
     Args:
-        features: the recommender; a score is an inner product.
+        scorer: the recommender; tables are one.
         seen: (n_users, n_items) CSR; stored entries are never recommended. None masks nothing.
         k: length of the lists, at least 1; it may exceed the number of items.
         users: (n,) the users to rank for, in any order; all by default.
         hint: (n, k) lists that an earlier call gave for the same users, ``seen`` and k under other features. It
             changes nothing but the time: the lowest present score of a full list is a floor that the k best reach.
+            Only tables make use of it.
 
     Returns:
         items (n, k) int32 and scores (n, k) float32; −1 and −inf where a user has fewer than k candidates.
@@ -59,16 +63,46 @@ def top_k(
         ValueError: k < 1, shapes that differ, a user out of range, a hint that no
             earlier call gave, or a feature or score that is not finite.
     """
-    n_users, n_items = len(features.users), len(features.items)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    if seen is not None and seen.shape != (n_users, n_items):
-        raise ValueError(f"seen has shape {seen.shape}, the features have {n_users} users and {n_items} items")
+    if seen is not None and seen.shape != (scorer.n_users, scorer.n_items):
+        raise ValueError(
+            f"seen has shape {seen.shape}, the features have {scorer.n_users} users and {scorer.n_items} items"
+        )
+    if isinstance(scorer, Embeddings):
+        return _best_of_tables(scorer, seen, k, users, hint)
+    return _best_of_blocks(scorer, seen, k, _chosen(users, scorer.n_users))
+
+
+def _best_of_blocks(
+    scorer: Scorer, seen: sparse.csr_array | None, k: int, chosen: IdArray
+) -> tuple[IdArray, FloatMatrix]:
+    """``top_k`` by the scores of all items for a few users at a time."""
+    indptr, indices = _sorted_rows(seen, scorer.n_users)
+    items = np.full((len(chosen), k), -1, np.int32)
+    best = np.full((len(chosen), k), -np.inf, np.float32)
+
+    def rank(rows: slice) -> None:
+        scores = scorer.block(chosen[rows])
+        if not (scores < np.inf).all():
+            raise ValueError("a score is NaN or infinite")
+        _hide_seen(chosen[rows], indptr, indices, scores)
+        _keep_best(scores, items[rows], best[rows])
+
+    with threads.one_blas_thread():
+        threads.run(rank, threads.blocks_of(len(chosen), USERS_A_BLOCK))
+    return items, best
+
+
+def _best_of_tables(
+    features: Embeddings, seen: sparse.csr_array | None, k: int, users: IdArray | None, hint: IdArray | None
+) -> tuple[IdArray, FloatMatrix]:
+    """``top_k`` by products of tiles."""
+    n_users, n_items = features.n_users, features.n_items
     chosen = _chosen(users, n_users)
     user_features = features.users if users is None else features.users[chosen]
     unsafe = may_overflow(*finite_norms(user_features, chosen, features.items))
     indptr, indices = _sorted_rows(seen, n_users)
-
     width = min(k, n_items)
     if hint is not None and hint.shape != (len(chosen), k):
         raise ValueError(f"hint has shape {hint.shape}, expected {(len(chosen), k)}")
@@ -162,6 +196,29 @@ def _set_floor(users: Any, items: Any, lists: Any, heap_scores: Any) -> None:
             floor = min(floor, total)
             size = max(size, magnitude)
         heap_scores[row, :] = floor - rounding * size - 1e-30
+
+
+@kernel()
+def _hide_seen(users: Any, indptr: Any, indices: Any, scores: Any) -> None:
+    """Give each user's own items −inf."""
+    for row in range(len(users)):
+        for p in range(indptr[users[row]], indptr[users[row] + 1]):
+            scores[row, indices[p]] = -np.inf
+
+
+@kernel()
+def _keep_best(scores: Any, items: Any, best: Any) -> None:
+    """Fill each row of ``items`` and ``best`` (b, k) with the best of ``scores`` (b, n_items), in their order."""
+    last = best.shape[1] - 1
+    for row in range(scores.shape[0]):
+        for item in range(scores.shape[1]):
+            score = scores[row, item]
+            if score > best[row, last]:  # items ascend: among equals the earlier one stays ahead
+                place = last
+                while place > 0 and score > best[row, place - 1]:
+                    best[row, place], items[row, place] = best[row, place - 1], items[row, place - 1]
+                    place -= 1
+                best[row, place], items[row, place] = score, item
 
 
 @kernel(inline="always")

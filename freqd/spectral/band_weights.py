@@ -30,10 +30,10 @@ import numpy.typing as npt
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.evaluate import metrics as accuracy
-from freqd.evaluate.listed_scores import table_scores
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graph
+from freqd.numerics.listed_scores import table_scores
 from freqd.spectral.chebyshev import apply_bands
 from freqd.spectral.filters import Filter
 from freqd.spectral.spectrum import SideSpectrum

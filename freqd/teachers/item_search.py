@@ -13,9 +13,8 @@ from scipy import sparse
 
 from freqd.embeddings import FloatMatrix, Trial
 from freqd.evaluate.validation import Validation
+from freqd.scorer import ItemScorer
 from freqd.teachers.item_weights import EASE_ITEMS, ease_weights, graph_filter_weights, neighbour_weights
-from freqd.teachers.scorer import ItemScorer
-from freqd.teachers.scorer_ranking import ndcg
 from freqd.training.environment import TrainingEnvironment
 
 KEEP = 500
@@ -96,7 +95,7 @@ def _search(
     for number, setting in enumerate(planned, start=1):
         began = perf_counter()
         scorer = ItemScorer(data.train, build(setting))
-        reached = ndcg(scorer, data)
+        reached = data(scorer)
         measured: Trial = {"valid_ndcg_at_10": reached, "seconds": round(perf_counter() - began, 3)}
         trials.append(setting | measured)
         if reached > best_ndcg:

@@ -28,11 +28,10 @@ from torch import Tensor, nn
 
 from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings, ModelInfo, TrainedModel, Trial
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.models.mf import MatrixFactorization
 from freqd.teachers.lowpass import item_degrees, lowpass_factors, lowpass_table
-from freqd.teachers.scorer import TableScorer
-from freqd.teachers.scorer_ranking import spread
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import View
@@ -170,7 +169,7 @@ def softmax_start(train: sparse.csr_array, dim: int, *, seed: int) -> Embeddings
 
 def scaled(features: Embeddings, train: sparse.csr_array, *, start_spread: float, seed: int) -> Embeddings:
     """The same ranking with scores of that spread; both tables take half of the factor."""
-    root = np.float32(math.sqrt(start_spread / spread(TableScorer(features), train, seed=seed)))
+    root = np.float32(math.sqrt(start_spread / spread(features, train, seed=seed)))
     return Embeddings(features.users * root, features.items * root)
 
 

@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.data.interactions import IdArray
+from freqd.embeddings import as_table
 from freqd.evaluate import metrics as accuracy
+from freqd.evaluate.ranking import top_k
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
+from freqd.scorer import Scorer, SumScorer
 from freqd.spectral.band_weights import DEPTH, FOLDS, MIN_USERS, ListedBands
-from freqd.teachers.scorer import Scorer, SumScorer
-from freqd.teachers.scorer_ranking import ndcg_of_users, spread, top_k
 
 STEPS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """Weights of what is added."""
@@ -97,7 +99,7 @@ def fit_sum(candidates: Mapping[str, Scorer], validation: Validation, *, seed: i
     if not names:
         raise ValueError("there is no candidate")
     search = _Search(candidates, validation, seed)
-    alone = [float(ndcg_of_users(scorer, validation).mean(dtype=np.float64)) for scorer in candidates.values()]
+    alone = [validation(scorer) for scorer in candidates.values()]
     first = int(np.argmax(alone))
     trials = [
         SumTrial(name, (), 1.0, value, 0.0, 0.0, number == first)
@@ -111,7 +113,7 @@ def fit_sum(candidates: Mapping[str, Scorer], validation: Validation, *, seed: i
         tuple(search.spreads[number] for number in kept),
     )
     chosen = dict(zip((names[number] for number in kept), scorer.weights, strict=True))
-    value = float(ndcg_of_users(scorer, validation).mean(dtype=np.float64))
+    value = validation(as_table(scorer) or scorer)
     return SumFit(scorer, chosen, (*trials, *added), value, _reason(names[first], alone[first], value, chosen, added))
 
 

@@ -151,6 +151,6 @@ class TrainingData(Protocol):
         """(n_users, n_items) binary CSR with sorted indices."""
         ...
 
-    def __call__(self, features: Embeddings) -> float:
+    def __call__(self, features: Embeddings, /) -> float:
         """NDCG@10 on the validation part; higher is better."""
         ...

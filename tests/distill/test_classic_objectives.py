@@ -9,7 +9,7 @@ from freqd.distill import build_objectives
 from freqd.distill.listed_scores import drop_listed, sample_listed
 from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.dcd import rank_among
-from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.numerics.listed_scores import NO_ITEM
 from freqd.training.sampling import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from freqd.distill.listed_scores import listed_scores
-from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.numerics.listed_scores import NO_ITEM
 
 
 def test_listed_scores_and_gradients_are_those_of_plain_indexing(view_of, random_table):

@@ -13,7 +13,7 @@ from freqd.config import ObjectiveConfig
 from freqd.distill import build_objectives
 from freqd.distill.objectives.unkd import draw_rank_pairs, groups_of_equal_interactions
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM
+from freqd.numerics.listed_scores import NO_ITEM
 from freqd.training.sampling import Batch
 
 RANKING = Batch(*(torch.tensor([0]) for _ in range(3)), rank_users=torch.tensor([2, 0, 77]))

@@ -12,13 +12,18 @@ from tests.evaluate.conftest import assemble
 from tests.oracles import grocery_like
 
 
-@pytest.fixture(scope="session")
-def shelf() -> Split:
+def shelf_split() -> Split:
     """Groups of taste, users and items without any interaction; a fifth is validation and a tenth test."""
     whole = grocery_like(0, mean=16.0)
     part = np.random.default_rng(1).choice(3, len(whole), p=[0.7, 0.2, 0.1])
     parts = [Interactions(whole.user[part == n], whole.item[part == n], whole.n_users, whole.n_items) for n in range(3)]
     return assemble(*parts)
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Split:
+    """The split."""
+    return shelf_split()
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,10 @@ from scipy import sparse
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.numerics import threads
+from freqd.scorer import ItemScorer
 from freqd.teachers import item_weights
 from freqd.teachers.item_search import search_ease, search_graph_filter, search_neighbours
 from freqd.teachers.item_weights import ease_weights, graph_filter_weights, neighbour_weights, truncated_table
-from freqd.teachers.scorer import ItemScorer, TableScorer
-from freqd.teachers.scorer_ranking import ndcg
 from freqd.training.environment import TrainingEnvironment
 
 
@@ -139,11 +138,11 @@ def test_a_table_of_full_rank_scores_as_the_weights_and_a_short_one_best(train) 
         dense = weights if isinstance(weights, np.ndarray) else weights.toarray()
         scores = ItemScorer(train, weights).block(users)
         full = truncated_table(weights, train, train.shape[1], seed=0)
-        np.testing.assert_allclose(TableScorer(full).block(users), scores, atol=1e-4)
+        np.testing.assert_allclose(full.block(users), scores, atol=1e-4)
         short = truncated_table(weights, train, 10, seed=0)
         left, sizes, right = np.linalg.svd(dense.astype(np.float64))
         best = train.toarray() @ ((left[:, :10] * sizes[:10]) @ right[:10])
-        error = np.linalg.norm(TableScorer(short).block(users) - best)
+        error = np.linalg.norm(short.block(users) - best)
         assert error < 0.1 * np.linalg.norm(best)
 
 
@@ -157,7 +156,7 @@ def test_searches_return_the_best_of_their_grids(validation: Validation) -> None
     ):
         assert len(found.trials) == count
         assert found.best["valid_ndcg_at_10"] == max(trial["valid_ndcg_at_10"] for trial in found.trials)
-        assert ndcg(found.scorer, validation) == found.best["valid_ndcg_at_10"]
+        assert validation(found.scorer) == found.best["valid_ndcg_at_10"]
     assert len(said) == 11
     with pytest.raises(ValueError, match="empty"):
         search_ease(validation, environment, regularization=())

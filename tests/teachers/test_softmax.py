@@ -15,10 +15,9 @@ from torch import Tensor
 
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.teachers.lowpass import lowpass_factors, lowpass_table
-from freqd.teachers.scorer import TableScorer
-from freqd.teachers.scorer_ranking import spread
 from freqd.teachers.softmax import SoftmaxGrid, SoftmaxTerm, sampled_softmax, scaled, softmax_start, train_softmax
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.optim import OptimConfig
@@ -104,7 +103,7 @@ def test_the_start_is_the_low_pass_table_and_can_be_scaled(train) -> None:
     assert wide.dim == min(train.shape) + 5
     assert not wide.items[:, -5:].any()
     larger = scaled(start, train, start_spread=2.5, seed=0)
-    assert spread(TableScorer(larger), train, seed=0) == pytest.approx(2.5, rel=1e-4)
+    assert spread(larger, train, seed=0) == pytest.approx(2.5, rel=1e-4)
     for one, other in ((start.users, larger.users), (start.items, larger.items)):
         ratio = other[one != 0] / one[one != 0]
         np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)

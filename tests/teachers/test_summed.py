@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from freqd.embeddings import Embeddings
+from freqd.evaluate.ranking import top_k
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
-from freqd.teachers.scorer import ItemScorer, ListScorer, Scorer, TableScorer
-from freqd.teachers.scorer_ranking import ndcg, spread, top_k
+from freqd.scorer import ItemScorer, ListScorer, Scorer
 from freqd.teachers.summed import STEPS, fit_sum, held_out_gain
 
 USERS, ITEMS, DIM = 240, 90, 4
@@ -32,13 +33,10 @@ def halves() -> tuple[Validation, dict[str, Scorer]]:
     train, held = (sparse.csr_array(part.astype(np.float32)) for part in (seen & ~valid, valid))
     with_valid = np.flatnonzero(valid.any(axis=1)).astype(np.int32)
     known = {
-        "first": TableScorer(table(users[:, :DIM], items[:, :DIM])),
-        "second": TableScorer(table(20 * users[:, DIM:], items[:, DIM:])),
+        "first": table(users[:, :DIM], items[:, :DIM]),
+        "second": table(20 * users[:, DIM:], items[:, DIM:]),
     }
-    noise = {
-        f"noise {n}": TableScorer(table(rng.standard_normal((USERS, 3)), rng.standard_normal((ITEMS, 3))))
-        for n in range(3)
-    }
+    noise = {f"noise {n}": table(rng.standard_normal((USERS, 3)), rng.standard_normal((ITEMS, 3))) for n in range(3)}
     return Validation(train, held, with_valid), {**noise, **known}
 
 
@@ -49,9 +47,9 @@ def test_both_halves_are_taken_and_noise_never(halves, seed: int) -> None:
     assert set(found.weights) == {"first", "second"}
     assert sum(found.weights.values()) == pytest.approx(1.0)
     assert 0.3 <= found.weights["first"] <= 0.7
-    best_alone = max(ndcg(scorer, validation) for scorer in candidates.values())
+    best_alone = max(validation(scorer) for scorer in candidates.values())
     assert found.valid_ndcg_at_10 > 1.2 * best_alone
-    assert found.valid_ndcg_at_10 == ndcg(found.scorer, validation)
+    assert found.valid_ndcg_at_10 == validation(found.scorer)
     assert "first" in found.reason
     assert "second" in found.reason
     assert f"{found.valid_ndcg_at_10:.4f}" in found.reason
@@ -63,7 +61,7 @@ def test_all_trials_are_told(halves) -> None:
     assert len(found.trials) == 5 + 4 + 3
     alone = [trial for trial in found.trials if not trial.beside]
     assert [trial.candidate for trial in alone] == list(candidates)
-    assert [trial.valid_ndcg_at_10 for trial in alone] == [ndcg(scorer, validation) for scorer in candidates.values()]
+    assert [trial.valid_ndcg_at_10 for trial in alone] == [validation(scorer) for scorer in candidates.values()]
     assert {trial.candidate for trial in found.trials if trial.taken} == {"first", "second"}
     for trial in found.trials[5:]:
         assert trial.weight in STEPS
@@ -77,7 +75,7 @@ def test_with_noise_alone_beside_it_the_best_stays_alone(halves) -> None:
     found = fit_sum({name: c for name, c in candidates.items() if name != "second"}, validation, seed=0)
     assert found.weights == {"first": 1.0}
     assert "nothing is added" in found.reason
-    assert found.valid_ndcg_at_10 == pytest.approx(ndcg(candidates["first"], validation), abs=1e-4)
+    assert found.valid_ndcg_at_10 == pytest.approx(validation(candidates["first"]), abs=1e-4)
 
 
 def test_a_copy_of_the_best_is_not_taken(halves) -> None:

@@ -20,7 +20,7 @@ from freqd.distill.listed_scores import listed_scores, sample_listed
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import table_scores
+from freqd.numerics.listed_scores import table_scores
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 

@@ -42,8 +42,8 @@ from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective, objective, trajectory_needed
 from freqd.distill.objectives.dcd import rank_among
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM, random_items
 from freqd.evaluate.ranking import top_k
+from freqd.numerics.listed_scores import NO_ITEM, random_items
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 

@@ -26,8 +26,8 @@ from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
 from freqd.evaluate.ranking import top_k
+from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 

@@ -19,7 +19,7 @@ from freqd.distill.listed_scores import drop_listed, sample_listed
 from freqd.distill.objectives._ranking import RelaxedRankingObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import random_items
+from freqd.numerics.listed_scores import random_items
 
 
 class RrdOptions(Settings):

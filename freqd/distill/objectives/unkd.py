@@ -28,9 +28,9 @@ from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives.base import Objective, objective
 from freqd.embeddings import Embeddings
-from freqd.evaluate.listed_scores import NO_ITEM
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.strata import equal_groups
+from freqd.numerics.listed_scores import NO_ITEM
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 

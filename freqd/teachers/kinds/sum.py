@@ -9,11 +9,10 @@ from pydantic import Field, field_validator
 
 from freqd.config import Settings, TeacherConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import ModelInfo, TrainedModel, Trial
+from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table
 from freqd.evaluate.validation import Validation
 from freqd.teachers.kinds._budget import work_folder
 from freqd.teachers.registry import REGISTRY, teacher
-from freqd.teachers.scorer import TableScorer, as_table
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.teachers.summed import fit_sum
 from freqd.training.environment import TrainingEnvironment
@@ -53,7 +52,7 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
             split, _settings(config, name, options, len(names)), replace(own, checkpoint=folder / name)
         )
     validation = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
-    scorers = {name: TableScorer(model.features) for name, model in models.items()}
+    scorers = {name: model.features for name, model in models.items()}
     found = fit_sum(scorers, validation, seed=environment.seed)
     features = as_table(found.scorer)
     assert features is not None  # all of its parts are tables

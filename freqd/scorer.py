@@ -1,7 +1,7 @@
-"""Teachers that need not be a pair of tables: whatever gives scores of all items for a block of users.
+"""What ranks: whatever gives scores of items for a block of users.
 
-A table is the special case in which a score is an inner product; item-item models and lists from outside are others, and
-weighted sums of them all. What is asked of each is the same: see ``freqd.teachers.scorer_ranking``.
+Tables whose inner products are the scores are one kind (``freqd.embeddings.Embeddings``); item-item models and lists from
+outside are others, and weighted sums of them all. Evaluation, validation and ranking objectives ask nothing else of a model.
 
 Nothing of users x items is ever held: the scores of ``USERS_A_BLOCK`` users at a time.
 """
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
-from freqd.data.interactions import IdArray
-from freqd.embeddings import Embeddings, FloatMatrix
-from freqd.evaluate.listed_scores import NO_ITEM, table_scores
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
+from freqd.numerics.listed_scores import NO_ITEM
+
+IdArray = npt.NDArray[np.int32]
+FloatMatrix = npt.NDArray[np.float32]
 
 USERS_A_BLOCK = 128
 """Users that a thread scores at a time."""
@@ -44,32 +46,6 @@ class Scorer(Protocol):
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """Scores of given items: row i of ``lists`` (b, L) for user i of ``users``; ``NO_ITEM`` scores 0."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class TableScorer:
-    """Inner products of two tables."""
-
-    features: Embeddings
-
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-        return len(self.features.users)
-
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
-        return len(self.features.items)
-
-    def block(self, users: IdArray) -> FloatMatrix:
-        """As ``Scorer``."""
-        scores: FloatMatrix = self.features.users[users] @ self.features.items.T
-        return scores
-
-    def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
-        """As ``Scorer``; O(b · L · d)."""
-        return table_scores(self.features.users[users], self.features.items, lists)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +94,7 @@ class SumScorer:
     Attributes:
         scorers: of the same users and items.
         weights: (k,) each above 0.
-        spreads: (k,) of each one's scores; see ``scorer_ranking.spread``.
+        spreads: (k,) of each one's scores; see ``freqd.evaluate.spread``.
     """
 
     scorers: tuple[Scorer, ...]
@@ -204,27 +180,6 @@ class ListScorer:
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
         return _taken_in_blocks(self, users, lists)
-
-
-def as_table(scorer: Scorer) -> Embeddings | None:
-    """The tables whose inner products are the scores, if there are any: of a table, or of a sum of nothing but those.
-
-    A sum is tables side by side: users [√f₁ A_u, √f₂ B_u, ...] and items likewise, f = weight / spread.
-    """
-    if isinstance(scorer, TableScorer):
-        return scorer.features
-    if not isinstance(scorer, SumScorer):
-        return None
-    tables = [as_table(part) for part in scorer.scorers]
-    found = [table for table in tables if table is not None]
-    if len(found) < len(tables):
-        return None
-    roots = [np.sqrt(factor) for factor in scorer.factors]
-    users, items = (
-        np.concatenate([getattr(table, side) * root for table, root in zip(found, roots, strict=True)], axis=1)
-        for side in ("users", "items")
-    )
-    return Embeddings(users, items)
 
 
 def _taken_in_blocks(scorer: Scorer, users: IdArray, lists: IdArray) -> FloatMatrix:

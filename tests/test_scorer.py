@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from freqd.embeddings import Embeddings
-from freqd.evaluate import ranking
+from freqd.config import EvaluateConfig
+from freqd.data.interactions import Split
+from freqd.embeddings import Embeddings, as_table
+from freqd.evaluate import evaluate, ranking, scoring_latency
+from freqd.evaluate.ranking import top_k
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.numerics import threads
-from freqd.teachers.scorer import ItemScorer, ListScorer, Scorer, SumScorer, TableScorer, as_table
-from freqd.teachers.scorer_ranking import ndcg, ndcg_of_users, spread, summed, top_k
+from freqd.scorer import ItemScorer, ListScorer, Scorer, SumScorer
+from tests.teachers.conftest import shelf_split
 
 
 def random_table(train, dim: int, seed: int, scale: float = 1.0) -> Embeddings:
@@ -23,11 +27,26 @@ def random_weights(n: int, seed: int) -> sparse.csr_array:
     return sparse.random_array((n, n), density=0.1, rng=np.random.default_rng(seed), dtype=np.float32).tocsr()
 
 
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return shelf_split()
+
+
+@pytest.fixture(scope="module")
+def train(split: Split) -> sparse.csr_array:
+    return split.train.matrix()
+
+
+@pytest.fixture(scope="module")
+def validation(split: Split) -> Validation:
+    return Validation.of(split, limit=None, seed=0)
+
+
 class Opaque:
     """A table that does not say so."""
 
     def __init__(self, features: Embeddings) -> None:
-        self._inner = TableScorer(features)
+        self._inner = features
         self.n_users, self.n_items = self._inner.n_users, self._inner.n_items
         self.block, self.listed = self._inner.block, self._inner.listed
 
@@ -47,7 +66,7 @@ def scorers(train) -> dict[str, tuple[Scorer, np.ndarray]]:
         for item, score in zip(items, scores[user], strict=True):
             if item >= 0:
                 of_lists[user, item] = score
-    table, items = TableScorer(one), ItemScorer(train, weights)
+    table, items = one, ItemScorer(train, weights)
     return {
         "table": (table, one.users @ one.items.T),
         "sparse": (items, train.toarray() @ weights.toarray()),
@@ -58,7 +77,7 @@ def scorers(train) -> dict[str, tuple[Scorer, np.ndarray]]:
             0.15 * (one.users @ one.items.T) + 1.4 * (train.toarray() @ weights.toarray()),
         ),
         "tables": (
-            SumScorer((table, TableScorer(other)), (0.3, 0.7), (2.0, 0.5)),
+            SumScorer((table, other), (0.3, 0.7), (2.0, 0.5)),
             0.15 * (one.users @ one.items.T) + 1.4 * (other.users @ other.items.T),
         ),
     }
@@ -112,34 +131,36 @@ def test_among_equal_scores_the_lower_id_is_first_and_a_short_list_is_filled(tra
 
 def test_for_a_table_the_ranking_is_that_of_tables_and_the_general_way_agrees(train, validation: Validation) -> None:
     table = random_table(train, 6, 9)
-    for scorer in (TableScorer(table), Opaque(table)):
+    for scorer in (table, Opaque(table)):
         items, _ = top_k(scorer, train, 20)
         np.testing.assert_array_equal(items, ranking.top_k(table, train, 20)[0])
-        np.testing.assert_array_equal(ndcg_of_users(scorer, validation), validation.per_user(table))
-        assert ndcg(scorer, validation) == validation(table)
+        np.testing.assert_array_equal(validation.per_user(scorer), validation.per_user(table))
+        assert validation(scorer) == validation(table)
+
+
+def test_a_model_that_is_no_table_is_evaluated_as_the_same_scores_in_a_table(train, split: Split) -> None:
+    table = random_table(train, 6, 9)
+    whole, again = (evaluate(scorer, split, EvaluateConfig()) for scorer in (table, Opaque(table)))
+    assert whole.metrics == again.metrics
+    np.testing.assert_array_equal(whole.per_user["ndcg_at_10"], again.per_user["ndcg_at_10"])
+    with pytest.raises(ValueError, match="do not fit"):
+        evaluate(Opaque(random_table(sparse.csr_array((4, 5)), 2, 0)), split, EvaluateConfig())
+
+
+def test_the_latency_of_a_model_that_is_no_table_is_that_of_its_scores(scorers) -> None:
+    assert 0 < scoring_latency(scorers["sparse"][0], repeats=5)["median_ms"] < 1000
 
 
 def test_the_spread_is_that_of_tables(train) -> None:
     table = random_table(train, 6, 9, scale=3.0)
-    wanted = spread(TableScorer(table), train, seed=4, users=120)
+    wanted = spread(table, train, seed=4, users=120)
     assert spread(Opaque(table), train, seed=4, users=120) == pytest.approx(wanted, rel=1e-5)
     flat = Embeddings(np.zeros((train.shape[0], 1), np.float32), np.zeros((train.shape[1], 1), np.float32))
-    assert spread(TableScorer(flat), train, seed=0) == 1.0
+    assert spread(flat, train, seed=0) == 1.0
 
 
 def test_a_list_of_a_few_items_has_a_finite_spread(scorers, train) -> None:
     assert 0.5 < spread(scorers["lists"][0], train, seed=0) < 2.0
-
-
-def test_each_part_of_a_sum_has_unit_spread(train) -> None:
-    small, large = random_table(train, 4, 0, scale=0.1), random_table(train, 4, 1, scale=30.0)
-    found = summed([TableScorer(small), TableScorer(large), TableScorer(large)], [0.5, 0.5, 0.0], train, seed=0)
-    assert len(found.scorers) == 2
-    parts = [
-        spread(SumScorer((scorer,), (1.0,), (sigma,)), train, seed=0)
-        for scorer, sigma in zip(found.scorers, found.spreads, strict=True)
-    ]
-    assert parts == pytest.approx([1.0, 1.0], rel=1e-4)
 
 
 def test_a_sum_of_tables_is_one_table_with_the_same_scores(scorers, train) -> None:
@@ -188,8 +209,8 @@ def test_what_cannot_be_right_is_refused(train) -> None:
 def test_spread_is_proportional_to_the_scores() -> None:
     table = random_table(sparse.csr_array((30, 40)), 5, 0)
     nothing = sparse.csr_array((30, 40), dtype=np.float32)
-    once = spread(TableScorer(table), nothing, seed=1)
-    tripled = spread(TableScorer(Embeddings(table.users * np.float32(3), table.items)), nothing, seed=1)
+    once = spread(table, nothing, seed=1)
+    tripled = spread(Embeddings(table.users * np.float32(3), table.items), nothing, seed=1)
     np.testing.assert_allclose(tripled, 3 * once, rtol=1e-5)
     # All items are among the 50 best of 40, so the lists are the full rows.
     np.testing.assert_allclose(once, (table.users @ table.items.T).std(axis=1).mean(), rtol=1e-5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
-from freqd.data.interactions import IdArray
-from freqd.embeddings import FloatMatrix
 from freqd.numerics.jit import kernel, njit
 from freqd.numerics.threads import blocks_of, run
+
+Lists = npt.NDArray[np.int32]
+FloatMatrix = npt.NDArray[np.float32]
 
 NO_ITEM = -1
 """Fills a list that is shorter than the others."""
@@ -32,7 +34,7 @@ def listed_products(users: Any, items: Any, lists: Any, scores: Any) -> None:
             scores[row, column] = total
 
 
-def table_scores(users: FloatMatrix, items: FloatMatrix, lists: IdArray) -> FloatMatrix:
+def table_scores(users: FloatMatrix, items: FloatMatrix, lists: Lists) -> FloatMatrix:
     """Scores of listed items: row i of ``users`` against ``lists[i]``.
 
     Args:
@@ -51,13 +53,13 @@ def table_scores(users: FloatMatrix, items: FloatMatrix, lists: IdArray) -> Floa
     return scores
 
 
-def drop_repeated(lists: IdArray) -> None:
+def drop_repeated(lists: Lists) -> None:
     """Sort each list in place by item and put ``NO_ITEM`` for every repetition."""
     run(lambda rows: _drop_repeated(lists[rows]), blocks_of(len(lists), ROWS_A_BLOCK))
 
 
 @njit(cache=True, nogil=True)
-def _drop_repeated(lists: IdArray) -> None:
+def _drop_repeated(lists: Lists) -> None:
     for row in range(lists.shape[0]):
         lists[row].sort()
         last = np.int32(-1)
@@ -69,7 +71,7 @@ def _drop_repeated(lists: IdArray) -> None:
                 last = item
 
 
-def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) -> IdArray:
+def random_items(train: sparse.csr_array, count: int, rng: np.random.Generator) -> Lists:
     """``count`` items a user, uniform with repetition; train items become ``NO_ITEM``.
 
     Args:

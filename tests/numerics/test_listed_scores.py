@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freqd.evaluate.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
+from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
 
 
 def test_table_scores_by_hand():
