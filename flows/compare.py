@@ -10,6 +10,7 @@ from flows.common import NewRun, drain, foundations, open_run
 from flows.naming import new_name
 from freqd.config import ComparisonPlan, DataConfig, DistillConfig, RunConfig
 from freqd.data.sources import name_of
+from freqd.errors import InputError
 from freqd.json_types import JsonObject
 from freqd.report.comparison_result import StageOfComparison
 from freqd.storage.store import ArtifactRef
@@ -17,9 +18,9 @@ from tasks.experiments.compare import Contender, Subject, enter, judge, mastery,
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
+from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
-from tasks.stages.scratch import scratch
-from tasks.stages.svd import svd
+from tasks.stages.svd import filtered_svd, svd
 
 DEFAULTS = RunConfig()
 
@@ -39,6 +40,11 @@ def comparison(
         workdir: where everything is kept; default FREQD_WORKDIR or ./freqd-work.
         name: name of the comparison; default its data sets and the time.
     """
+    if not config.baselines.small:
+        raise InputError(
+            "baselines.models has no model of the student's size, against which a comparison measures the gap",
+            "name at least one of als, bpr and softmax there",
+        )
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     sources = [config.data.of(source) for source in plan.data] or [config.data]
@@ -81,7 +87,7 @@ class _DataSet:
         context, config = self._context, self._config
         found = drain(foundations(context, config, self._source), self._book)
         inputs = found.inputs
-        split, big = inputs.split, inputs.teacher
+        split = inputs.split
         master = self._judged(split, found.taught, "teacher", Named("teacher", None, config.seed))
 
         students = []
@@ -90,10 +96,11 @@ class _DataSet:
             for seed in seeds:
                 mine = context.model_copy(update={"seed": seed})
                 named = Named("scratch", dim, seed)
-                alone = self._book(scratch(mine, split, _student(config.distill, dim)), named)
+                alone = self._book(baselines(mine, split, _student(config.distill, dim), config.baselines), named)
                 students.append(self._judged(split, alone, "scratch", named))
-            named = Named("svd", dim)
-            students.append(self._judged(split, self._book(svd(context, big, dim), named), "svd", named))
+            for truncated in (svd(context, inputs.teacher, dim), filtered_svd(context, inputs, dim)):
+                named = Named(truncated.name, dim)
+                students.append(self._judged(split, self._book(truncated, named), "svd", named))
             for method, own in plan.methods.items():
                 settings = _student(config.distill, dim, **own.model_dump(exclude_none=True))
                 for seed in seeds:

@@ -21,12 +21,13 @@ from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
 from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
+from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.inputs import DistillInputs
+from tasks.stages.references import references
 from tasks.stages.register import NewVersion, RegisterInputs, register
-from tasks.stages.scratch import scratch
-from tasks.stages.svd import svd
+from tasks.stages.svd import filtered_svd, svd
 from tasks.warm_start import Start, find_start
 
 DEFAULTS = RunConfig()
@@ -89,13 +90,20 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
     found = yield from foundations(run, config, config.data, begin)
     inputs = found.inputs
     models = {"teacher": inputs.teacher}
-    if config.distill.baselines:
-        yield (alone := scratch(run, inputs.split, config.distill))
+    reports: dict[str, ArtifactRef] = {}
+    if names := config.baselines.references:
+        yield (referred := references(run, inputs.split, names, config.baselines.max_items, config.evaluate))
+        reports = referred.reports
+    if config.baselines.small:
+        yield (alone := baselines(run, inputs.split, config.distill, config.baselines))
+        models |= {"scratch": alone.scratch, **alone.others}
+    if config.baselines.models:
         yield (truncated := svd(run, inputs.teacher, config.distill.dim))
-        models |= {"scratch": alone.scratch, "svd": truncated.svd}
+        yield (filtered := filtered_svd(run, inputs, config.distill.dim))
+        models |= {"svd": truncated.svd, "filtered_svd": filtered.svd}
     yield (distilled := distill(run, inputs, patient(config, found.start), config.spectral, found.earlier_student))
     models["student"] = distilled.student
-    yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral))
+    yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral, reports))
     if config.registry.enabled:
         new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, distilled.student, found.start))
         entered = RegisterInputs(

@@ -20,7 +20,7 @@ from freqd.evaluate import Evaluation
 from freqd.gate import Verdict
 from freqd.report.markdown import escape
 from freqd.report.run import figures, html, sentences, text
-from freqd.report.run.standing import teacher_adds_nothing, teacher_lead_uncertain
+from freqd.report.run.standing import REFERENCES, references_ahead, teacher_adds_nothing, teacher_lead_uncertain
 from freqd.report.run_result import SCHEMA_VERSION, RunResult
 from freqd.report.run_result_data import DataFacts
 from freqd.report.run_result_parts import (
@@ -48,6 +48,7 @@ from freqd.storage.store import ArtifactRef, Store
 from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
+from tasks.references import judged_references
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
 from tasks.stages.evaluate import EvaluationFacts, Mastered
 from tasks.stages.register import Registration
@@ -149,8 +150,9 @@ def collect(
         intervals=facts.intervals,
         gap_closed=facts.gap_closed,
         models=ByModel[ModelFacts](
-            **{name: ModelFacts(**dict(size), **dict(measured.latency[name])) for name, size in facts.models.items()}
+            **{name: ModelFacts(**dict(facts.models[name]), **dict(measured.latency[name])) for name in where}
         ),
+        references=judged_references(context.workspace, config, refs, facts),
         groups=ByModel[Groups].model_validate({name: found.groups for name, found in reports.items()}),
         spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts.mastery),
         training=ByModel[Training].model_validate(
@@ -252,6 +254,12 @@ def advise(result: RunResult) -> tuple[str, ...]:
             f"The teacher {beats} the no-distillation baseline of dimension {result.models.student.dim}, so there is little to "
             "distil: try other teachers (--set teacher.kind=..., more sizes in teacher.factors), more data, or serve the small model."
         )
+    if ahead := references_ahead(result):
+        names = " and ".join(REFERENCES[name] for name in ahead)
+        advice.append(
+            f"{names} rank{'s' if len(ahead) == 1 else ''} significantly better than the teacher: a better teacher is to be had "
+            "(--set teacher.kind=sum, or teacher.kind=ease where the catalogue is small)."
+        )
     if result.intervals["student_minus_teacher"].high < 0:
         advice.append(
             "The student ranks significantly worse than its teacher: try a larger student (--set distill.dim=...) or more epochs."
@@ -262,11 +270,15 @@ def advise(result: RunResult) -> tuple[str, ...]:
             "if that happens in every run, set start.run=none or raise start.tolerance."
         )
     trainings = {"scratch": "The no-distillation baseline", "student": "The distillation"}
-    limits = {"teacher": "teacher.max_seconds or teacher.search_seconds"}
+    limits = {
+        "teacher": "teacher.max_seconds or teacher.search_seconds",
+        "scratch": "baselines.max_seconds",
+        "student": "distill.max_seconds",
+    }
     for name, what in {"teacher": "The teacher", **trainings}.items():
         if name in result.budget.cut:
             flatters = ", so the gap closed may flatter the distillation" if name == "scratch" else ""
-            remedy = "budget_minutes" if result.budget.minutes else limits.get(name, "distill.max_seconds")
+            remedy = "budget_minutes" if result.budget.minutes else limits[name]
             advice.append(
                 f"{what} was stopped by its time budget while it may still have improved{flatters}: "
                 f"raise it with --set {remedy}=..."

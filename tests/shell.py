@@ -35,9 +35,10 @@ iterations = 2
 [distill]
 dim = 4
 epochs = 20
-scratch_epochs = 1
-scratch_weight_decay = 1e-5
-baseline_models = "bpr"
+[baselines]
+models = "bpr"
+epochs = 1
+weight_decay = 1e-5
 [spectral]
 bands = 2
 [evaluate]

@@ -27,7 +27,7 @@ class MethodResult:
         list[str] | None,
         Parameter(
             consume_multiple=True,
-            help="scratch, svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
+            help="scratch, svd, filtered_svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
             "[the settings' own objectives].",
         ),
     ] = None

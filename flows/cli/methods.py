@@ -15,7 +15,7 @@ from freqd.errors import InputError
 if TYPE_CHECKING:
     from freqd.config import MethodConfig, ObjectiveConfig, RunConfig
 
-BASELINES = ("scratch", "svd")
+BASELINES = ("scratch", "svd", "filtered_svd")
 """Methods without an objective; they are part of every comparison."""
 
 OUTSIDE = r"(?![^\[]*\])"
@@ -45,7 +45,7 @@ def resolve(settings: RunConfig, names: Sequence[str] | None) -> dict[str, tuple
 
     own = {term.name: term for term in settings.distill.objectives}
     exist = (
-        f"methods are: {', '.join((*BASELINES, *sorted(REGISTRY)))}, and sums of all but the first two, as freqd+rce"
+        f"methods are: {', '.join((*BASELINES, *sorted(REGISTRY)))}, and sums of all but the first three, as freqd+rce"
     )
     if names is None:
         names = ["+".join(own)] if own else []

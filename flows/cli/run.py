@@ -82,7 +82,10 @@ def run(
 def stage(
     stage_name: Annotated[
         str,
-        Parameter(name="NAME", help="ingest, graph, teacher, scratch, svd, spectrum, distill, evaluate or register."),
+        Parameter(
+            name="NAME",
+            help="ingest, graph, teacher, spectrum, references, baselines, svd, filtered_svd, distill, evaluate or register.",
+        ),
     ],
     *,
     from_: Annotated[str, Parameter(name="--from", help="The run whose settings are used; 'last' is the latest.")],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
 from freqd.config.base import Fraction, Scalar, Settings, describe
 from freqd.config.data import Column, ColumnConfig, DataConfig
-from freqd.config.models import AutoEpochs, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
+from freqd.config.models import AutoEpochs, BaselinesConfig, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, IndexConfig, RegistryConfig, StartConfig
 from freqd.config.plans import BackfillPlan, ComparisonPlan, SearchPlan
 from freqd.config.run import RunConfig
@@ -17,6 +17,7 @@ from freqd.config.run import RunConfig
 __all__ = [
     "AutoEpochs",
     "BackfillPlan",
+    "BaselinesConfig",
     "CadenceConfig",
     "Column",
     "ColumnConfig",

@@ -7,7 +7,11 @@ budget does not take a result that a smaller one has cut off.
 
 from __future__ import annotations
 
-from freqd.config import RunConfig, TeacherConfig
+from typing import TypeVar
+
+from freqd.config import BaselinesConfig, DistillConfig, RunConfig, TeacherConfig
+
+Training = TypeVar("Training", DistillConfig, BaselinesConfig)
 
 TRAINING_SHARE = 0.8
 """Of the budget; data, graphs, spectrum, evaluation, registration and report have the rest."""
@@ -19,21 +23,26 @@ def within_budget(config: RunConfig) -> RunConfig:
     """The settings with the trainings' time budgets shortened so that their sum fits ``budget_minutes``.
 
     Limits that fit already stay as they are; else all are shortened by the same factor. A teacher without a limit gets half
-    of the trainings' time, the others the rest in equal parts; external embeddings need none. Without ``budget_minutes``
+    of the trainings' time, distillation and baselines the rest in equal parts; external embeddings need none. Without ``budget_minutes``
     nothing changes.
     """
     if config.budget_minutes is None:
         return config
     available = 60.0 * config.budget_minutes * TRAINING_SHARE
-    teacher, distill = config.teacher, config.distill
-    trainings = 2 if distill.baselines else 1  # the no-distillation baseline has as much as the distillation
-    each = distill.max_seconds or (1 - TEACHER_SHARE) * available / trainings
-    wanted = _teacher_seconds(teacher, available) + trainings * each
+    teacher, distill, baselines = config.teacher, config.distill, config.baselines
+    students = (distill, baselines) if baselines.small else (distill,)
+    share = (1 - TEACHER_SHARE) * available / len(students)
+    wanted = _teacher_seconds(teacher, available) + sum(student.max_seconds or share for student in students)
     factor = min(1.0, available / wanted)
+
+    def shortened(part: Training) -> Training:
+        return part.model_copy(update={"max_seconds": _shortened(part.max_seconds or share, factor)})
+
     return config.model_copy(
         update={
             "teacher": _shortened_teacher(teacher, factor, available),
-            "distill": distill.model_copy(update={"max_seconds": _shortened(each, factor)}),
+            "distill": shortened(distill),
+            "baselines": shortened(baselines),
         }
     )
 

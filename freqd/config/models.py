@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from freqd.config.base import Scalar, Settings
 
@@ -110,16 +110,6 @@ class DistillConfig(Settings):
         "svd", description="svd: start at the best rank-d approximation of the teacher's scores; random."
     )
     init_std: float = Field(0.01, gt=0.0, le=1.0, description="Standard deviation of an MF student's random start.")
-    baselines: bool = Field(
-        True,
-        description="Also train the no-distillation baseline (see baseline_models) and compute the SVD student, for comparison.",
-    )
-    baseline_models: tuple[Literal["bpr", "als", "softmax"], ...] = Field(
-        ("bpr", "als", "softmax"),
-        min_length=1,
-        description="Models of the student's size that are trained without a teacher; the best on validation is the no-distillation "
-        "baseline. bpr is the student's own model trained on pairs.",
-    )
     epochs: AutoEpochs = Field(
         "auto",
         description="Epochs of the distilled student at the most; auto: as many as make 8,000 steps, but 20 to 60. The step "
@@ -136,24 +126,65 @@ class DistillConfig(Settings):
         description="Share of a training of the student, at its end, over which the step size falls to 0; 0 keeps it.",
     )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="L2 strength of the distilled student.")
-    scratch_learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
-        (2e-3,),
-        min_length=1,
-        description="Step sizes tried for the baseline model bpr; the best on validation counts.",
-    )
-    scratch_weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
-        (1e-3, 3e-2), min_length=1, description="L2 strengths tried for the baseline model bpr."
-    )
-    scratch_epochs: AutoEpochs = Field(
-        "auto",
-        description="Maximum number of epochs of the baseline model bpr (auto: as many as make 30,000 steps, but 100 to 300) and of softmax (24 at the most).",
-    )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
     max_seconds: float | None = Field(
         None,
         gt=0.0,
         le=1e7,
-        description="Time budget of the distillation, and the same again for all trainings of the no-distillation baseline together; "
-        "the best so far is kept, and the report says so. Without it: none.",
+        description="Time budget of the distillation; the best so far is kept, and the report says so. Without it: none.",
     )
+
+
+SmallModel = Literal["als", "bpr", "softmax"]
+"""A model of the student's size that needs no teacher."""
+Reference = Literal["popular", "item-knn", "ease"]
+"""A model of any size that is judged beside the others."""
+
+
+class BaselinesConfig(Settings):
+    """What the distilled student has to be measured against."""
+
+    models: tuple[SmallModel | Reference, ...] = Field(
+        ("popular", "item-knn", "ease", "als", "bpr", "softmax"),
+        description="als, bpr, softmax: models of the student's size that are trained without a teacher, of which the best on "
+        "validation is the no-distillation baseline (bpr is the student's own model trained on pairs); popular, item-knn, "
+        "ease: references of any size. none leaves all of them out, and the SVD students, and the report shows the last run's.",
+    )
+    max_items: int = Field(
+        20_000,
+        ge=1,
+        le=100_000,
+        description="ease is left out where there are more items: its time grows with their cube.",
+    )
+    learning_rate: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (2e-3,), min_length=1, description="bpr: step sizes that are tried; the best on validation counts."
+    )
+    weight_decay: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
+        (1e-3, 3e-2), min_length=1, description="bpr: L2 strengths that are tried."
+    )
+    epochs: AutoEpochs = Field(
+        "auto",
+        description="Maximum number of epochs of bpr (auto: as many as make 30,000 steps, but 100 to 300) and of softmax (24 at the most).",
+    )
+    max_seconds: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e7,
+        description="Time budget of als, bpr and softmax together; the best so far is kept, and the report says so. Without it: none.",
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return () if value in ("none", ["none"], ("none",)) else value
+
+    @property
+    def small(self) -> tuple[SmallModel, ...]:
+        """The models of the student's size."""
+        return tuple(name for name in get_args(SmallModel) if name in self.models)
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Those of any size."""
+        return tuple(name for name in get_args(Reference) if name in self.models)

@@ -26,7 +26,8 @@ class ComparisonPlan(Settings):
         (), description="Named data sets or files, each on its own; none: the data of the settings."
     )
     against: str = Field(
-        "scratch", description="The method that the others are tested against: one of methods, scratch or svd."
+        "scratch",
+        description="The method that the others are tested against: one of methods, scratch, svd or filtered_svd.",
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
 from freqd.config.base import Settings
 from freqd.config.data import DataConfig
-from freqd.config.models import DistillConfig, TeacherConfig
+from freqd.config.models import BaselinesConfig, DistillConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, RegistryConfig, StartConfig
 
 
@@ -18,6 +18,7 @@ class RunConfig(Settings):
     graph: GraphConfig = GraphConfig()
     teacher: TeacherConfig = TeacherConfig()
     spectral: SpectralConfig = SpectralConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     distill: DistillConfig = DistillConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     registry: RegistryConfig = RegistryConfig()

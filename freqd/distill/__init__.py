@@ -1,6 +1,6 @@
 """Distillation: objectives in a registry, the warm start, and the student's trainings."""
 
-from freqd.distill.baseline import train_baseline, train_scratch
+from freqd.distill.baseline import SmallModels, train_baselines
 from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
@@ -12,12 +12,12 @@ __all__ = [
     "DistillContext",
     "DistillSources",
     "Objective",
+    "SmallModels",
     "build_objectives",
     "check_objectives",
     "check_student",
     "distill",
     "objective",
     "svd_student",
-    "train_baseline",
-    "train_scratch",
+    "train_baselines",
 ]

@@ -1,15 +1,16 @@
-"""The no-distillation baseline: the best model of the student's size without a teacher, which distillation has to beat."""
+"""Models of the student's size without a teacher; the best of them, the no-distillation baseline, is what distillation has to beat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
-from freqd.config import DistillConfig
+from freqd.config import BaselinesConfig, DistillConfig
+from freqd.config.models import SmallModel
 from freqd.data.interactions import Split
 from freqd.distill.student import ALONE, VALIDATION_USERS, epochs_of, new_student
-from freqd.embeddings import ModelInfo, TrainedModel, Trial
+from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.softmax import SoftmaxGrid
@@ -22,52 +23,66 @@ ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0)
 """Strengths of ALS: a small table may want less than a big one."""
 
 
-def train_baseline(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """Train every kind of ``distill.baseline_models`` at the student's size; the best on validation is the baseline.
+@dataclass(frozen=True)
+class SmallModels:
+    """Models of the student's size that were trained without a teacher.
 
-    The kinds share the time budget of one distillation, so that both sides had the same.
+    Attributes:
+        models: by kind; the ``info`` of each has kind, method, backbone, dim, trials and valid_ndcg_at_10.
+        best: the kind that is the no-distillation baseline, by validation; its ``info["trials"]`` lists the trainings of all kinds.
+    """
+
+    models: dict[str, TrainedModel]
+    best: str
+
+
+def train_baselines(
+    split: Split, student: DistillConfig, config: BaselinesConfig, environment: TrainingEnvironment
+) -> SmallModels:
+    """Train every kind of ``config.small`` at the student's size.
+
+    The kinds share ``config.max_seconds``.
 
     Args:
-        split, config: as in ``distill``.
+        split: trained on its train part, chosen by its validation part.
+        student: size, backbone, batches and validations.
+        config: the kinds and how they are trained.
         environment: its ``checkpoint`` is a folder for unfinished work; each kind has a folder of its own there.
-
-    Returns:
-        The best; ``info["kind"]`` says which it is, ``info["trials"]`` lists all trainings of all kinds.
     """
     judge = Validation.of(split, limit=VALIDATION_USERS, seed=environment.seed)
-    kinds = config.baseline_models
+    kinds = config.small
     share = None if config.max_seconds is None else config.max_seconds / len(kinds)
     settings = config.model_copy(update={"max_seconds": share})
-    found: dict[str, tuple[float, TrainedModel]] = {}
-    trials: list[Trial] = []
+    models: dict[str, TrainedModel] = {}
     for number, kind in enumerate(kinds):
         own = environment.piece(number, len(kinds), f"{kind}: ")
         if environment.checkpoint is not None:
             folder = environment.checkpoint / kind
             folder.mkdir(parents=True, exist_ok=True)
             own = replace(own, checkpoint=folder)
-        model = KINDS[kind](split, settings, own)
-        found[kind] = judge(model.features), model
-        trials += [trial | {"kind": kind} for trial in model.info["trials"]]
-    winner = max(found, key=lambda name: found[name][0])
-    value, best = found[winner]
-    best.info.update(
-        ModelInfo(
-            kind=winner,
-            method="scratch",
-            backbone=config.backbone if winner == "bpr" else "mf",
-            dim=config.dim,
-            trials=trials,
-            valid_ndcg_at_10=value,
+        model = KINDS[kind](split, student, settings, own)
+        model.info.update(
+            ModelInfo(
+                kind=kind,
+                method="scratch",
+                backbone=student.backbone if kind == "bpr" else "mf",
+                dim=student.dim,
+                trials=[trial | {"kind": kind} for trial in model.info["trials"]],
+                valid_ndcg_at_10=judge(model.features),
+            )
         )
-    )
-    return best
+        models[kind] = model
+    best = max(models, key=lambda kind: models[kind].info["valid_ndcg_at_10"])
+    models[best].info["trials"] = [trial for model in models.values() for trial in model.info["trials"]]
+    return SmallModels(models, best)
 
 
-def train_als(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
+def train_als(
+    split: Split, student: DistillConfig, config: BaselinesConfig, environment: TrainingEnvironment
+) -> TrainedModel:
     """ALS at the student's size, searched as the teacher is."""
     data = Validation.of(split, limit=VALIDATION_USERS, seed=environment.seed)
-    grid = AlsGrid((config.dim,), ALS_REGULARIZATION, ALS_ALPHA, patience=2, budget_seconds=config.max_seconds)
+    grid = AlsGrid((student.dim,), ALS_REGULARIZATION, ALS_ALPHA, patience=2, budget_seconds=config.max_seconds)
     found = search_als(data, grid, environment)
     info: ModelInfo = {
         "trials": found.trials,
@@ -78,48 +93,40 @@ def train_als(split: Split, config: DistillConfig, environment: TrainingEnvironm
     return TrainedModel(found.features, history=found.best.history, info=info)
 
 
-def train_softmax(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
+def train_softmax(
+    split: Split, student: DistillConfig, config: BaselinesConfig, environment: TrainingEnvironment
+) -> TrainedModel:
     """Matrix factorisation by a softmax over many items at the student's size."""
     grid = SoftmaxGrid()
-    epochs = min(grid.optim.epochs, config.scratch_epochs) if config.scratch_epochs != "auto" else grid.optim.epochs
+    epochs = grid.optim.epochs if config.epochs == "auto" else min(grid.optim.epochs, config.epochs)
     optim = replace(grid.optim, max_seconds=config.max_seconds, epochs=epochs)
-    return softmax(split, config.dim, replace(grid, optim=optim), environment)
+    return softmax(split, student.dim, replace(grid, optim=optim), environment)
 
 
-def train_scratch(split: Split, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """Train the student's own model on pairs, once for each step size and L2 strength; the best on validation is kept.
-
-    Args:
-        split, config: as in ``distill``.
-        environment: as in ``distill``; each training has its own checkpoint beside the one named there, with a number in
-            the name.
-
-    Returns:
-        The best; ``info["trials"]`` lists all, each with ``learning_rate``, ``weight_decay``, ``valid_ndcg_at_10``,
-        ``best_epoch``, ``seconds`` and ``stopped``.
-    """
+def train_bpr(
+    split: Split, student: DistillConfig, config: BaselinesConfig, environment: TrainingEnvironment
+) -> TrainedModel:
+    """Train the student's own model on pairs, once for each step size and L2 strength; the best on validation is kept."""
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=environment.seed)
-    epochs = epochs_of(config.scratch_epochs, ALONE, batch_size=config.batch_size, n_interactions=validate.train.nnz)
-    grid = list(product(config.scratch_learning_rate, config.scratch_weight_decay))
+    epochs = epochs_of(config.epochs, ALONE, batch_size=student.batch_size, n_interactions=validate.train.nnz)
+    grid = list(product(config.learning_rate, config.weight_decay))
     optim = OptimConfig.of(
-        config,
+        student,
         epochs=epochs,
         base_weight=1.0,
         max_seconds=None if config.max_seconds is None else config.max_seconds / len(grid),
     )
-    model = fit_best(
-        lambda: (new_student(config, validate.train, None, environment.seed), []),
+    return fit_best(
+        lambda: (new_student(student, validate.train, None, environment.seed), []),
         validate,
         [replace(optim, learning_rate=rate, weight_decay=decay) for rate, decay in grid],
         environment,
     )
-    model.info.update(ModelInfo(method="scratch", backbone=config.backbone, dim=config.dim))
-    return model
 
 
-KINDS: dict[str, Callable[[Split, DistillConfig, TrainingEnvironment], TrainedModel]] = {
-    "bpr": train_scratch,
+KINDS: dict[SmallModel, Callable[[Split, DistillConfig, BaselinesConfig, TrainingEnvironment], TrainedModel]] = {
     "als": train_als,
+    "bpr": train_bpr,
     "softmax": train_softmax,
 }
-"""How each kind of ``distill.baseline_models`` is trained."""
+"""How each kind is trained."""

@@ -84,9 +84,8 @@ def gap_closed(
 ) -> Interval:
     """(student − scratch) / (teacher − scratch), means over the same users; both gaps are resampled together.
 
-    Without a teacher that beats scratch there is no gap to close and the value is None. Where the teacher's lead is
-    not certain at this level the ratio's interval is unbounded and its ends are None; otherwise the few resamples
-    without a lead are left out.
+    Without a teacher that beats scratch beyond chance there is no gap to close: value and ends are None, and the reason says
+    which of both it is. Otherwise the few resamples without a lead are left out.
 
     Args:
         student, scratch, teacher: (n,) values of the same users.
@@ -102,18 +101,17 @@ def gap_closed(
     if lead <= 0:
         reason = f"the teacher does not beat the no-distillation baseline (mean difference {lead:.4f}): no gap to close"
         return Interval(None, None, None, confidence, reason)
-    value = float(gain.mean()) / lead
     means = _resampled_means([gain, gap], samples, rng)
     leading = means[:, 1] > 0
     without_lead = 1.0 - float(leading.mean())
     if without_lead > (1 - confidence) / 2:
         reason = (
-            "the teacher's lead over the no-distillation baseline is not certain: "
-            f"it is gone in {without_lead:.1%} of the resamples, so the interval is unbounded"
+            f"the teacher's lead over the no-distillation baseline (mean difference {lead:+.4f}) may be chance: "
+            f"it is gone in {without_lead:.1%} of the resamples"
         )
-        return Interval(value, None, None, confidence, reason)
+        return Interval(None, None, None, confidence, reason)
     low, high = _percentiles(means[leading, 0] / means[leading, 1], confidence)
-    return Interval(value, low, high, confidence)
+    return Interval(float(gain.mean()) / lead, low, high, confidence)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

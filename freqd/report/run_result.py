@@ -26,6 +26,7 @@ from freqd.report.run_result_parts import (
     MlflowFacts,
     ModelFacts,
     PrefectFacts,
+    References,
     RegisteredModel,
     ResultPart,
     SpectrumFacts,
@@ -67,6 +68,7 @@ class RunResult(ResultPart):
     intervals: dict[str, Difference]
     gap_closed: Interval
     models: ByModel[ModelFacts]
+    references: References = References()
     groups: ByModel[Groups]
     spectrum: SpectrumFacts
     training: ByModel[Training]

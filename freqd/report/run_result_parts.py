@@ -10,6 +10,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
+from freqd.evaluate.significance import Difference
 from freqd.json_types import JsonObject
 from freqd.spectral.filters import Filter, SideFilters
 
@@ -91,6 +92,39 @@ class ModelFacts(ResultPart):
     valid_ndcg_at_10: float | None
     median_ms: float
     p95_ms: float
+
+
+class ReferenceResult(ResultPart):
+    """A model that was judged beside teacher, student and no-distillation baseline.
+
+    Attributes:
+        name: popular, item-knn, ease; als, bpr, softmax of the student's size, but for the one that is the no-distillation baseline;
+            filtered_svd; of an earlier run also scratch and svd.
+        same_size: whether it is as large as the student.
+        parameters: numbers that it keeps.
+        valid_ndcg_at_10: None for one that was not validated.
+        metrics: on the test split, by name.
+        student_minus: the student's lead in NDCG@10, paired over the test users; None for one of an earlier run.
+    """
+
+    name: str
+    same_size: bool
+    parameters: int
+    valid_ndcg_at_10: float | None
+    metrics: dict[str, FiniteFloat]
+    student_minus: Difference | None = None
+
+
+class References(ResultPart):
+    """Models that were judged beside those of the run; of an earlier run, if it says which one and when that was."""
+
+    models: tuple[ReferenceResult, ...] = ()
+    run: str | None = None
+    created: str | None = None
+
+    def of(self, name: str) -> ReferenceResult | None:
+        """One of them; None if it was not judged."""
+        return next((model for model in self.models if model.name == name), None)
 
 
 class ActivityGroup(OpenResultPart):

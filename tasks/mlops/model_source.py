@@ -15,7 +15,7 @@ from freqd.serve import Recommender
 from freqd.storage.store import Artifact
 from tasks.runtime.workspace import Workspace
 
-WHERE = {"teacher": "teacher.teacher", "scratch": "scratch.scratch", "svd": "svd.svd", "student": "distill.student"}
+WHERE = {"teacher": "teacher.teacher", "scratch": "baselines.scratch", "svd": "svd.svd", "student": "distill.student"}
 """Which artifact of a run is which model."""
 
 A = TypeVar("A", bound=Artifact)

@@ -16,7 +16,7 @@ from freqd.storage.store import ArtifactRef
 from tasks import plugins
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Result, Stage, Without, cut, stage
+from tasks.stage import Result, Stage, cut, stage
 from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
 
@@ -45,10 +45,7 @@ def source(
 def distill(
     at: Stage,
     inputs: DistillInputs,
-    config: Annotated[
-        DistillConfig,
-        Without("baselines", "baseline_models", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs"),
-    ],
+    config: DistillConfig,
     spectral: Annotated[SpectralConfig, MASTERY],
     earlier: EarlierModel | None = None,
 ) -> Result:

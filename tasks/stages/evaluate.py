@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Self
 
 import numpy as np
@@ -27,6 +28,9 @@ from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
 
 METRIC = "ndcg_at_10"
+STUDENTS = ("scratch", "svd", "student")
+"""Models whose share of the teacher's bands is measured."""
+NO_REFERENCES: Mapping[str, ArtifactRef] = MappingProxyType({})
 Mastered = dict[str, dict[Side, list[float]]]
 """Shares by band, low to high frequency, of both sides, by student."""
 
@@ -63,7 +67,7 @@ class EvaluationFacts(BaseModel):
     """What the differences between the models are worth.
 
     Attributes:
-        intervals: paired differences over the test users, as ``student_minus_teacher``.
+        intervals: paired differences over the test users of student and teacher to all others, as ``student_minus_teacher``.
         gap_closed: how much of the way from the no-distillation baseline to the teacher the student is.
         models: size by model.
         mastery: by student and side, how much of each band of the teacher's features it can express.
@@ -104,8 +108,9 @@ def evaluate(
     models: Mapping[str, ArtifactRef],
     config: EvaluateConfig,
     spectral: Annotated[SpectralConfig, MASTERY],
+    references: Mapping[str, ArtifactRef] = NO_REFERENCES,
 ) -> Result:
-    """Judge every model of ``models`` (teacher, student and the baselines) on the test split."""
+    """Judge every model of ``models`` (teacher, student and the baselines) on the test split; ``references`` are judged already."""
     parts = at.open(inputs.split, Split)
     trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
     reports: dict[str, Evaluation] = {}
@@ -113,7 +118,8 @@ def evaluate(
         at.progress(done / (len(trained) + 1), name)
         reports[name] = judge(model.features, parts, config)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
-    intervals, closed = compare(reports, config, np.random.default_rng(at.run.seed))
+    beside = {name: at.open(ref, Evaluation) for name, ref in references.items()}
+    intervals, closed = compare({**reports, **beside}, config, np.random.default_rng(at.run.seed))
     latency = {name: Latency.model_validate(scoring_latency(model.features)) for name, model in trained.items()}
     facts = EvaluationFacts(
         intervals=intervals,
@@ -121,7 +127,7 @@ def evaluate(
         models={name: size_of(model) for name, model in trained.items()},
         mastery=mastery(
             trained["teacher"],
-            {name: model for name, model in trained.items() if name != "teacher"},
+            {name: model for name, model in trained.items() if name in STUDENTS},
             at.open(inputs.graphs, Graphs),
             at.open(inputs.spectrum, Spectrum),
             spectral,
@@ -141,17 +147,21 @@ def evaluate(
 def compare(
     reports: Mapping[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator
 ) -> tuple[dict[str, Difference], Interval]:
-    """Paired differences of the student to the others, and the gap closed, each with its interval."""
+    """Paired differences of student and teacher to the others, and the gap closed, each with its interval."""
     values = {name: report.per_user[METRIC] for name, report in reports.items()}
     bootstrap = partial(paired_bootstrap, samples=config.bootstrap_samples, confidence=config.confidence, rng=rng)
     intervals = {
         f"student_minus_{name}": bootstrap(values["student"], values[name]) for name in values if name != "student"
     }
+    intervals |= {
+        f"teacher_minus_{name}": bootstrap(values["teacher"], values[name])
+        for name in values
+        if name not in ("student", "teacher")
+    }
     if "scratch" not in values:
         return intervals, Interval(
             None, None, None, config.confidence, "there is no baseline without distillation to compare with"
         )
-    intervals["teacher_minus_scratch"] = bootstrap(values["teacher"], values["scratch"])
     closed = gap_closed(
         values["student"],
         values["scratch"],

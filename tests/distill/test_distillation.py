@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from freqd.config import DistillConfig, ObjectiveConfig
-from freqd.distill import DistillSources, distill, svd_student, train_scratch
+from freqd.config import BaselinesConfig, DistillConfig, ObjectiveConfig
+from freqd.distill import DistillSources, distill, svd_student
+from freqd.distill.baseline import train_bpr
 from freqd.distill.student import Auto, epochs_of
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
@@ -24,10 +25,8 @@ CONFIG = DistillConfig(
     learning_rate=1e-2,
     base_weight=0.1,
     eval_every=5,
-    scratch_epochs=60,
-    scratch_learning_rate=(1e-2,),
-    scratch_weight_decay=(1e-5, 1e-3),
 )
+ALONE = BaselinesConfig(epochs=60, learning_rate=(1e-2,), weight_decay=(1e-5, 1e-3))
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_a_distilled_student_beats_one_trained_alone_and_the_svd(run, choices, t
     split, teacher = choices
     config = CONFIG.model_copy(update={"backbone": backbone})
     student = run(config)
-    scratch = train_scratch(split, config, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
+    scratch = train_bpr(split, config, ALONE, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
     assert student.features.dim == scratch.features.dim == 6
     assert on_test(split, student.features) > 1.1 * on_test(split, scratch.features)
     if backbone == "mf":
@@ -96,7 +95,7 @@ def test_a_feature_term_alone_helps_a_student_from_a_random_start(run, choices, 
         }
     )
     student = run(config)
-    scratch = train_scratch(split, config, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
+    scratch = train_bpr(split, config, ALONE, replace(HERE, checkpoint=tmp_path / "scratch.safetensors"))
     assert on_test(split, student.features) > 1.5 * on_test(split, scratch.features)
 
 
@@ -144,21 +143,6 @@ def test_what_was_done_is_told(run):
     assert info["method"] == "distill"
     assert info["feature_filters"] == {"user": "linear α=0.2", "item": "linear α=0.2"}
     assert [term["name"] for term in info["objectives"]] == [term.name for term in CONFIG.objectives]
-
-
-def test_the_scratch_student_is_the_best_of_its_trainings(choices, tmp_path):
-    split, _ = choices
-    told = []
-    scratch = train_scratch(
-        split,
-        CONFIG.model_copy(update={"scratch_epochs": 10}),
-        replace(HERE, checkpoint=tmp_path, progress=lambda done, text: told.append(done)),
-    )
-    trials = scratch.info["trials"]
-    assert [trial["weight_decay"] for trial in trials] == [1e-5, 1e-3]
-    assert scratch.info["valid_ndcg_at_10"] == max(trial["valid_ndcg_at_10"] for trial in trials)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
 
 
 def test_a_misspelt_objective_is_refused(run):

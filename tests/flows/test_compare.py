@@ -26,7 +26,7 @@ from tasks.experiments.results import replace_folder
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
-    "distill.epochs=2", "distill.baseline_models=bpr", "distill.scratch_epochs=4", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=2",
+    "distill.epochs=2", "baselines.models=bpr", "baselines.epochs=4", "baselines.weight_decay=[1e-5]", "spectral.bands=2",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip
 METHODS = ("scratch", "rce", "fitnet+freqd")
@@ -57,10 +57,10 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
     (entry,) = first["data"]
     assert [table["dim"] for table in entry["tables"]] == [2, 4]
     for table in entry["tables"]:
-        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "rce", "freqd+fitnet"]
+        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "filtered_svd", "rce", "freqd+fitnet"]
         for row in table["rows"]:
             assert row["parameters"] == table["dim"] * (entry["users"] + entry["items"])
-            assert row["seeds"] == ([] if row["method"] == "svd" else [0, 1])
+            assert row["seeds"] == ([] if row["method"] in ("svd", "filtered_svd") else [0, 1])
     stages = [stage["stage"] for stage in first["stages"]]
     assert [stages.count(name) for name in ("ingest", "graph", "teacher", "spectrum", "svd", "mastery")] == [
         1,
@@ -70,14 +70,14 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
         2,
         1,
     ]
-    assert [stages.count(name) for name in ("scratch", "distill", "judge")] == [4, 8, 15]
+    assert [stages.count(name) for name in ("baselines", "distill", "judge")] == [4, 8, 17]
 
 
 def test_means_and_intervals_are_those_of_the_seeds(first: dict[str, Any]) -> None:
     for row in rows_of(first):
         measured = row["metrics"]["ndcg_at_10"]
         assert measured["mean"] == pytest.approx(np.mean(measured["values"]))
-        if row["method"] == "svd":
+        if row["method"] in ("svd", "filtered_svd"):
             assert (measured["low"], measured["high"]) == (None, None)
         else:
             half = 12.7062047 * np.std(measured["values"], ddof=1) / np.sqrt(2)  # t of 1 degree of freedom, 97.5 %
@@ -151,7 +151,7 @@ def test_again_is_all_cached_and_equal(first: dict[str, Any], source: Path, work
 def test_a_run_finds_the_students_and_agrees(first: dict[str, Any], source: Path, workdir: Path) -> None:
     settings = config(source, "distill.dim=4", 'distill.objectives=[{name="rce"}]', "registry.enabled=false")
     run = pipeline(settings, workdir=str(workdir), run_name="run")
-    assert set(run["cached_stages"]) >= {"ingest", "graph", "teacher", "scratch", "svd", "spectrum", "distill"}
+    assert set(run["cached_stages"]) >= {"ingest", "graph", "teacher", "baselines", "svd", "spectrum", "distill"}
     rows = {row["method"]: row for row in first["data"][0]["tables"][1]["rows"]}
     for model, method in (("scratch", "scratch"), ("svd", "svd"), ("student", "rce")):
         assert run["metrics"][model]["ndcg_at_10"] == rows[method]["metrics"]["ndcg_at_10"]["values"][0]

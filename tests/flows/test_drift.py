@@ -31,7 +31,7 @@ MODEL = "drift-of-planted"
 CUT = date(2020, 12, 10)
 CHEAP = (
     "teacher.factors=[8]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4", "distill.dim=4",
-    "distill.epochs=2", "distill.baselines=false", "spectral.bands=4", "spectral.filter=identity", "evaluate.bootstrap_samples=100", "drift.retrain=false",
+    "distill.epochs=2", "baselines.models=none", "spectral.bands=4", "spectral.filter=identity", "evaluate.bootstrap_samples=100", "drift.retrain=false",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
+from freqd.report.run.text import result_table
 from freqd.report.run_result import RunResult
 from tasks.mlops.audit import AuditTrail
 from tasks.runtime.workspace import Workspace
@@ -32,10 +33,22 @@ from tasks.stages.approval import DEPLOYMENT, Answer, settle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-STAGES = ["ingest", "graph", "teacher", "spectrum", "scratch", "svd", "distill", "evaluate", "register"]
+STAGES = [
+    "ingest",
+    "graph",
+    "teacher",
+    "spectrum",
+    "references",
+    "baselines",
+    "svd",
+    "filtered_svd",
+    "distill",
+    "evaluate",
+    "register",
+]
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
-    "distill.dim=4", "distill.epochs=4", "distill.baseline_models=bpr", "distill.scratch_epochs=6", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=4",
+    "distill.dim=4", "distill.epochs=4", 'baselines.models=["popular", "item-knn", "ease", "bpr"]', "baselines.epochs=6", "baselines.weight_decay=[1e-5]", "spectral.bands=4",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip
 
@@ -65,6 +78,36 @@ def test_every_stage_runs_and_the_summary_is_complete(first: dict[str, Any], wor
     assert first["models"]["student"]["parameters"] == 4 * (first["data"]["users"] + first["data"]["items"])
     assert all(stage["seconds"] > 0 and stage["peak_bytes"] > 2**20 for stage in first["stages"])
     assert json.loads((workdir / "runs" / "first" / "summary.json").read_text()) == first
+
+
+def test_references_of_any_size_are_judged_beside_the_models(first: dict[str, Any]) -> None:
+    beside = first["references"]["models"]
+    found = {model["name"]: model for model in beside}
+    assert {"popular", "item-knn", "ease"} <= set(found)
+    for name, model in found.items():
+        lead = first["metrics"]["student"]["ndcg_at_10"] - model["metrics"]["ndcg_at_10"]
+        assert model["student_minus"] == first["intervals"][f"student_minus_{name}"]
+        assert model["student_minus"]["mean"] == pytest.approx(lead, abs=1e-6)
+        assert f"teacher_minus_{name}" in first["intervals"]
+    assert found["ease"]["metrics"]["ndcg_at_10"] > found["popular"]["metrics"]["ndcg_at_10"]
+
+
+def test_without_baselines_those_of_the_last_run_are_shown_with_their_date(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    again = rerun(source, workdir, "baselines.models=none", "registry.enabled=false", run_name="bare")
+    assert {"references", "baselines", "svd", "filtered_svd"}.isdisjoint(stage["name"] for stage in again["stages"])
+    assert again["gap_closed"]["value"] is None
+    shown = again["references"]
+    assert shown["created"] >= first["created"]
+    kept = {model["name"]: model["metrics"] for model in shown["models"]}
+    assert kept["scratch"] == first["metrics"]["scratch"]
+    assert kept["ease"] == next(m["metrics"] for m in first["references"]["models"] if m["name"] == "ease")
+    assert f"as run {shown['run']} judged them on {shown['created'][:10]}" in result_table(
+        RunResult.model_validate(again)
+    )
+    third = rerun(source, workdir, "baselines.models=none", "registry.enabled=false", run_name="bare too")
+    assert third["references"]["run"] == shown["run"], "not the run that shows another's"
 
 
 def test_the_summary_follows_its_published_schema(first: dict[str, Any]) -> None:
@@ -185,7 +228,7 @@ def test_the_same_file_by_another_path_is_not_read_again(
 
 def test_one_setting_reruns_only_what_depends_on_it(first: dict[str, Any], source: Path, workdir: Path) -> None:
     again = rerun(source, workdir, "distill.warm_start=random")
-    assert again["cached_stages"] == STAGES[:6]
+    assert again["cached_stages"] == STAGES[:8]
     again = rerun(source, workdir, "evaluate.ks=[5]")
     assert "distill" in again["cached_stages"]
     assert "evaluate" not in again["cached_stages"]
@@ -230,7 +273,7 @@ def test_changed_code_reruns_what_uses_it(
         provenance, "_module", lambda name: ("changed", ()) if name == "freqd.distill.svd" else original(name)
     )
     again = rerun(source, workdir)
-    assert again["cached_stages"] == [name for name in STAGES if name not in ("svd", "distill")]
+    assert again["cached_stages"] == [name for name in STAGES if name not in ("svd", "filtered_svd", "distill")]
 
 
 def test_changed_data_is_noticed_and_ids_stay(
@@ -259,7 +302,7 @@ def test_a_budget_stops_trainings_keeps_the_best_and_says_so(
 ) -> None:
     endless = (
         "distill.epochs=100000",
-        "distill.scratch_epochs=100000",
+        "baselines.epochs=100000",
         "distill.patience=100000",
         "evaluate.bootstrap_samples=100",
     )
@@ -270,7 +313,7 @@ def test_a_budget_stops_trainings_keeps_the_best_and_says_so(
     assert short["config"]["distill"]["max_seconds"] == first["config"]["distill"]["max_seconds"], "as it was asked"
     assert rerun(source, workdir, *endless, "budget_minutes=0.05")["cached_stages"] == STAGES
     longer = rerun(source, workdir, *endless, "budget_minutes=0.06")
-    assert not {"scratch", "distill"} & set(longer["cached_stages"]), "what a smaller budget has cut off is not taken"
+    assert not {"baselines", "distill"} & set(longer["cached_stages"]), "what a smaller budget has cut off is not taken"
     assert longer["training"]["student"]["info"]["seconds"] > short["training"]["student"]["info"]["seconds"]
 
 

@@ -31,8 +31,8 @@ from tasks.experiments.tune import OutOfTimeError, Watcher
 
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
-    "distill.dim=4", "distill.epochs=4", "distill.eval_every=1", "spectral.bands=2", "distill.scratch_epochs=2",
-    "distill.scratch_weight_decay=[1e-5]", "registry.enabled=false",
+    "distill.dim=4", "distill.epochs=4", "distill.eval_every=1", "spectral.bands=2", "baselines.epochs=2",
+    "baselines.weight_decay=[1e-5]", "registry.enabled=false",
 )  # fmt: skip
 
 

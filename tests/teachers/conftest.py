@@ -36,3 +36,13 @@ def train(shelf: Split) -> sparse.csr_array:
 def validation(shelf: Split) -> Validation:
     """Over all its users."""
     return Validation.of(shelf, limit=None, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tastes() -> Split:
+    """Tastes of rank 3, of which the graph's smooth part shows less than can be learnt."""
+    rng = np.random.default_rng(0)
+    taste = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 80)) + 0.5 * rng.standard_normal((200, 80))
+    user, item = (part.astype(np.int32) for part in np.nonzero(taste > np.quantile(taste, 0.8)))
+    part = rng.choice(3, len(user), p=[0.6, 0.3, 0.1])
+    return assemble(*(Interactions(user[part == n], item[part == n], 200, 80) for n in range(3)))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from freqd.data.interactions import Interactions, Split
+from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
@@ -22,7 +22,6 @@ from freqd.teachers.softmax import SoftmaxGrid, SoftmaxTerm, sampled_softmax, sc
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
-from tests.evaluate.conftest import assemble
 
 
 def plain(users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor) -> Tensor:
@@ -107,16 +106,6 @@ def test_the_start_is_the_low_pass_table_and_can_be_scaled(train) -> None:
     for one, other in ((start.users, larger.users), (start.items, larger.items)):
         ratio = other[one != 0] / one[one != 0]
         np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def tastes() -> Split:
-    """Tastes of rank 3, of which the graph's smooth part shows less than can be learnt."""
-    rng = np.random.default_rng(0)
-    taste = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 80)) + 0.5 * rng.standard_normal((200, 80))
-    user, item = (part.astype(np.int32) for part in np.nonzero(taste > np.quantile(taste, 0.8)))
-    part = rng.choice(3, len(user), p=[0.6, 0.3, 0.1])
-    return assemble(*(Interactions(user[part == n], item[part == n], 200, 80) for n in range(3)))
 
 
 GRID = SoftmaxGrid((0.01, 0.002), (0.0, 0.01), negatives=64, optim=OptimConfig(epochs=6, eval_every=1, batch_size=256))

@@ -52,6 +52,7 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "protocol": _protocol(summary),
         "roles": {role.key: role for role in ROLES},
         "models": tables.models(summary),
+        "references": tables.references(summary),
         "intervals": tables.intervals(summary),
         "all_metrics": tables.all_metrics(summary),
         "settings": tables.settings(summary),

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
-from freqd.report.palette import SCRATCH, SVD, TEACHER, Role
+from freqd.report.palette import SCRATCH, SVD, TEACHER
 from freqd.report.run.settings import setting_of
 from freqd.report.run.standing import (
     baseline_phrase,
@@ -91,16 +91,23 @@ def _quality(summary: RunResult) -> tuple[str, str, Tone]:
                 "mixed",
             )
         return "There is nothing to distil from this teacher", f"{found}.", "bad"
-    if gap is None or scratch is None:
-        without = (
-            "; without the no-distillation baseline it is not known what distillation added" if scratch is None else ""
+    if scratch is None:
+        said = (
+            f"The student has NDCG@10 {fmt.metric(student)}, its teacher {fmt.metric(teacher)}; without the no-distillation baseline "
+            "it is not known what distillation added."
         )
-        said = f"The student has NDCG@10 {fmt.metric(student)}, its teacher {fmt.metric(teacher)}{without}."
         return "A student was distilled", said, "neutral"
     figures = (
         f"NDCG@10 is {fmt.metric(student)}, against {fmt.metric(teacher)} of the teacher and {fmt.metric(scratch)} of "
         f"{baseline_phrase(summary)}"
     )
+    if gap is None:
+        beats = "; the student itself is significantly above that baseline" if beats_scratch(summary) else ""
+        return (
+            "The teacher's lead over the no-distillation baseline may be chance",
+            f"{figures}{UNCERTAIN}{beats}.",
+            "mixed",
+        )
     return _closed(summary, gap, figures)
 
 
@@ -112,20 +119,12 @@ def _closed(summary: RunResult, gap: float, figures: str) -> tuple[str, str, Ton
             "better": "The student ranks better than its teacher",
             "as good": "The student ranks as well as its teacher",
         }.get(stands or "", "Student and teacher are not told apart on these users")
-        if teacher_lead_uncertain(summary):
-            return title, f"{figures}{UNCERTAIN}.", "mixed"
         return title, f"{figures}: it has all of the teacher's lead over that baseline{_beyond(gap)}.", "good"
     if gap > 0.0:
         title = f"The student closes {fmt.percent(gap)} of the gap to its teacher"
         doubt = ""
         tone: Tone = "good" if gap >= 0.5 else "mixed"
-        if teacher_lead_uncertain(summary):
-            title, doubt, tone = (
-                "The teacher's lead over the no-distillation baseline is not certain",
-                UNCERTAIN,
-                "mixed",
-            )
-        elif beats_scratch(summary) is False:
+        if beats_scratch(summary) is False:
             doubt = "; the gain over the baseline may be chance on these users"
             tone = "mixed"
         elif stands != "worse":
@@ -212,14 +211,18 @@ def gap_sentence(summary: RunResult) -> str:
             said += "; since the interval contains zero, the gain itself may be chance"
         elif value > 1.0 and low < 1.0:
             said += "; since the interval reaches below 100 %, this does not say that it ranks better than its teacher"
-    elif reason:
-        return f"{said}. It has no interval: {reason[0].lower()}{reason[1:]}"
     return f"{said}."
 
 
-def difference_sentence(summary: RunResult, other: Role) -> str:
-    """Student minus ``other`` on the test users, with its interval and p-value in words; empty if not measured."""
-    found = summary.intervals.get(f"student_minus_{other.key}")
+def difference_sentence(summary: RunResult, other: str, phrase: str) -> str:
+    """Student minus the model ``other`` on the test users, with its interval and p-value in words; empty if not measured.
+
+    Args:
+        summary: the run's result.
+        other: the model's name in it.
+        phrase: how a sentence calls the model.
+    """
+    found = summary.intervals.get(f"student_minus_{other}")
     if found is None:
         return ""
     level = fmt.percent(summary.gap_closed.confidence)
@@ -229,16 +232,17 @@ def difference_sentence(summary: RunResult, other: Role) -> str:
     )
     if found.low <= 0.0 <= found.high:
         return (
-            f"There is no significant difference to {other.phrase}: {inside}. Differences of this size are "
+            f"There is no significant difference to {phrase}: {inside}. Differences of this size are "
             "expected by chance with these users."
         )
     better = "better" if found.mean > 0.0 else "worse"
-    return f"The student is significantly {better} than {other.phrase} on these users: {inside}."
+    return f"The student is significantly {better} than {phrase} on these users: {inside}."
 
 
 def differences(summary: RunResult) -> list[str]:
     """All differences that were measured, in words."""
-    return [said for role in (TEACHER, SCRATCH, SVD) if (said := difference_sentence(summary, role))]
+    said = [difference_sentence(summary, role.key, role.phrase) for role in (TEACHER, SCRATCH, SVD)]
+    return [line for line in (*said, difference_sentence(summary, "popular", "the list of best-sellers")) if line]
 
 
 def tiles(summary: RunResult) -> list[Tile]:
@@ -259,8 +263,11 @@ def tiles(summary: RunResult) -> list[Tile]:
 def _gap_tile(summary: RunResult) -> Tile:
     closed = summary.gap_closed
     if closed.value is None:
-        nothing = teacher_adds_nothing(summary)
-        note = "the teacher does not beat the no-distillation baseline" if nothing else "not measured"
+        nothing, note = teacher_adds_nothing(summary), "not measured"
+        if nothing:
+            note = "the teacher does not beat the no-distillation baseline"
+        elif teacher_lead_uncertain(summary):
+            note = "the teacher's lead over the no-distillation baseline may be chance"
         return Tile("Gap closed", fmt.MISSING, note, "bad" if nothing else "neutral")
     note = "of the teacher's gain over the no-distillation baseline"
     if closed.low is not None and closed.high is not None:

@@ -13,7 +13,18 @@ AS_GOOD = 0.02
 """Share of the other model's NDCG@10 that the interval of a student which is called as good may leave open."""
 
 BASELINES = {"bpr": "BPR", "als": "ALS", "softmax": "softmax"}
-"""Kinds of ``distill.baseline_models`` for a reader."""
+"""Models of the student's size without a teacher, for a reader."""
+
+REFERENCES = {
+    "popular": "Best-sellers",
+    "item-knn": "Item kNN",
+    "ease": "EASE",
+    **{kind: f"{name} of the student's size" for kind, name in BASELINES.items()},
+    "filtered_svd": "SVD of the filtered teacher",
+    "scratch": "No-distillation baseline",
+    "svd": "SVD of the teacher",
+}
+"""All models that may be judged beside those of a run, for a reader."""
 
 
 def metric_of(summary: RunResult, role: Role, name: str = "ndcg_at_10") -> float | None:
@@ -31,6 +42,16 @@ def teacher_lead_uncertain(summary: RunResult) -> bool:
     """Whether the teacher's lead over the no-distillation baseline may be chance."""
     lead = summary.intervals.get("teacher_minus_scratch")
     return lead is not None and lead.low <= 0.0
+
+
+def references_ahead(summary: RunResult) -> list[str]:
+    """Models that rank better than the teacher beyond chance, best first."""
+    ahead = [
+        model
+        for model in summary.references.models
+        if (lead := summary.intervals.get(f"teacher_minus_{model.name}")) is not None and lead.high < 0.0
+    ]
+    return [model.name for model in sorted(ahead, key=lambda model: -model.metrics["ndcg_at_10"])]
 
 
 def standing(summary: RunResult, other: Role) -> Standing | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from freqd.evaluate.significance import Difference
 from freqd.report import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT
 from freqd.report.run.settings import changed_settings
+from freqd.report.run.standing import REFERENCES
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_data import DataFacts
 from freqd.report.run_result_parts import RegisteredModel, Training
@@ -71,6 +73,33 @@ def models(summary: RunResult) -> Table:
         )
     strong = keys.index(STUDENT.key)
     return Table("Models on the test split", header, body, frozenset(range(1, 8)), strong=strong, keys=list(keys))
+
+
+def references(summary: RunResult) -> Table:
+    """Models beside those of the run, the best first; no rows if there are none."""
+    found = summary.references
+    header = ["Model", "Parameters", "NDCG@10", "Recall@10"]
+    caption = "Other models on the same test"
+    if found.run is not None:
+        caption = f"Other models as run {found.run} judged them on {(found.created or '')[:10]}, on the data of then"
+    else:
+        header.append("Student minus it")
+    body = []
+    for model in sorted(found.models, key=lambda model: -model.metrics["ndcg_at_10"]):
+        row = [
+            REFERENCES.get(model.name, model.name),
+            fmt.count(model.parameters),
+            fmt.metric(model.metrics["ndcg_at_10"]),
+            fmt.metric(model.metrics.get("recall_at_10")),
+        ]
+        if found.run is None:
+            row.append("" if (gain := model.student_minus) is None else _interval(gain))
+        body.append(row)
+    return Table(caption, header, body, frozenset(range(1, len(header))))
+
+
+def _interval(found: Difference) -> str:
+    return f"{fmt.signed(found.mean)} ({fmt.signed(found.low)} to {fmt.signed(found.high)})"
 
 
 def all_metrics(summary: RunResult) -> Table:

@@ -22,7 +22,11 @@ def result_table(summary: RunResult) -> str:
         _wrapped("verdict     ", f"{verdict.title}. {verdict.sentence}"),
         *([_wrapped("start       ", started)] if (started := start_sentences.sentence(summary)) else []),
     ]
-    parts = [_heading(summary), tables.models(summary).text(), "\n".join(lines)]
+    parts = [_heading(summary), tables.models(summary).text()]
+    if summary.references.models:
+        beside = tables.references(summary)
+        parts.append(f"{beside.caption}\n{beside.text()}")
+    parts.append("\n".join(lines))
     if told := sentences.advice(summary):
         parts.append("\n".join(["to do next", *(_wrapped("  - ", line) for line in told)]))
     return for_terminal(parts)
@@ -53,6 +57,7 @@ def markdown(summary: RunResult) -> str:
         f"# {escape(verdict.title)}",
         escape(verdict.sentence),
         tables.models(summary).markdown(),
+        *_references(summary),
         escape(sentences.gap_sentence(summary)),
         _list(sentences.differences(summary)),
     ]
@@ -65,6 +70,11 @@ def markdown(summary: RunResult) -> str:
     if told := sentences.advice(summary):
         parts += ["## What to do next", _list(told)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _references(summary: RunResult) -> list[str]:
+    beside = tables.references(summary)
+    return [f"**{escape(beside.caption)}**", beside.markdown()] if beside.rows else []
 
 
 def _list(lines: list[str]) -> str:

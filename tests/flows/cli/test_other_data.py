@@ -75,6 +75,6 @@ def test_items_without_embeddings_are_told_on_the_console(somebody: User, tmp_pa
         "data.min_user_interactions=1",
         "data.min_item_interactions=1",
     )
-    found = somebody("run", *words, "registry.enabled=false", "distill.baselines=false")
+    found = somebody("run", *words, "registry.enabled=false", "baselines.models=none")
     assert found.returncode == 0, found.stderr
     assert "items: 57 with features, 3 without, which score 0 everywhere" in found.stderr

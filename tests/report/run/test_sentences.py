@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from freqd.report import numbers as fmt
-from freqd.report.palette import SCRATCH, TEACHER
 from freqd.report.run import sentences, standing
 from freqd.report.run_result import RunResult
 
@@ -94,11 +93,14 @@ def test_below_training_alone(full: dict[str, Any]) -> None:
 
 def test_a_teacher_whose_lead_may_be_chance(full: dict[str, Any]) -> None:
     full["intervals"]["teacher_minus_scratch"] = {"mean": 0.0078, "low": -0.001, "high": 0.016, "p_value": 0.08}
-    full["gap_closed"] |= {"low": None, "high": None, "reason": "the teacher's lead is not certain"}
+    full["gap_closed"] |= {"value": None, "low": None, "high": None, "reason": "the teacher's lead may be chance"}
     verdict = sentences.verdict(of(full))
     assert verdict.tone == "mixed"
-    assert "not certain" in verdict.title
-    assert "It has no interval: the teacher's lead is not certain." in sentences.gap_sentence(of(full))
+    assert "may be chance" in verdict.title
+    assert "the student itself is significantly above that baseline" in verdict.sentence
+    assert sentences.gap_sentence(of(full)) == "Gap closed is not defined: the teacher's lead may be chance."
+    full["intervals"]["student_minus_scratch"]["low"] = -0.001
+    assert "above that baseline" not in sentences.verdict(of(full)).sentence
 
 
 def test_a_gain_that_may_be_chance_is_not_called_good(full: dict[str, Any]) -> None:
@@ -118,10 +120,10 @@ def test_a_gain_that_may_be_chance_is_not_called_good(full: dict[str, Any]) -> N
 )
 def test_differences_in_words(full: dict[str, Any], mean: float, low: float, high: float, expected: str) -> None:
     full["intervals"] = {"student_minus_teacher": {"mean": mean, "low": low, "high": high, "p_value": 0.0004}}
-    sentence = sentences.difference_sentence(of(full), TEACHER)
+    sentence = sentences.difference_sentence(of(full), "teacher", "the teacher")
     assert sentence.startswith(expected)
     assert "p < 0.001" in sentence
-    assert sentences.difference_sentence(of(full), SCRATCH) == ""
+    assert sentences.difference_sentence(of(full), "scratch", "the baseline") == ""
 
 
 def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> None:

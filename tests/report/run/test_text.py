@@ -97,7 +97,7 @@ def test_markdown_shows_hostile_text_as_text(hostile: dict[str, Any]) -> None:
         {
             "data": {"columns": {"item": "a \"b\" = 'c'", "time": "2024"}, "split": "random"},
             "threads": 1,
-            "distill": {"baselines": False},
+            "baselines": {"models": []},
         },
     ],
 )
