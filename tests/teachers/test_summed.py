@@ -13,7 +13,7 @@ from freqd.evaluate.ranking import top_k
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.scorer import ItemScorer, ListScorer, Scorer
-from freqd.teachers.summed import STEPS, fit_sum, held_out_gain
+from freqd.teachers.summed import STEPS, entropy, fit_sum, held_out_gain
 
 USERS, ITEMS, DIM = 240, 90, 4
 
@@ -68,6 +68,26 @@ def test_all_trials_are_told(halves) -> None:
         assert trial.error > 0
     second = next(trial for trial in found.trials[5:] if trial.taken)
     assert second.valid_ndcg_at_10 == pytest.approx(found.valid_ndcg_at_10, abs=2e-4)
+
+
+def test_weights_are_as_even_as_validation_allows(halves) -> None:
+    validation, candidates = halves
+    rng = np.random.default_rng(3)
+    first = candidates["first"]
+    blurred = table(first.users + 0.2 * rng.standard_normal(first.users.shape), first.items)
+    given = {name: candidates[name] for name in ("first", "second", "noise 0")}
+    found = fit_sum({**given, "blurred": blurred}, validation, seed=0)
+    assert "blurred" not in {trial.candidate for trial in found.trials if trial.taken}
+    assert set(found.weights) == {"first", "second", "blurred"}, "good alone, so it may be part of them; noise is not"
+    fitted = max(trial.valid_ndcg_at_10 for trial in found.trials if trial.taken)
+    assert 0 <= fitted - found.valid_ndcg_at_10 < 0.05 * fitted
+    assert entropy(np.array(list(found.weights.values()))) > np.log(2)
+
+
+def test_even_weights_have_the_largest_entropy() -> None:
+    assert entropy(np.array([1.0, 0.0])) == 0.0
+    assert entropy(np.array([0.5, 0.5])) == pytest.approx(np.log(2))
+    assert entropy(np.array([0.4, 0.3, 0.3])) < np.log(3)
 
 
 def test_with_noise_alone_beside_it_the_best_stays_alone(halves) -> None:
