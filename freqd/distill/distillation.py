@@ -13,6 +13,7 @@ from freqd.distill.warm_start import choose_start
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
+from freqd.scorer import Scorer
 from freqd.spectral import SideFilters, Spectrum, apply_filters
 from freqd.teachers.previous_model import PreviousModel
 from freqd.training.device import resolve
@@ -56,7 +57,8 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
     context = DistillContext(
         teacher=teacher.features,
-        ranking_teacher=apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters),
+        raw_teacher=teacher.scorer,
+        ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
         graphs=sources.graphs,
         feature_filters=spectrum.feature_filters,
         train=validate.train,
@@ -85,6 +87,13 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     if start.info:
         trained.info["start"] = start.info
     return trained
+
+
+def ranking_teacher(teacher: TrainedModel, graphs: Graphs, filters: SideFilters) -> Scorer:
+    """The filtered features; where no filter was chosen the teacher itself, which may be more than its features."""
+    if filters.user.is_identity and filters.item.is_identity:
+        return teacher.scorer
+    return apply_filters(teacher.features, graphs, filters)
 
 
 def _labels(filters: SideFilters) -> dict[str, str]:
