@@ -220,6 +220,7 @@ class ModelInfo(TypedDict, total=False):
     weights: dict[str, float]
     reason: str
     table_valid_ndcg_at_10: float
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +252,11 @@ class TrainedModel:
     def scorer(self) -> Scorer:
         """What ranks."""
         return self.features if self.full is None else self.full
+
+    @property
+    def has_features(self) -> bool:
+        """Whether its features are its own: those of lists stand in for what nobody knows."""
+        return not isinstance(self.full, ListScorer)
 
     def __repr__(self) -> str:
         name = self.info.get("kind") or self.info.get("method") or "unnamed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
-from freqd.distill.objectives import build_objectives
+from freqd.distill.objectives import build_objectives, ranking_terms
 from freqd.distill.student import DISTILLED, VALIDATION_USERS, epochs_of, new_student
 from freqd.distill.warm_start import choose_start
 from freqd.embeddings import ModelInfo, TrainedModel
@@ -50,10 +50,12 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         environment: its ``checkpoint`` is the file, or the folder of the file, of the training's state.
 
     Raises:
-        InputError: an unknown objective or option, or a previous student of another kind or size.
+        InputError: an unknown objective or option, one that learns from features which the teacher does not have, or a previous
+            student of another kind or size.
         DivergedError: the loss is no longer finite.
     """
     teacher, spectrum, seed = sources.teacher, sources.spectrum, environment.seed
+    objectives = config.objectives if teacher.has_features else ranking_terms(config.objectives)
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
     context = DistillContext(
         teacher=teacher.features,
@@ -68,7 +70,7 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         warm=config.warm_start == "svd" or sources.previous is not None,
         trajectory=teacher.trajectory,
     )
-    terms = build_objectives(config.objectives, context)
+    terms = build_objectives(objectives, context)
     start = choose_start(context, config, validate, sources.previous)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
     model = new_student(config, validate.train, start.tables, seed)
@@ -79,11 +81,13 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
             backbone=config.backbone,
             dim=config.dim,
             warm_start=start.name,
-            objectives=[term.model_dump() for term in config.objectives],
+            objectives=[term.model_dump() for term in objectives],
             feature_filters=_labels(spectrum.feature_filters),
             ranking_filters=_labels(spectrum.ranking_filters),
         )
     )
+    if objectives != config.objectives:
+        trained.info["notes"] = ["lists have no features to learn from, so the default term on features is left out"]
     if start.info:
         trained.info["start"] = start.info
     return trained

@@ -13,6 +13,7 @@ from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.external import features_digest
+from freqd.teachers.external_lists import lists_digest
 from freqd.teachers.kinds import REGISTRY
 from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import TeacherKind
@@ -126,4 +127,6 @@ def source_digest(config: TeacherConfig) -> str:
     Raises:
         InputError: the files are missing.
     """
+    if config.lists is not None:
+        return lists_digest(config.lists)
     return features_digest(config.features) if config.features is not None else ""

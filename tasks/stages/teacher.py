@@ -39,7 +39,7 @@ def source(
 def teacher(
     at: Stage,
     split: ArtifactRef,
-    config: Annotated[TeacherConfig, Without("features")],
+    config: Annotated[TeacherConfig, Without("features", "lists")],
     earlier: EarlierModel | None = None,
     start: Annotated[StartConfig | None, Only("sweeps", "tolerance")] = None,
 ) -> Result:
@@ -63,7 +63,7 @@ def teacher(
     elif len(trials) > 1:
         headline += f" (best of {len(trials)})"
     metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.scorer.n_parameters}
-    lines = [f"warning: {text}" for text in model.info.get("warnings", [])]
+    lines = [f"warning: {text}" for text in model.info.get("warnings", [])] + model.info.get("notes", [])
     if "reason" in model.info:
         lines.append(model.info["reason"])
     if model.full is not None:
