@@ -102,6 +102,7 @@ def context(
     """Surroundings of a distillation from a random start, with the raw teacher as the ranking teacher."""
     return DistillContext(
         teacher=teacher,
+        raw_teacher=teacher,
         ranking_teacher=teacher,
         graphs=graphs,
         feature_filters=filters,

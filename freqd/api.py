@@ -179,7 +179,7 @@ class Distiller:
         made, rows = self.fitted, []
         with limited(self.config.threads or provenance.cores()):
             for name, model in (("teacher", made.teacher), ("student", made.student)):
-                found = evaluate(model.features, made.split, self.config.evaluate)
+                found = evaluate(model.scorer, made.split, self.config.evaluate)
                 rows.append({"model": name, "dim": model.features.dim, **found.metrics})
         return pl.DataFrame(rows)
 
@@ -263,7 +263,7 @@ def _fit(rows: pl.DataFrame, config: RunConfig, folder: Path) -> Fitted:
     graphs = build_graphs(split.train, config.graph, teacher.features if config.graph.kind == "features" else None)
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
     rng = np.random.default_rng(seed)
-    spectrum = analyse(graphs, teacher.features, FeatureEvaluator.of(validate), config.spectral, rng=rng)
+    spectrum = analyse(graphs, teacher.features, FeatureEvaluator.of(validate, teacher), config.spectral, rng=rng)
     sources = DistillSources(split, teacher, graphs, spectrum)
     return Fitted(
         split, graphs, teacher, spectrum, distill(sources, config.distill, TrainingEnvironment(seed, config.device))

@@ -1,18 +1,19 @@
-"""Feature tables: what a recommender is once it is trained."""
+"""Feature tables, and what a recommender is once it is trained: tables, or another scorer beside them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from freqd.numerics.listed_scores import table_scores
-from freqd.scorer import IdArray, Scorer, SumScorer
+from freqd.scorer import Arrays, IdArray, ItemScorer, ListScorer, Scorer, SumScorer
 
 FloatMatrix = npt.NDArray[np.float32]
 
@@ -77,12 +78,13 @@ class Embeddings:
         """As ``Scorer``; O(b · L · d)."""
         return table_scores(self.users[users], self.items, lists)
 
+    def arrays(self) -> Arrays:
+        """As ``Scorer``."""
+        return {"users": self.users, "items": self.items}
+
     def write(self, folder: Path) -> None:
         """Write ``features.safetensors``."""
-        save_file(
-            {"users": np.ascontiguousarray(self.users), "items": np.ascontiguousarray(self.items)},
-            folder / "features.safetensors",
-        )
+        _save(self.arrays(), folder / "features.safetensors")
 
     @classmethod
     def read(cls, folder: Path) -> Embeddings:
@@ -110,6 +112,26 @@ def as_table(scorer: Scorer) -> Embeddings | None:
         for side in ("users", "items")
     )
     return Embeddings(users, items)
+
+
+def scorer_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Scorer:
+    """The scorer whose ``arrays`` these are."""
+    if "users" in arrays:
+        return Embeddings(arrays["users"], arrays["items"])
+    if "lists" in arrays:
+        return ListScorer.of(arrays)
+    if "spreads" not in arrays:
+        return ItemScorer.of(arrays)
+    shares, spreads = arrays["shares"].tolist(), arrays["spreads"].tolist()
+    parts = (
+        {name.removeprefix(f"{number}/"): array for name, array in arrays.items() if name.startswith(f"{number}/")}
+        for number in range(len(shares))
+    )
+    return SumScorer(tuple(scorer_of(part) for part in parts), tuple(shares), tuple(spreads))
+
+
+def _save(arrays: Arrays, file: Path) -> None:
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
 
 
 class HistoryEntry(TypedDict, total=False):
@@ -197,6 +219,8 @@ class ModelInfo(TypedDict, total=False):
     brought: dict[str, dict[str, int]]
     weights: dict[str, float]
     reason: str
+    table_valid_ndcg_at_10: float
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,12 +228,14 @@ class TrainedModel:
     """A trained recommender: its features and how it came to be.
 
     Attributes:
-        features: the final (for LightGCN: propagated) features that score.
+        features: the final (for LightGCN: propagated) features that score; of a model that is more than a pair of tables, tables
+            that come near its scores.
         history: one entry a validation, at least ``epoch``, ``seconds`` and ``valid_ndcg_at_10``; may be empty.
         info: what the run shows: method, settings that were chosen, ``best_epoch``, ``valid_ndcg_at_10``, seconds.
         extra: further tensors that belong to it, by name (LightGCN: ``raw_users``, ``raw_items``).
         trajectory: best items of every user at several points of the training, (points, n_users, K) int32, earliest
             first, −1 where there are no more; only of a teacher that was asked for it.
+        full: the model itself where it is more than ``features``.
     """
 
     kind: ClassVar[str] = "model"
@@ -220,6 +246,17 @@ class TrainedModel:
     info: ModelInfo = field(default_factory=ModelInfo)
     extra: dict[str, FloatMatrix] = field(default_factory=dict)
     trajectory: npt.NDArray[np.int32] | None = None
+    full: Scorer | None = None
+
+    @property
+    def scorer(self) -> Scorer:
+        """What ranks."""
+        return self.features if self.full is None else self.full
+
+    @property
+    def has_features(self) -> bool:
+        """Whether its features are its own: those of lists stand in for what nobody knows."""
+        return not isinstance(self.full, ListScorer)
 
     def __repr__(self) -> str:
         name = self.info.get("kind") or self.info.get("method") or "unnamed"
@@ -228,18 +265,20 @@ class TrainedModel:
         return f"<TrainedModel {name}: {self.features!r}{judged}>"
 
     def write(self, folder: Path) -> None:
-        """Write ``features.safetensors`` and ``training.json``; ``extra`` and ``trajectory.safetensors`` if there are any."""
+        """Write ``features.safetensors`` and ``training.json``; ``extra``, ``trajectory`` and ``scorer.safetensors`` if there are any."""
         self.features.write(folder)
         if self.extra:
-            save_file({k: np.ascontiguousarray(v) for k, v in self.extra.items()}, folder / "extra.safetensors")
+            _save(dict(self.extra), folder / "extra.safetensors")
         if self.trajectory is not None:
-            save_file({"items": np.ascontiguousarray(self.trajectory)}, folder / "trajectory.safetensors")
+            _save({"items": self.trajectory}, folder / "trajectory.safetensors")
+        if self.full is not None:
+            _save(self.full.arrays(), folder / "scorer.safetensors")
         (folder / "training.json").write_text(json.dumps({"history": self.history, "info": self.info}))
 
     @classmethod
     def read(cls, folder: Path) -> TrainedModel:
         """Read what ``write`` wrote."""
-        extra, trajectory = folder / "extra.safetensors", folder / "trajectory.safetensors"
+        extra, trajectory, full = (folder / f"{name}.safetensors" for name in ("extra", "trajectory", "scorer"))
         training = json.loads((folder / "training.json").read_text())
         return cls(
             features=Embeddings.read(folder),
@@ -247,4 +286,5 @@ class TrainedModel:
             info=training["info"],
             extra=load_file(extra) if extra.is_file() else {},
             trajectory=load_file(trajectory)["items"] if trajectory.is_file() else None,
+            full=scorer_of(load_file(full)) if full.is_file() else None,
         )

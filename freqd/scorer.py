@@ -8,6 +8,7 @@ Nothing of users x items is ever held: the scores of ``USERS_A_BLOCK`` users at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,13 +22,15 @@ from freqd.numerics.listed_scores import NO_ITEM
 
 IdArray = npt.NDArray[np.int32]
 FloatMatrix = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
+"""A scorer as it is kept, by name; ``freqd.embeddings.scorer_of`` makes it again."""
 
 USERS_A_BLOCK = 128
 """Users that a thread scores at a time."""
 
 
-class Scorer(Protocol):
-    """Scores of items for users; safe to be asked by several threads at once."""
+class Scores(Protocol):
+    """Scores of all items for some users; safe to be asked by several threads at once."""
 
     @property
     def n_users(self) -> int:
@@ -43,8 +46,26 @@ class Scorer(Protocol):
         """Scores of all items for some users, (b, n_items) float32, the caller's to change; −inf: never recommended."""
         ...
 
+
+class Scorer(Scores, Protocol):
+    """A model: scores of all items, of given ones, and what it is made of."""
+
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """Scores of given items: row i of ``lists`` (b, L) for user i of ``users``; ``NO_ITEM`` scores 0."""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that the scores are made of."""
+        ...
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in memory."""
+        ...
+
+    def arrays(self) -> Arrays:
+        """Everything that it is."""
         ...
 
 
@@ -81,8 +102,47 @@ class ItemScorer:
         return scores
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
-        """As ``Scorer``; costs what ``block`` does."""
-        return _taken_in_blocks(self, users, lists)
+        """As ``Scorer``; of sparse weights it costs what ``block`` does, of dense ones the listed items alone count."""
+        if not isinstance(self.weights, np.ndarray):
+            return _taken_in_blocks(self, users, lists)
+        weights, scores = self.weights, np.zeros(lists.shape, np.float32)
+        threads.run(
+            lambda rows: _add_listed(
+                users[rows], self.train.indptr, self.train.indices, weights, lists[rows], scores[rows]
+            ),
+            threads.blocks_of(len(users), USERS_A_BLOCK),
+        )
+        return scores
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights that are kept."""
+        return int(self.weights.size)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the weights and of the interactions."""
+        return _bytes(self)
+
+    def arrays(self) -> Arrays:
+        """As ``Scorer``."""
+        found: Arrays = {"train_starts": self.train.indptr, "train_items": self.train.indices}
+        if isinstance(self.weights, np.ndarray):
+            return found | {"weights": self.weights}
+        kept = self.weights
+        return found | {"weights": kept.data, "weight_starts": kept.indptr, "weight_items": kept.indices}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ItemScorer:
+        """From what ``arrays`` gave."""
+        weights: sparse.csr_array | FloatMatrix = arrays["weights"]
+        starts, items = arrays["train_starts"], arrays["train_items"]
+        if "weight_starts" in arrays:
+            n_items = len(arrays["weight_starts"]) - 1
+            kept = (weights, arrays["weight_items"], arrays["weight_starts"])
+            weights = sparse.csr_array(kept, shape=(n_items, n_items))
+        pattern = (np.ones(len(items), np.float32), items, starts)
+        return cls(sparse.csr_array(pattern, shape=(len(starts) - 1, weights.shape[0])), weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +199,23 @@ class SumScorer:
             total += scorer.listed(users, lists) * factor
         return total
 
+    @property
+    def n_parameters(self) -> int:
+        """Of all that are added."""
+        return sum(scorer.n_parameters for scorer in self.scorers)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that are added."""
+        return sum(scorer.n_bytes for scorer in self.scorers)
+
+    def arrays(self) -> Arrays:
+        """As ``Scorer``; those of the n-th one have ``n/`` before their names."""
+        found: Arrays = {"shares": np.array(self.weights), "spreads": np.array(self.spreads)}
+        for number, scorer in enumerate(self.scorers):
+            found |= {f"{number}/{name}": array for name, array in scorer.arrays().items()}
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class ListScorer:
@@ -181,6 +258,30 @@ class ListScorer:
         """As ``Scorer``."""
         return _taken_in_blocks(self, users, lists)
 
+    @property
+    def n_parameters(self) -> int:
+        """Items that are listed."""
+        return int((self.lists >= 0).sum())
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of lists and scores."""
+        return _bytes(self)
+
+    def arrays(self) -> Arrays:
+        """As ``Scorer``."""
+        return {"lists": self.lists, "scores": self.scores, "n_items": np.array([self.n_items])}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ListScorer:
+        """From what ``arrays`` gave."""
+        return cls(arrays["lists"], arrays["scores"], int(arrays["n_items"][0]))
+
+
+def _bytes(scorer: Scorer) -> int:
+    """Bytes of all arrays."""
+    return sum(array.nbytes for array in scorer.arrays().values())
+
 
 def _taken_in_blocks(scorer: Scorer, users: IdArray, lists: IdArray) -> FloatMatrix:
     """``Scorer.listed`` by way of whole blocks of scores."""
@@ -211,3 +312,14 @@ def _add_dense_rows(users: Any, indptr: Any, indices: Any, weights: Any, scores:
             item = indices[p]
             for column in range(scores.shape[1]):
                 scores[row, column] += weights[item, column]
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _add_listed(users: Any, indptr: Any, indices: Any, weights: Any, lists: Any, scores: Any) -> None:
+    """Add to each of ``scores`` (b, L) what its user's items say for its item, by a dense W."""
+    for row in range(len(users)):
+        for p in range(indptr[users[row]], indptr[users[row] + 1]):
+            item = indices[p]
+            for column in range(lists.shape[1]):
+                if lists[row, column] >= 0:
+                    scores[row, column] += weights[item, lists[row, column]]

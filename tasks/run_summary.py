@@ -219,6 +219,7 @@ def _spectrum(spectrum: Spectrum, mastery: Mastered) -> SpectrumFacts:
         reason=spectrum.reason,
         user=side("user", spectrum.user),
         item=side("item", spectrum.item),
+        **({} if spectrum.whole_ndcg is None else {"whole_ndcg": spectrum.whole_ndcg}),
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import Embeddings, as_table
+from freqd.embeddings import Embeddings, TrainedModel, as_table
 from freqd.evaluate import evaluate, ranking, scoring_latency
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.spread import spread
+from freqd.evaluate.subset import among
 from freqd.evaluate.validation import Validation
 from freqd.numerics import threads
 from freqd.scorer import ItemScorer, ListScorer, Scorer, SumScorer
@@ -182,6 +185,37 @@ def test_an_unlisted_item_is_never_recommended_not_even_by_a_sum(scorers, train)
     for user, row in enumerate(items):
         assert np.isfinite(dense[user, row[row >= 0]]).all()
         assert (row < 0).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trained_model_keeps_it_in_files_that_hold_numbers_alone(scorers, train, tmp_path: Path, kind: str) -> None:
+    scorer, _ = scorers[kind]
+    model = TrainedModel(
+        random_table(train, 2, 0), full=SumScorer((scorer, scorers["dense"][0]), (0.4, 0.6), (1.0, 2.0))
+    )
+    model.write(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+    again = TrainedModel.read(tmp_path)
+    users = np.array([3, 0, 31], np.int32)
+    np.testing.assert_array_equal(again.scorer.block(users), model.scorer.block(users))
+    assert (again.scorer.n_parameters, again.scorer.n_bytes) == (model.scorer.n_parameters, model.scorer.n_bytes)
+    assert again.scorer.n_bytes >= 4 * again.scorer.n_parameters > 0
+
+
+def test_a_model_that_is_a_table_has_no_further_file(train, tmp_path: Path) -> None:
+    model = TrainedModel(random_table(train, 2, 0))
+    model.write(tmp_path)
+    assert model.scorer is model.features
+    assert {path.name for path in tmp_path.iterdir()} == {"features.safetensors", "training.json"}
+    assert TrainedModel.read(tmp_path).full is None
+
+
+def test_scores_of_some_items_are_their_columns(scorers, train) -> None:
+    items = np.array([40, 3, 17])
+    for scorer, dense in scorers.values():
+        part = among(scorer, items)
+        assert (part.n_users, part.n_items) == (train.shape[0], 3)
+        np.testing.assert_allclose(part.block(np.array([5, 2], np.int32)), dense[[5, 2]][:, items], atol=1e-4)
 
 
 def test_what_cannot_be_right_is_refused(train) -> None:

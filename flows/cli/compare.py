@@ -44,7 +44,7 @@ class MethodResult:
     ] = None
     teacher: Annotated[
         str | None,
-        Parameter(help="als, bpr, lightgcn, features or one of a plugin, in place of the setting teacher.kind."),
+        Parameter(help="als, bpr, lightgcn, features, lists or one of a plugin, in place of the setting teacher.kind."),
     ] = None
     against: Annotated[str, Parameter(help="The method that the others are tested against; it is one of them.")] = (
         "scratch"

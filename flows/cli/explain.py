@@ -94,6 +94,8 @@ def explain(
         print(json.dumps(asked | _values(found, names), indent=1))
     else:
         _show(f"{of_run.model} of run {run}: user {name(user)}, item {item}", found, names)
+        if result.spectrum.whole_ndcg is not None and of_run.model == "teacher":
+            console.print("This teacher is no pair of tables: what is explained is the table that comes near it.")
     return DONE
 
 

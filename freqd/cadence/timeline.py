@@ -106,7 +106,7 @@ def check_settings(config: RunConfig) -> None:
     """See that the settings let a model be made as of a date and judged on what came later.
 
     Raises:
-        InputError: the data are to be split in another way or are known to have no times, or the teacher is external embeddings.
+        InputError: the data are to be split in another way or are known to have no times, or the teacher comes from elsewhere.
     """
     if config.data.train is not None or config.data.split in ("random", "given"):
         how = "data.train and data.test" if config.data.train is not None else f"data.split={config.data.split}"
@@ -117,9 +117,9 @@ def check_settings(config: RunConfig) -> None:
     without_times = timeless(config.data)
     if without_times is not None:
         raise _no_times(without_times)
-    if config.teacher.kind == "features":
+    if config.teacher.is_external:
         raise InputError(
-            "teacher.kind=features: external embeddings were made once, so they do not age and know what came later",
+            f"teacher.kind={config.teacher.kind}: what another system made was made once, so it does not age and knows what came later",
             "name a teacher that is trained here: als, bpr or lightgcn",
         )
 

@@ -23,8 +23,8 @@ def within_budget(config: RunConfig) -> RunConfig:
     """The settings with the trainings' time budgets shortened so that their sum fits ``budget_minutes``.
 
     Limits that fit already stay as they are; else all are shortened by the same factor. A teacher without a limit gets half
-    of the trainings' time, distillation and baselines the rest in equal parts; external embeddings need none. Without ``budget_minutes``
-    nothing changes.
+    of the trainings' time, distillation and baselines the rest in equal parts; external embeddings and lists need none. Without
+    ``budget_minutes`` nothing changes.
     """
     if config.budget_minutes is None:
         return config
@@ -48,7 +48,7 @@ def within_budget(config: RunConfig) -> RunConfig:
 
 
 def _teacher_seconds(config: TeacherConfig, available: float) -> float:
-    if config.kind == "features":
+    if config.is_external:
         return 0.0
     if config.kind == "als":
         return config.search_seconds or TEACHER_SHARE * available
@@ -56,7 +56,7 @@ def _teacher_seconds(config: TeacherConfig, available: float) -> float:
 
 
 def _shortened_teacher(config: TeacherConfig, factor: float, available: float) -> TeacherConfig:
-    if config.kind == "features":
+    if config.is_external:
         return config
     seconds = _shortened(_teacher_seconds(config, available), factor)
     return config.model_copy(update={"search_seconds" if config.kind == "als" else "max_seconds": seconds})

@@ -17,9 +17,9 @@ class TeacherConfig(Settings):
         min_length=1,
         max_length=100,
         description="als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; softmax: matrix factorisation by a "
-        "softmax over many items; lowpass: truncated SVD of the normalised interactions; ease, graphfilter: item-item models "
-        "as tables; sum: several added up, where that gains beyond chance; features: external embeddings; or the name of one "
-        "that a plugin provides.",
+        "softmax over many items; lowpass: truncated SVD of the normalised interactions; ease, graphfilter: item-item models; "
+        "sum: several added up, where that gains beyond chance; features: external embeddings; lists: lists that another model "
+        "made; or the name of one that a plugin provides.",
     )
     options: dict[str, Scalar] = Field(
         default_factory=dict,
@@ -29,8 +29,15 @@ class TeacherConfig(Settings):
         None,
         description="Folder or file with external embeddings as the teacher (safetensors, npz or Parquet with ids).",
     )
+    lists: str | None = Field(
+        None,
+        description="File with lists of another model as the teacher (Parquet or CSV: user, item, and score or rank).",
+    )
     factors: tuple[Annotated[int, Field(ge=2, le=4096)], ...] = Field(
-        (64, 256), min_length=1, description="Embedding dimension; several are searched on validation."
+        (64, 256),
+        min_length=1,
+        description="Embedding dimension; several are searched on validation. ease, graphfilter, lists: the largest is that of the "
+        "table that stands beside the model.",
     )
     regularization: tuple[Annotated[float, Field(ge=0.0)], ...] = Field(
         (10.0, 50.0), min_length=1, description="ALS: L2 strength; several are searched on validation."
@@ -69,10 +76,16 @@ class TeacherConfig(Settings):
         "objective hetcomp, which needs at least 2; 0 keeps none.",
     )
 
+    @property
+    def is_external(self) -> bool:
+        """Whether it was made elsewhere and is only read."""
+        return self.kind in ("features", "lists")
+
     @model_validator(mode="after")
     def _consistent(self) -> TeacherConfig:
-        if (self.kind == "features") != (self.features is not None):
-            raise ValueError("teacher.kind = 'features' and teacher.features = PATH go together: give both or neither")
+        for kind in ("features", "lists"):
+            if (self.kind == kind) != (getattr(self, kind) is not None):
+                raise ValueError(f"teacher.kind = '{kind}' and teacher.{kind} = PATH go together: give both or neither")
         return self
 
 

@@ -170,7 +170,9 @@ def anchored(config: RunConfig, folder: Path) -> RunConfig:
     source = tuple(name if name in catalog.CATALOG else str(full(name)) for name in config.data.source)
     parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test")}
     data = config.data.model_copy(update={"source": source, **parts})
-    teacher = config.teacher.model_copy(update={"features": full(config.teacher.features)})
+    teacher = config.teacher.model_copy(
+        update={name: full(getattr(config.teacher, name)) for name in ("features", "lists")}
+    )
     return config.model_copy(update={"data": data, "teacher": teacher})
 
 

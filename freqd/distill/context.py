@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from scipy import sparse
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.evaluate.spread import spread
 from freqd.graph import Graphs
+from freqd.scorer import Scorer
 from freqd.spectral.filters import SideFilters
 
 
@@ -19,8 +21,9 @@ class DistillContext:
     """The frozen surroundings of one distillation.
 
     Attributes:
-        teacher: the teacher's features T, (n_users, D) and (n_items, D).
-        ranking_teacher: the filtered teacher whose scores the ranking terms imitate; the teacher itself where no
+        teacher: the teacher's features T, (n_users, D) and (n_items, D); of one that is no table, a table that comes near it.
+        raw_teacher: what gives the teacher's scores.
+        ranking_teacher: what gives those that the ranking terms imitate: the filtered features, or the raw teacher where no
             filter helps.
         graphs: the user graph and the item graph (and the bipartite one, if that was asked for).
         feature_filters: h(L) per side for the feature terms.
@@ -35,7 +38,8 @@ class DistillContext:
     """
 
     teacher: Embeddings
-    ranking_teacher: Embeddings
+    raw_teacher: Scorer
+    ranking_teacher: Scorer
     graphs: Graphs
     feature_filters: SideFilters
     train: sparse.csr_array
@@ -44,6 +48,11 @@ class DistillContext:
     device: str = "cpu"
     warm: bool = True
     trajectory: IdArray | None = None
+
+    @cached_property
+    def users(self) -> IdArray:
+        """All users, ascending."""
+        return np.arange(self.n_users, dtype=np.int32)
 
     @property
     def n_users(self) -> int:
@@ -54,6 +63,12 @@ class DistillContext:
     def n_items(self) -> int:
         """Number of items."""
         return int(self.teacher.items.shape[0])
+
+    @property
+    def ranking_table(self) -> Embeddings:
+        """The ranking teacher as a table, or the table that comes near it."""
+        ranking = self.ranking_teacher
+        return ranking if isinstance(ranking, Embeddings) else self.teacher
 
     @cached_property
     def spread(self) -> float:

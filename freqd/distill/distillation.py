@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
-from freqd.distill.objectives import build_objectives
+from freqd.distill.objectives import build_objectives, ranking_terms
 from freqd.distill.student import DISTILLED, VALIDATION_USERS, epochs_of, new_student
 from freqd.distill.warm_start import choose_start
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
+from freqd.scorer import Scorer
 from freqd.spectral import SideFilters, Spectrum, apply_filters
 from freqd.teachers.previous_model import PreviousModel
 from freqd.training.device import resolve
@@ -49,14 +50,17 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         environment: its ``checkpoint`` is the file, or the folder of the file, of the training's state.
 
     Raises:
-        InputError: an unknown objective or option, or a previous student of another kind or size.
+        InputError: an unknown objective or option, one that learns from features which the teacher does not have, or a previous
+            student of another kind or size.
         DivergedError: the loss is no longer finite.
     """
     teacher, spectrum, seed = sources.teacher, sources.spectrum, environment.seed
+    objectives = config.objectives if teacher.has_features else ranking_terms(config.objectives)
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
     context = DistillContext(
         teacher=teacher.features,
-        ranking_teacher=apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters),
+        raw_teacher=teacher.scorer,
+        ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
         graphs=sources.graphs,
         feature_filters=spectrum.feature_filters,
         train=validate.train,
@@ -66,7 +70,7 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         warm=config.warm_start == "svd" or sources.previous is not None,
         trajectory=teacher.trajectory,
     )
-    terms = build_objectives(config.objectives, context)
+    terms = build_objectives(objectives, context)
     start = choose_start(context, config, validate, sources.previous)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
     model = new_student(config, validate.train, start.tables, seed)
@@ -77,14 +81,23 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
             backbone=config.backbone,
             dim=config.dim,
             warm_start=start.name,
-            objectives=[term.model_dump() for term in config.objectives],
+            objectives=[term.model_dump() for term in objectives],
             feature_filters=_labels(spectrum.feature_filters),
             ranking_filters=_labels(spectrum.ranking_filters),
         )
     )
+    if objectives != config.objectives:
+        trained.info["notes"] = ["lists have no features to learn from, so the default term on features is left out"]
     if start.info:
         trained.info["start"] = start.info
     return trained
+
+
+def ranking_teacher(teacher: TrainedModel, graphs: Graphs, filters: SideFilters) -> Scorer:
+    """The filtered features; where no filter was chosen the teacher itself, which may be more than its features."""
+    if filters.user.is_identity and filters.item.is_identity:
+        return teacher.scorer
+    return apply_filters(teacher.features, graphs, filters)
 
 
 def _labels(filters: SideFilters) -> dict[str, str]:

@@ -68,7 +68,7 @@ def warm_start(context: DistillContext) -> Embeddings:
     The scale does not change the ranking. It makes the student's scores the logits of the teacher's softmax at
     temperature 1, so that training starts with nothing to do about their size, whatever the teacher's scale.
     """
-    start = svd_student(context.ranking_teacher, context.dim)
+    start = svd_student(context.ranking_table, context.dim)
     factor = np.float32(context.spread**-0.5)
     rng = np.random.default_rng(context.seed)
     tables = []

@@ -17,7 +17,7 @@ from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
-from freqd.scorer import USERS_A_BLOCK, Scorer
+from freqd.scorer import USERS_A_BLOCK, Scores
 
 USER_BLOCK = 512
 """Users a block: enough that re-packing the items for every block costs little beside the product."""
@@ -34,7 +34,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def top_k(
-    scorer: Scorer,
+    scorer: Scores,
     seen: sparse.csr_array | None,
     k: int,
     *,
@@ -75,7 +75,7 @@ def top_k(
 
 
 def _best_of_blocks(
-    scorer: Scorer, seen: sparse.csr_array | None, k: int, chosen: IdArray
+    scorer: Scores, seen: sparse.csr_array | None, k: int, chosen: IdArray
 ) -> tuple[IdArray, FloatMatrix]:
     """``top_k`` by the scores of all items for a few users at a time."""
     indptr, indices = _sorted_rows(seen, scorer.n_users)

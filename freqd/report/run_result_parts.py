@@ -219,7 +219,8 @@ class SpectrumFacts(ResultPart):
 
     Attributes:
         edges: (bands + 1,) on [0, 2], of both sides.
-        base_ndcg: validation NDCG@10 of the teacher as it is.
+        base_ndcg: validation NDCG@10 of the teacher's features as they are.
+        whole_ndcg: that of the teacher itself, where it is more than its features; filters had to beat it.
         filters: of the feature loss and of the ranking loss.
         reason: why these filters.
     """
@@ -232,6 +233,7 @@ class SpectrumFacts(ResultPart):
     reason: str
     user: SideFacts
     item: SideFacts
+    whole_ndcg: FiniteFloat | None = None
 
     def of(self, side: Side) -> SideFacts:
         """The bands of one side."""

@@ -17,6 +17,7 @@ from freqd.data.interactions import Split
 from freqd.data.realign import Rows
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
+from freqd.scorer import Scorer
 from freqd.serve.top_k_index import Candidates, Ranking, TopKIndex
 
 Source = Literal["model", "fold-in", "popularity", "similarity"]
@@ -61,6 +62,7 @@ class Recommender:
         features: (n_users, d), (n_items, d).
         user_ids, item_ids: the user's own ids as strings, position is the row of the features.
         seen: (n_users, n_items) binary CSR of the interactions known when the model was made.
+        full: the model itself where it is more than ``features``, as of a teacher; such a one is not written to files.
     """
 
     kind: ClassVar[str] = "bundle"
@@ -74,17 +76,24 @@ class Recommender:
     user_ids: pl.Series
     item_ids: pl.Series
     seen: sparse.csr_array
+    full: Scorer | None = None
 
     @classmethod
-    def of(cls, features: Embeddings, split: Split) -> Recommender:
+    def of(cls, features: Embeddings, split: Split, full: Scorer | None = None) -> Recommender:
         """The recommender of a model trained on ``split``; all known interactions count as seen."""
         known = split.train.matrix() + split.valid.matrix() + split.test.matrix()
-        return cls(features, split.user_ids, split.item_ids, sparse.csr_array(known))
+        return cls(features, split.user_ids, split.item_ids, sparse.csr_array(known), full)
 
     # -- files ------------------------------------------------------------------------------------
 
     def write(self, folder: Path) -> None:
-        """Write features, ids and seen items."""
+        """Write features, ids and seen items.
+
+        Raises:
+            ValueError: the model is more than its features.
+        """
+        if self.full is not None:
+            raise ValueError("a model that is more than its features is not written as a recommender")
         self.features.write(folder)
         pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
         pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
@@ -136,7 +145,8 @@ class Recommender:
         for user, history in [*everybody, (None, [str(self.item_ids[0])]), (None, [])]:
             answer = self.ask(user, history=history, k=SMOKE_ITEMS, exclude_seen=False)
             expected = min(SMOKE_ITEMS, shape[1] - len(history))
-            if len(answer.items) != expected or not np.isfinite(answer.scores).all():
+            short = len(answer.items) != expected and self.full is None  # lists from outside may be shorter
+            if short or not np.isfinite(answer.scores).all():
                 raise ValueError(f"the model gave {len(answer.items)} of {expected} items to a trial question")
 
     # -- look-up ----------------------------------------------------------------------------------
@@ -144,7 +154,7 @@ class Recommender:
     @cached_property
     def index(self) -> TopKIndex:
         """Exact top-k over the features."""
-        return TopKIndex(self.features, self.seen)
+        return TopKIndex(self.features, self.seen, full=self.full)
 
     @cached_property
     def user_rows(self) -> dict[str, int]:

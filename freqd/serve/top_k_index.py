@@ -16,6 +16,8 @@ from scipy import sparse
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.evaluate import top_k
+from freqd.evaluate.subset import among
+from freqd.scorer import Scorer
 from freqd.serve.fold_in import ALPHA, REGULARIZATION, fold_in
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class TopKIndex:
         features: the recommender.
         seen: (n_users, n_items) CSR, what each user has met already and should not get again; None: nothing.
         popularity: (n_items,) how often each item was met, for the fallback; default: counted from ``seen``.
+        full: the model itself where it is more than ``features``. It ranks for users it knows; strangers are folded into the
+            features, and similar items are those of the features.
 
     Attributes:
         approximate: cells of the items; None: everything is exact. They answer ``recommend`` and ``recommend_vector``
@@ -67,8 +71,9 @@ class TopKIndex:
         seen: sparse.csr_array | None = None,
         *,
         popularity: npt.NDArray[np.int64] | None = None,
+        full: Scorer | None = None,
     ) -> None:
-        self.features = features
+        self.features, self.full = features, full
         self.n_users, self.n_items = len(features.users), len(features.items)
         if seen is not None and seen.shape != (self.n_users, self.n_items):
             raise ValueError(
@@ -113,8 +118,13 @@ class TopKIndex:
         """
         if not 0 <= user < self.n_users:
             raise ValueError(f"user {user} is out of range: there are {self.n_users} users")
-        seen = self._seen_of(user) if exclude_seen else None
-        return self.recommend_vector(self.features.users[user], k, exclude=seen, allow=allow, deny=deny)
+        seen: Ids | None = self._seen_of(user) if exclude_seen else None
+        vector = self.features.users[user]
+        if self.full is None or not vector.any():
+            return self.recommend_vector(vector, k, exclude=seen, allow=allow, deny=deny)
+        seen, deny = self._left_out(seen, allow, deny)
+        scores = self.full.block(np.array([user], np.int32))[0]
+        return self._select(scores, k, seen, self._candidates(allow, deny))
 
     def recommend_many(
         self, users: Ids, k: int = 10, *, exclude_seen: bool = True, allow: Ids | None = None, deny: Ids | None = None
@@ -130,10 +140,10 @@ class TopKIndex:
         if candidates is not None and len(candidates) == 0:
             return np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         if candidates is None:
-            items, scores = top_k(self.features, self.seen if exclude_seen else None, k, users=rows)
+            items, scores = top_k(self.full or self.features, self.seen if exclude_seen else None, k, users=rows)
         else:
             # in ascending order, so that among equal scores the lower id still comes first
-            part = Embeddings(self.features.users, np.ascontiguousarray(self.features.items[candidates]))
+            part = among(self.full or self.features, candidates)
             seen = self.seen[:, candidates].tocsr() if exclude_seen and self.seen is not None else None
             positions, scores = top_k(part, seen, k, users=rows)
             items = np.where(positions >= 0, candidates[positions], -1).astype(np.int32)

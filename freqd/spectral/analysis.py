@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from freqd.config import SpectralConfig
 from freqd.data.interactions import IdArray
-from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
@@ -45,15 +45,18 @@ class FeatureEvaluator:
         measure: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
         validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
+        whole: what ``measure`` gives for the teacher itself, where it is more than its features; a filter has to beat that.
     """
 
     measure: Callable[[Embeddings], float | npt.NDArray[np.floating[Any]]]
     validation: Validation | None = None
+    whole: float | npt.NDArray[np.floating[Any]] | None = None
 
     @classmethod
-    def of(cls, validation: Validation) -> FeatureEvaluator:
+    def of(cls, validation: Validation, teacher: TrainedModel) -> FeatureEvaluator:
         """By all that a validation offers."""
-        return cls(validation.per_user, validation)
+        whole = None if teacher.full is None else validation.per_user(teacher.full)
+        return cls(validation.per_user, validation, whole)
 
 
 def analyse(
@@ -70,6 +73,9 @@ def analyse(
     Importance of a band of one side: NDCG@10 of the teacher with only that band kept, and with only that band
     removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``choose_feature_filter``; a
     fixed filter is taken for both, measured once and reported, never overruled.
+
+    Filters act on features. Of a teacher that is more than its features (``judge.whole``) the spectrum is that of the features,
+    and filtered features are taken only if they beat the teacher itself; the identity then stands for the teacher itself.
 
     Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as
     many more if the users take a filter), so that ``judge`` may well use a sample of the users; the spectral work is
@@ -111,16 +117,18 @@ class _Analysis:
         self.edges = band_edges(self.config.bands)
         self.base = np.atleast_1d(np.asarray(self.judge.measure(self.teacher), np.float64))
         self.base_ndcg = float(self.base.mean())
+        whole = self.judge.whole
+        self.unfiltered = self.base if whole is None else np.atleast_1d(np.asarray(whole, np.float64))
         self.steps.done("teacher validated")
 
     def run(self) -> Spectrum:
         """Measure both sides, then choose."""
-        config, base_ndcg = self.config, self.base_ndcg
+        config, base_ndcg, raw_ndcg = self.config, self.base_ndcg, float(self.unfiltered.mean())
         found = {side: self.side_spectrum(side) for side in SIDES}
         measured = Measured(self.filtered)
-        measured.know(SideFilters(), self.base)
+        measured.know(SideFilters(), self.unfiltered)
         if config.filter == "auto":
-            ranking, ranking_reason = choose_ranking_filters(measured, config, base_ndcg, self.band_fit(found))
+            ranking, ranking_reason = choose_ranking_filters(measured, config, raw_ndcg, self.band_fit(found))
             chosen = {side: choose_feature_filter(side, found[side], self.edges, config, base_ndcg) for side in SIDES}
             feature = SideFilters(user=chosen["user"][0], item=chosen["item"][0])
             reason = f"{ranking_reason} Feature loss. {chosen['user'][1]} {chosen['item'][1]}"
@@ -129,7 +137,12 @@ class _Analysis:
             value = measured.ndcg("item", ranking)
             reason = (
                 f"The filter was set by hand: {ranking.item.label()} on both sides. "
-                f"NDCG@10 on validation: raw teacher {base_ndcg:.4f}, filtered {value:.4f}."
+                f"NDCG@10 on validation: raw teacher {raw_ndcg:.4f}, filtered {value:.4f}."
+            )
+        if self.judge.whole is not None:
+            reason = (
+                f"The teacher is no pair of tables (NDCG@10 on validation {raw_ndcg:.4f}): its frequencies, and filters, are those "
+                f"of a table of {self.teacher.dim} numbers that comes near it ({base_ndcg:.4f}). {reason}"
             )
         self.steps.progress(1.0, "filters chosen")
         return Spectrum(
@@ -141,6 +154,7 @@ class _Analysis:
             feature_filters=feature,
             ranking_filters=ranking,
             reason=reason,
+            whole_ndcg=None if self.judge.whole is None else raw_ndcg,
         )
 
     def filtered(self, filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:

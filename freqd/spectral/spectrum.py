@@ -47,12 +47,13 @@ class Spectrum:
     Attributes:
         edges: (bands + 1,) float64 on [0, 2], shared by both sides.
         user, item: one side each.
-        base_ndcg: validation NDCG@10 of the raw teacher.
+        base_ndcg: validation NDCG@10 of the teacher's features as they are.
         trials: filters that were measured: ``side`` that was varied, its ``form``, ``alpha`` and ``weights``, ``other``
             (label of the other side's filter) and ``ndcg``.
         feature_filters: filters of the feature-distillation loss.
         ranking_filters: filters of the teacher that the ranking term learns from.
         reason: why these filters, in plain words, for the report.
+        whole_ndcg: of a teacher that is more than its features its own validation NDCG@10, which filtered features have to beat.
     """
 
     kind: ClassVar[str] = "spectrum"
@@ -66,6 +67,7 @@ class Spectrum:
     feature_filters: SideFilters
     ranking_filters: SideFilters
     reason: str
+    whole_ndcg: float | None = None
 
     def __repr__(self) -> str:
         chosen = self.ranking_filters
@@ -87,6 +89,7 @@ class Spectrum:
             "feature_filters": self.feature_filters.model_dump(),
             "ranking_filters": self.ranking_filters.model_dump(),
             "reason": self.reason,
+            **({} if self.whole_ndcg is None else {"whole_ndcg": self.whole_ndcg}),
         }
         (folder / "spectrum.json").write_text(json.dumps(content, indent=1))
 
@@ -109,4 +112,5 @@ class Spectrum:
             feature_filters=SideFilters.model_validate(content["feature_filters"]),
             ranking_filters=SideFilters.model_validate(content["ranking_filters"]),
             reason=content["reason"],
+            whole_ndcg=content.get("whole_ndcg"),
         )

@@ -13,6 +13,7 @@ from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.external import features_digest
+from freqd.teachers.external_lists import lists_digest
 from freqd.teachers.kinds import REGISTRY
 from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import TeacherKind
@@ -45,7 +46,7 @@ def train_teacher(
         all validation users), seconds, budget_hit (the time budget cut the search short), not_tried, warnings; ALS:
         also regularization, alpha, best_epoch (sweeps), and ``start`` if there was a previous one (way: continued or
         searched; its validation NDCG@10, before and after the warm start; rows); features: also ``brought``, the counts of
-        matched ids.
+        matched ids; one that is no table: also ``table_valid_ndcg_at_10`` of the table that comes near it, its features.
 
     Raises:
         InputError: the validation split is empty, external embeddings do not fit, no setting gave a usable model, or the
@@ -71,8 +72,11 @@ def train_teacher(
         not_tried=0,
         warnings=[],
     )
+    every = Validation.of(split, limit=None, seed=environment.seed)
     if "valid_ndcg_at_10" not in model.info:
-        known["valid_ndcg_at_10"] = Validation.of(split, limit=None, seed=environment.seed)(model.features)
+        known["valid_ndcg_at_10"] = every(model.scorer)
+    if model.full is not None:
+        known["table_valid_ndcg_at_10"] = every(model.features)
     for name, value in known.items():
         model.info.setdefault(name, value)  # type: ignore[misc]
     return model
@@ -106,8 +110,9 @@ def _require_fit(model: TrainedModel, split: Split, config: TeacherConfig) -> No
     Raises:
         InputError: it is not, or it is not finite.
     """
-    features = model.features
-    shape, wanted = (len(features.users), len(features.items)), (split.n_users, split.n_items)
+    features, scorer = model.features, model.scorer
+    wanted = (split.n_users, split.n_items)
+    shape = next((s for s in ((m.n_users, m.n_items) for m in (features, scorer)) if s != wanted), wanted)
     if shape != wanted or not (np.isfinite(features.users).all() and np.isfinite(features.items).all()):
         what = f"has {shape[0]} users and {shape[1]} items" if shape != wanted else "has embeddings that are not finite"
         raise InputError(
@@ -122,4 +127,6 @@ def source_digest(config: TeacherConfig) -> str:
     Raises:
         InputError: the files are missing.
     """
+    if config.lists is not None:
+        return lists_digest(config.lists)
     return features_digest(config.features) if config.features is not None else ""

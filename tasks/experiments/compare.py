@@ -121,8 +121,8 @@ def judge(
 ) -> Result:
     """Judge one model on the test split, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
-    report = rank_and_measure(trained.features, at.open(split, Split), config, progress=at.progress)
-    latency = JudgedLatency(latency=Latency.model_validate(scoring_latency(trained.features)))
+    report = rank_and_measure(trained.scorer, at.open(split, Split), config, progress=at.progress)
+    latency = JudgedLatency(latency=Latency.model_validate(scoring_latency(trained.scorer)))
     facts = Facts.of(size_of(trained), latency)
     return Result(
         {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)

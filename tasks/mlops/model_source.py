@@ -70,8 +70,9 @@ class OfRun:
             InputError: the run does not have it whole, or it cannot answer.
         """
         split = artifact(self.workspace, self.result, "ingest.split", Split)
-        features = artifact(self.workspace, self.result, WHERE[version], TrainedModel).features
-        recommender = Recommender.of(Embeddings(features.users, np.asfortranarray(features.items)), split)
+        model = artifact(self.workspace, self.result, WHERE[version], TrainedModel)
+        features = Embeddings(model.features.users, np.asfortranarray(model.features.items))
+        recommender = Recommender.of(features, split, model.full)
         try:
             recommender.check()
         except ValueError as error:

@@ -83,6 +83,12 @@ def teach(at: Stage, inputs: DistillInputs, config: DistillConfig, spectral: Spe
     sources = library.DistillSources(split, teacher, both, found, previous)
     model = library.distill(sources, config, at.environment(observe))
     ndcg = model.info["valid_ndcg_at_10"]
-    names = " + ".join(o.name for o in config.objectives) or "no objective"
+    names = " + ".join(str(term["name"]) for term in model.info["objectives"]) or "no objective"
     headline = f"dimension {model.features.dim}, {names}: validation NDCG@10 {ndcg:.4f}"
-    return Result({"student": model}, headline, {"valid_ndcg_at_10": ndcg}, model.history, lines=cut(model.info))
+    return Result(
+        {"student": model},
+        headline,
+        {"valid_ndcg_at_10": ndcg},
+        model.history,
+        lines=[*model.info.get("notes", []), *cut(model.info)],
+    )

@@ -116,11 +116,11 @@ def evaluate(
     reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)
-        reports[name] = judge(model.features, parts, config)
+        reports[name] = judge(model.scorer, parts, config)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     beside = {name: at.open(ref, Evaluation) for name, ref in references.items()}
     intervals, closed = compare({**reports, **beside}, config, np.random.default_rng(at.run.seed))
-    latency = {name: Latency.model_validate(scoring_latency(model.features)) for name, model in trained.items()}
+    latency = {name: Latency.model_validate(scoring_latency(model.scorer)) for name, model in trained.items()}
     facts = EvaluationFacts(
         intervals=intervals,
         gap_closed=closed,
@@ -191,10 +191,9 @@ def mastery(
 
 def size_of(model: TrainedModel) -> ModelSize:
     """Size of a model."""
-    features = model.features
     return ModelSize(
-        parameters=features.n_parameters,
-        bytes=features.n_bytes,
-        dim=features.dim,
+        parameters=model.scorer.n_parameters,
+        bytes=model.scorer.n_bytes,
+        dim=model.features.dim,
         valid_ndcg_at_10=model.info.get("valid_ndcg_at_10"),
     )

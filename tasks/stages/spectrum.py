@@ -35,10 +35,11 @@ def spectrum(
 ) -> Result:
     """Analyse the teacher by bands and choose the filters, on the validation split alone."""
     validate = Validation.of(at.open(split, Split), limit=VALIDATION_USERS, seed=at.run.seed)
+    model = at.open(teacher, TrainedModel)
     found = analyse(
         at.open(graphs, Graphs),
-        at.open(teacher, TrainedModel).features,
-        FeatureEvaluator.of(validate),
+        model.features,
+        FeatureEvaluator.of(validate, model),
         config,
         rng=np.random.default_rng(at.run.seed),
         progress=at.progress,

@@ -39,7 +39,7 @@ def source(
 def teacher(
     at: Stage,
     split: ArtifactRef,
-    config: Annotated[TeacherConfig, Without("features")],
+    config: Annotated[TeacherConfig, Without("features", "lists")],
     earlier: EarlierModel | None = None,
     start: Annotated[StartConfig | None, Only("sweeps", "tolerance")] = None,
 ) -> Result:
@@ -56,15 +56,21 @@ def teacher(
     trials = model.info.get("trials") or []
     search = Shown(key="teacher-search", content=trials, description="Teachers tried, judged on validation")
     ndcg = model.info["valid_ndcg_at_10"]
-    headline = f"{config.kind} of dimension {model.features.dim}: validation NDCG@10 {ndcg:.4f}"
+    size = f" of dimension {model.features.dim}" if model.full is None else ""
+    headline = f"{config.kind}{size}: validation NDCG@10 {ndcg:.4f}"
     if earlier is not None:
         headline += f" ({model.info['start']['way']} from run {earlier.run})"
     elif len(trials) > 1:
         headline += f" (best of {len(trials)})"
-    metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.features.n_parameters}
-    lines = [f"warning: {text}" for text in model.info.get("warnings", [])]
+    metrics = {"valid_ndcg_at_10": ndcg, "dim": model.features.dim, "parameters": model.scorer.n_parameters}
+    lines = [f"warning: {text}" for text in model.info.get("warnings", [])] + model.info.get("notes", [])
     if "reason" in model.info:
         lines.append(model.info["reason"])
+    if model.full is not None:
+        lines.append(
+            f"it is no pair of tables: spectrum, start and objectives on features take a table of {model.features.dim} numbers that "
+            f"comes near it (validation NDCG@10 {model.info['table_valid_ndcg_at_10']:.4f})"
+        )
     for side, found in (model.info.get("brought") or {}).items():
         lines.append(
             f"{side}: {found['matched']:,} with features, {found['missing']:,} without, which score 0 everywhere"

@@ -76,6 +76,7 @@ def make_context(
 ) -> DistillContext:
     return DistillContext(
         teacher=teacher,
+        raw_teacher=teacher,
         ranking_teacher=teacher,
         graphs=build_graphs(split.train, GraphConfig(user_neighbours=3, item_neighbours=3)),
         feature_filters=filters

@@ -203,7 +203,7 @@ def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(ch
     context = new_context(split, teacher, 4)
     object.__setattr__(context, "ranking_teacher", Embeddings(teacher.users, -teacher.items))
     assert build("rce", context).teacher is context.ranking_teacher
-    assert build("rce", context, filtered=False).teacher is context.teacher
+    assert build("rce", context, filtered=False).teacher is context.raw_teacher
 
 
 def test_the_students_best_items_are_kept_between_refreshes(choices, new_context, random_table):

@@ -50,6 +50,23 @@ def test_one_and_many_users_are_ranked_as_by_hand(seed, k, exclude, allow, deny)
         assert np.isneginf(many_scores[user, len(expected) :]).all()
 
 
+@pytest.mark.parametrize("allow", [None, [1, 2, 3, 5, 8, 11]])
+@pytest.mark.parametrize("deny", [None, [2, 9]])
+def test_a_model_that_is_more_than_its_features_ranks_for_users_it_knows(allow, deny) -> None:
+    features, full, seen = table(0), table(1, dim=9), pattern()
+    features.users[4] = 0.0
+    index = TopKIndex(features, seen, full=full)
+    many, _ = index.recommend_many(range(7), 4, allow=allow, deny=deny)
+    for user in range(7):
+        candidates = set(range(12) if allow is None else allow) - set(deny or []) - set(seen[[user]].indices.tolist())
+        scores = seen.sum(axis=0) if user == 4 else full.items @ full.users[user]
+        expected = by_hand(scores, 4, candidates)
+        assert index.recommend(user, 4, allow=allow, deny=deny).items.tolist() == expected
+        assert [item for item in many[user].tolist() if item >= 0] == expected
+    stranger = index.recommend_history([1, 3], 4)
+    np.testing.assert_array_equal(stranger.items, TopKIndex(features, seen).recommend_history([1, 3], 4).items)
+
+
 def test_many_users_in_any_order_and_none() -> None:
     index = TopKIndex(table(), pattern())
     items, scores = index.recommend_many([5, 0, 5], 4)

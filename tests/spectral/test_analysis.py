@@ -74,6 +74,29 @@ def test_every_number_equals_its_definition(method):
         assert found.item.importance_without[b] == pytest.approx(without, abs=slack)
 
 
+def test_filtered_features_are_taken_only_if_they_beat_the_model_that_is_more_than_them():
+    table = teacher(2.0)
+    alone = run(table)
+    assert not alone.ranking_filters.item.is_identity
+    items_alone = max(t["ndcg"] for t in alone.trials if (t["side"], t["other"]) == ("item", "identity"))
+    best = max(trial["ndcg"] for trial in alone.trials)
+    for whole, taken in ((0.99 * items_alone, True), (1.01 * best, False)):
+        judge = FeatureEvaluator(ndcg, whole=whole)
+        found = analyse(GRAPHS, table, judge, CONFIG, rng=np.random.default_rng(0))
+        assert (found.ranking_filters != SideFilters()) == taken
+        assert (found.whole_ndcg, found.base_ndcg) == (whole, alone.base_ndcg)
+        np.testing.assert_array_equal(found.item.importance_only, alone.item.importance_only)
+        assert "The teacher is no pair of tables" in found.reason
+    assert "is kept" in found.reason
+
+
+def test_what_the_model_itself_reaches_is_read_again(tmp_path):
+    judge = FeatureEvaluator(ndcg, whole=0.9)
+    found = analyse(GRAPHS, teacher(0.5), judge, CONFIG, rng=np.random.default_rng(0))
+    found.write(tmp_path)
+    assert Spectrum.read(tmp_path).whole_ndcg == 0.9
+
+
 def test_a_noisy_teacher_is_smoothed_and_a_clean_one_is_left_alone():
     noisy = run(teacher(2.0))
     assert not noisy.ranking_filters.item.is_identity

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
-from freqd.embeddings import Embeddings
+from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate.target_ranks import ndcg_of_users
 from freqd.evaluate.validation import Validation
 from freqd.graph import build_graphs
@@ -144,7 +144,7 @@ def test_the_analysis_takes_such_a_filter_where_it_ranks_best_and_can_be_told_no
     def run(**settings: object):
         config = SpectralConfig(bands=4, weights_degree=DEGREE, **settings)
         rng = np.random.default_rng(0)
-        return analyse(GRAPHS, table, FeatureEvaluator.of(VALIDATION), config, rng=rng)
+        return analyse(GRAPHS, table, FeatureEvaluator.of(VALIDATION, TrainedModel(table)), config, rng=rng)
 
     found, without = run(), run(band_weights=False)
     assert found.ranking_filters.item.weights

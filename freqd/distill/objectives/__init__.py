@@ -3,9 +3,16 @@
 import importlib
 import pkgutil
 
-from freqd.distill.objectives.base import REGISTRY, Objective, build_objectives, check_objectives, objective
+from freqd.distill.objectives.base import (
+    REGISTRY,
+    Objective,
+    build_objectives,
+    check_objectives,
+    objective,
+    ranking_terms,
+)
 
-__all__ = ["REGISTRY", "Objective", "build_objectives", "check_objectives", "objective"]
+__all__ = ["REGISTRY", "Objective", "build_objectives", "check_objectives", "objective", "ranking_terms"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

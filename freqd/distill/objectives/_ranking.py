@@ -23,14 +23,14 @@ class RankedObjective(Objective):
         top: how many of the teacher's best items to keep, train items left out; all items at the most.
 
     Attributes:
-        teacher: the filtered teacher if the option ``filtered`` asks for it, the raw one otherwise.
+        teacher: gives the scores of the filtered teacher if the option ``filtered`` asks for it, of the raw one otherwise.
         best: (n_users, top) int32, the teacher's best items, best first.
         lists: this epoch's lists, (n_users, L) int32 on the context's device.
     """
 
     def __init__(self, options: Any, weight: float, context: DistillContext, *, top: int) -> None:
         super().__init__(options, weight, context)
-        self.teacher = context.ranking_teacher if options.filtered else context.teacher
+        self.teacher = context.ranking_teacher if options.filtered else context.raw_teacher
         self.best, _ = top_k(self.teacher, context.train, min(top, context.n_items))
         self.lists = torch.empty(0)
 

@@ -30,6 +30,7 @@ class SampledOptions(Settings):
 class SampledObjective(Objective):
     """A term that is computed on ``sample`` interactions of every ``every``-th batch, and is 0 in the steps between."""
 
+    needs_features = True
     steps = 0
 
     def __init__(self, options: Any, weight: float, context: DistillContext) -> None:

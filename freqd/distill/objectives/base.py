@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from freqd.config import ObjectiveConfig, Settings, TeacherConfig
+from freqd.config import DistillConfig, ObjectiveConfig, Settings, TeacherConfig
 from freqd.config.base import parse_options
 from freqd.distill.context import DistillContext
 from freqd.embeddings import Embeddings
@@ -30,10 +30,12 @@ class Objective(ABC):
         options: its validated options.
         context: teacher, graphs and filters.
         needs_trajectory: whether it learns from the teacher's way (``context.trajectory``).
+        needs_features: whether it learns from the teacher's features (``context.teacher``), which lists do not have.
     """
 
     name: str = ""
     needs_trajectory: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
     Options: ClassVar[type[Settings]] = Settings
 
     def __init__(self, options: Any, weight: float, context: DistillContext) -> None:
@@ -104,8 +106,10 @@ def check_objectives(
 
     Raises:
         InputError: an unknown objective, option or value, the message names what there is; or an objective that needs
-            the teacher's way, which the teacher will not keep.
+            the teacher's way, which the teacher will not keep, or features, which it will not have.
     """
+    if teacher is not None and teacher.kind == "lists":
+        ranking_terms(configs)
     checked = []
     for config in configs:
         cls = REGISTRY.get(config.name)
@@ -119,6 +123,26 @@ def check_objectives(
             raise trajectory_needed(config.name)
         checked.append((cls, options, config.weight))
     return checked
+
+
+def ranking_terms(configs: Sequence[ObjectiveConfig]) -> tuple[ObjectiveConfig, ...]:
+    """The terms that a teacher without features can teach: the default objectives lose their feature term.
+
+    Raises:
+        InputError: others than the default ones were asked for, and one of them learns from features.
+    """
+    unfit = [config.name for config in configs if config.weight > 0.0 and _needs_features(config.name)]
+    if unfit and tuple(configs) != DistillConfig().objectives:
+        raise InputError(
+            f"distill.objectives: {unfit[0]!r} learns from the teacher's features, and lists have none",
+            "use terms that learn from a ranking, such as rce: --set 'distill.objectives=[{name = \"rce\"}]'",
+        )
+    return tuple(config for config in configs if config.name not in unfit)
+
+
+def _needs_features(name: str) -> bool:
+    found = REGISTRY.get(name)
+    return found is not None and found.needs_features
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], context: DistillContext) -> list[Objective]:

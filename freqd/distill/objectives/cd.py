@@ -20,7 +20,6 @@ from freqd.distill.listed_scores import listed_scores, sample_listed
 from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
-from freqd.numerics.listed_scores import table_scores
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
@@ -52,7 +51,7 @@ class CollaborativeDistillation(RankedObjective):
         ranks = np.arange(1, self.best.shape[1] + 1)
         slope = self.options.sharpness * self.best.shape[1]
         lists = sample_listed(self.best, -ranks / slope, min(self.options.drawn, self.best.shape[1]), rng)
-        logits = table_scores(self.teacher.users, self.teacher.items, lists) * self.factor + self.options.shift
+        logits = self.teacher.listed(self.context.users, lists) * self.factor + self.options.shift
         self.lists = torch.from_numpy(lists).to(self.context.device)
         self.labels = torch.sigmoid(torch.from_numpy(logits.astype(np.float32))).to(self.context.device)
 

@@ -99,7 +99,7 @@ class PreferenceConsistency(ExpertObjective):
         super().__init__(options, weight, context)
         self.width = min(options.candidates, context.n_items)
         if options.guide == "teacher":
-            self.best, _ = top_k(context.teacher, context.train, self.width)
+            self.best, _ = top_k(context.raw_teacher, context.train, self.width)
         self.lists = torch.empty(0)
 
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:

@@ -27,7 +27,7 @@ from freqd.distill.objectives._ranking import RankedObjective
 from freqd.distill.objectives.base import objective
 from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
-from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, random_items, table_scores
+from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, random_items
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
@@ -70,7 +70,7 @@ class RankingCrossEntropy(RankedObjective):
         parts = [self.best, self.student_top.numpy(), random_items(context.train, options.random, rng)]
         lists = np.ascontiguousarray(np.concatenate(parts, axis=1))
         drop_repeated(lists)
-        logits = table_scores(self.teacher.users, self.teacher.items, lists) * self.factor
+        logits = self.teacher.listed(context.users, lists) * self.factor
         logits[lists < 0] = -np.inf
         self.lists = torch.from_numpy(lists).to(context.device)
         # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.

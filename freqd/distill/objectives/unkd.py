@@ -30,6 +30,7 @@ from freqd.distill.objectives.base import Objective, objective
 from freqd.embeddings import Embeddings
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.strata import equal_groups
+from freqd.evaluate.subset import among
 from freqd.numerics.listed_scores import NO_ITEM
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
@@ -99,12 +100,12 @@ class UnbiasedDistillation(Objective):
 
     def __init__(self, options: UnkdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context)
-        teacher = context.ranking_teacher if options.filtered else context.teacher
+        teacher = context.ranking_teacher if options.filtered else context.raw_teacher
         by_item = context.train.tocsc()
         ranked = []
         for items in groups_of_equal_interactions(context.train, options.groups):
             seen = sparse.csr_array(by_item[:, items])
-            best, _ = top_k(Embeddings(teacher.users, teacher.items[items]), seen, min(options.candidates, len(items)))
+            best, _ = top_k(among(teacher, items), seen, min(options.candidates, len(items)))
             lists = np.full((context.n_users, options.candidates), NO_ITEM, np.int32)
             lists[:, : best.shape[1]] = np.where(best < 0, NO_ITEM, items[best])
             ranked.append(lists)

@@ -219,7 +219,8 @@ def _trials(training: Training | None, caption: str) -> Table:
 
 def filter_trials(summary: RunResult) -> Table:
     """The filters that were tried."""
-    base = summary.spectrum.base_ndcg
+    found = summary.spectrum
+    base = found.base_ndcg if found.whole_ndcg is None else found.whole_ndcg
     body = [
         [
             trial.side,
@@ -229,7 +230,7 @@ def filter_trials(summary: RunResult) -> Table:
             fmt.metric(trial.ndcg),
             fmt.percent(trial.ndcg / base - 1.0 if base else None, 1),
         ]
-        for trial in summary.spectrum.trials
+        for trial in found.trials
     ]
     header = ["Side", "Form", "α, or weights from low λ to high", "The other side's", "NDCG@10, validation", "Gain"]
     return Table("Filters that were tried", header, body, frozenset({2, 4, 5}), strong=_best([row[4] for row in body]))

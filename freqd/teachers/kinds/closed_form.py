@@ -1,7 +1,10 @@
-"""Teachers without a training: the low-pass table of the interactions, and item-item models as tables."""
+"""Teachers without a training: the low-pass table of the interactions, and item-item models."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from pydantic import Field
 
 from freqd.config import Settings, TeacherConfig
@@ -13,6 +16,7 @@ from freqd.teachers.item_weights import EASE_ITEMS, truncated_table
 from freqd.teachers.lowpass import LowpassGrid, search_lowpass
 from freqd.teachers.registry import teacher
 from freqd.teachers.search import SAMPLE_USERS
+from freqd.teachers.summed import ERRORS
 from freqd.training.environment import TrainingEnvironment
 
 
@@ -36,31 +40,37 @@ def train_lowpass(split: Split, config: TeacherConfig, environment: TrainingEnvi
 
 @teacher("ease", options=EaseOptions)
 def train_ease(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """EASE, its strength by validation, as a table of the largest of ``teacher.factors``."""
+    """EASE, its strength by validation: the whole matrix where it ranks better than its table of ``teacher.factors``, beyond chance."""
     sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
     limit = EaseOptions.model_validate(config.options).max_items
-    return _as_table(search_ease(sample, environment, max_items=limit), "ease", split, config, environment)
+    model = _with_table(search_ease(sample, environment, max_items=limit), "ease", split, config, environment)
+    every = Validation.of(split, limit=None, seed=environment.seed)
+    whole, table = every.per_user(model.scorer), every.per_user(model.features)
+    gain = (whole - table).astype(np.float64)
+    if len(gain) > 1 and gain.mean() > ERRORS * gain.std(ddof=1) / len(gain) ** 0.5:
+        return model
+    model.info["valid_ndcg_at_10"] = float(table.mean(dtype=np.float64))
+    return replace(model, full=None)
 
 
 @teacher("graphfilter")
 def train_graphfilter(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """A polynomial filter of the bipartite graph, its exponents by validation, as a table of the largest of ``teacher.factors``."""
+    """A polynomial filter of the bipartite graph in full, its exponents by validation."""
     sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
-    return _as_table(search_graph_filter(sample, environment), "graphfilter", split, config, environment)
+    return _with_table(search_graph_filter(sample, environment), "graphfilter", split, config, environment)
 
 
-def _as_table(
+def _with_table(
     found: FoundItems, kind: str, split: Split, config: TeacherConfig, environment: TrainingEnvironment
 ) -> TrainedModel:
-    """The truncated SVD of the weights: students, graphs and the registry work with tables."""
-    every = Validation.of(split, limit=None, seed=environment.seed)
+    """The model, and as its features a truncated SVD of the largest of ``teacher.factors``, for what works with tables."""
     rank = min(max(config.factors), split.n_items)
-    features = truncated_table(found.scorer.weights, every.train, rank, seed=environment.seed)
+    features = truncated_table(found.scorer.weights, found.scorer.train, rank, seed=environment.seed)
     info: ModelInfo = {
         "kind": kind,
         "factors": features.dim,
         "trials": found.trials,
-        "valid_ndcg_at_10": every(features),
+        "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(found.scorer),
         "seconds": found.seconds,
     }
-    return TrainedModel(features, info=info)
+    return TrainedModel(features, info=info, full=found.scorer)

@@ -26,7 +26,7 @@ class SumOptions(Settings):
 
     kinds: str = Field("als+lowpass", description=f"The teachers, joined by +: two or more of {', '.join(OPTIONLESS)}.")
     table_factors: int = Field(
-        512, ge=2, le=4096, description="Embedding dimension of lowpass, ease and graphfilter, which cost no training."
+        512, ge=2, le=4096, description="Embedding dimension of lowpass, and of the tables of ease and graphfilter."
     )
 
     @field_validator("kinds")
@@ -41,7 +41,7 @@ class SumOptions(Settings):
 
 @teacher("sum", options=SumOptions)
 def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
-    """Train each kind, then choose weights; tables stand side by side, so the sum is a table too."""
+    """Train each kind, then choose weights; where all that is chosen are tables, they stand side by side and are one."""
     started, folder = perf_counter(), work_folder(environment)
     options = SumOptions.model_validate(config.options)
     names = options.kinds.split("+")
@@ -52,10 +52,11 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
             split, _settings(config, name, options, len(names)), replace(own, checkpoint=folder / name)
         )
     validation = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
-    scorers = {name: model.features for name, model in models.items()}
-    found = fit_sum(scorers, validation, seed=environment.seed)
-    features = as_table(found.scorer)
+    found = fit_sum({name: model.scorer for name, model in models.items()}, validation, seed=environment.seed)
+    tables = replace(found.scorer, scorers=tuple(models[name].features for name in found.weights))
+    features = as_table(tables)
     assert features is not None  # all of its parts are tables
+    full = found.scorer if as_table(found.scorer) is None else None
     trials: list[Trial] = [trial | {"kind": name} for name, model in models.items() for trial in model.info["trials"]]
     info: ModelInfo = {
         "kind": "sum",
@@ -63,13 +64,13 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
         "weights": found.weights,
         "reason": found.reason,
         "trials": trials,
-        "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(features),
+        "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(full or features),
         "search_users": len(validation.users),
         "seconds": perf_counter() - started,
         "warnings": [text for model in models.values() for text in model.info.get("warnings", [])],
         "budget_hit": any(model.info.get("budget_hit", False) for model in models.values()),
     }
-    return TrainedModel(features, info=info)
+    return TrainedModel(features, info=info, full=full)
 
 
 def _settings(config: TeacherConfig, kind: str, options: SumOptions, count: int) -> TeacherConfig:

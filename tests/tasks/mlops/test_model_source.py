@@ -20,9 +20,11 @@ from flows.cli.model_options import WhichModel
 from flows.cli.serve import Listening, Served, serve
 from freqd.config import DataConfig
 from freqd.data import Places, ingest
+from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.report.run_result import RunResult
+from freqd.scorer import ListScorer
 from tasks.mlops.model_source import OfRun
 from tasks.runtime.workspace import Workspace
 from tests.run_results import full_summary
@@ -71,6 +73,21 @@ def test_each_model_answers_with_its_own_features(of_run: Callable[[str], OfRun]
     scores[seen] = -np.inf
     best = [str(recommender.item_ids[int(item)]) for item in np.argsort(-scores)[:5]]
     assert recommender.ask(str(recommender.user_ids[row]), k=5).items == best
+
+
+def test_a_teacher_that_is_no_table_answers_by_its_own_scores(of_run: Callable[[str], OfRun]) -> None:
+    found = of_run("teacher")
+    split = found.workspace.store.open(found.result.artifacts["ingest.split"], Split)
+    features = found.open()[1].features
+    lists = np.tile(np.array([3, 1, 2], np.int32), (split.n_users, 1))
+    full = ListScorer(lists, np.tile(np.array([0.5, 0.2, 0.4], np.float32), (split.n_users, 1)), split.n_items)
+    ref = found.workspace.store.save(TrainedModel(features, full=full))
+    changed = found.result.model_copy(update={"artifacts": {**found.result.artifacts, "teacher.teacher": ref}})
+    _, recommender = OfRun(found.workspace, changed, "teacher").open()
+    answer = recommender.ask(str(split.user_ids[7]), k=5, exclude_seen=False)
+    assert answer.items == [str(split.item_ids[item]) for item in (3, 2, 1)]
+    with pytest.raises(ValueError, match="more than its features"):
+        recommender.write(found.workspace.root)
 
 
 def test_what_a_run_does_not_have_is_named(of_run: Callable[[str], OfRun], work: Path, tmp_path: Path) -> None:

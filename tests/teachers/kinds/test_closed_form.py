@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
+from freqd.scorer import ItemScorer
 from freqd.teachers.item_search import search_ease
 from freqd.teachers.training import check_teacher, train_teacher
 from freqd.training.environment import TrainingEnvironment
@@ -33,8 +35,8 @@ def test_it_beats_best_sellers_and_says_how_it_was_found(shelf: Split, tmp_path:
     assert model.info["kind"] == kind
     assert model.info["factors"] == model.features.dim
     assert model.features.dim in (4, 16)
-    assert model.info["valid_ndcg_at_10"] == pytest.approx(judge(model.features))
-    assert judge(model.features) > judge(best_sellers(shelf))
+    assert model.info["valid_ndcg_at_10"] == pytest.approx(judge(model.scorer))
+    assert judge(model.scorer) > judge(best_sellers(shelf))
     assert len(model.info["trials"]) > 1
     assert all(trial["valid_ndcg_at_10"] is not None for trial in model.info["trials"])
 
@@ -44,6 +46,26 @@ def test_a_table_of_all_items_ranks_as_the_weights_do(shelf: Split, tmp_path: Pa
     model = train_teacher(shelf, config, replace(HERE, checkpoint=tmp_path))
     best = search_ease(Validation.of(shelf, limit=None, seed=0), HERE).best
     assert model.info["valid_ndcg_at_10"] == pytest.approx(best["valid_ndcg_at_10"], abs=0.002)
+
+
+def test_the_graph_filter_is_the_model_in_full_with_a_table_beside_it(shelf: Split, tmp_path: Path) -> None:
+    config = TeacherConfig(kind="graphfilter", factors=(4, 16))
+    model = train_teacher(shelf, config, replace(HERE, checkpoint=tmp_path))
+    judge = Validation.of(shelf, limit=None, seed=0)
+    best = max(trial["valid_ndcg_at_10"] or 0.0 for trial in model.info["trials"])
+    assert isinstance(model.scorer, ItemScorer)
+    assert sparse.issparse(model.scorer.weights)
+    assert judge(model.scorer) == pytest.approx(best)
+    assert model.info["table_valid_ndcg_at_10"] == pytest.approx(judge(model.features))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_ease_is_kept_whole_where_its_table_is_worse_beyond_chance(shelf: Split, tmp_path: Path, whole: bool) -> None:
+    factors = 2 if whole else shelf.n_items
+    model = train_teacher(shelf, TeacherConfig(kind="ease", factors=(factors,)), replace(HERE, checkpoint=tmp_path))
+    judge = Validation.of(shelf, limit=None, seed=0)
+    assert (model.full is not None) == whole
+    assert model.info["valid_ndcg_at_10"] == pytest.approx(judge(model.scorer))
 
 
 def test_too_many_items_for_ease_are_refused(shelf: Split, tmp_path: Path) -> None:

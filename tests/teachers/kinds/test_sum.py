@@ -12,6 +12,8 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
+from freqd.evaluate.validation import Validation
+from freqd.scorer import ItemScorer, SumScorer
 from freqd.teachers.registry import REGISTRY
 from freqd.teachers.training import check_teacher, train_teacher
 from freqd.training.environment import TrainingEnvironment
@@ -68,6 +70,35 @@ def test_scores_are_those_of_the_parts_by_weight(shelf: Split, tmp_path: Path, m
     factors, *_ = np.linalg.lstsq(basis, scores.ravel(), rcond=None)
     assert (factors > 0).all()
     np.testing.assert_allclose(basis @ factors, scores.ravel(), atol=1e-3)
+
+
+def test_a_sum_with_a_graph_filter_is_no_table_and_has_one_beside_it(
+    shelf: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of half of the items each way: both models are needed, whatever the data."""
+    train = shelf.train.matrix()
+    target = (shelf.valid.matrix().toarray() > 0).astype(np.float32)
+    noise = np.random.default_rng(3).standard_normal(train.shape).astype(np.float32)
+    half = np.arange(train.shape[1]) % 2 == 0
+    users, sizes, items = np.linalg.svd(target * half + 0.1 * noise, full_matrices=False)
+    table = Embeddings(np.ascontiguousarray(users * sizes, np.float32), np.ascontiguousarray(items.T, np.float32))
+    weights = np.linalg.lstsq(train.toarray(), target * ~half + 0.1 * noise, rcond=None)[0].astype(np.float32)
+    found = {
+        "als": TrainedModel(table, info={"trials": []}),
+        "graphfilter": TrainedModel(table, info={"trials": []}, full=ItemScorer(train, weights)),
+    }
+    for name, model in found.items():
+        entry = REGISTRY.entries[name]
+        kind = replace(entry.value, train=lambda *_, model=model: model)  # type: ignore[misc]
+        monkeypatch.setitem(REGISTRY.entries, name, replace(entry, value=kind))
+    config = SUM.model_copy(update={"options": {"kinds": "als+graphfilter"}})
+    model = train_teacher(shelf, config, replace(HERE, checkpoint=tmp_path))
+    assert set(model.info["weights"]) == {"als", "graphfilter"}
+    assert isinstance(model.full, SumScorer)
+    assert {type(part) for part in model.full.scorers} == {Embeddings, ItemScorer}
+    judge = Validation.of(shelf, limit=None, seed=0)
+    assert model.info["valid_ndcg_at_10"] == pytest.approx(judge(model.full))
+    assert model.features.dim == 2 * table.dim
 
 
 @pytest.mark.parametrize(
