@@ -16,7 +16,14 @@ from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
 from benchmarks.processes import Finished, run_process
 from freqd.data import Split
 
-TINY = ("teacher.factors=16", "teacher.iterations=2", "distill.dim=4", "distill.epochs=4", "baselines.epochs=4")
+TINY = (
+    "teacher.kind=als",
+    "teacher.factors=16",
+    "teacher.iterations=2",
+    "distill.dim=4",
+    "distill.epochs=4",
+    "baselines.epochs=4",
+)
 
 
 def run(options: Options, limits: Limits) -> Report:

@@ -28,6 +28,7 @@ threads = 1
 source = ["purchases.csv"]
 split = "random"
 [teacher]
+kind = "als"
 factors = 8
 regularization = 1.0
 alpha = 10.0

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
-    "--set", "teacher.factors=8", "--set", "teacher.regularization=10.0", "--set", "teacher.alpha=10.0", "--set", "teacher.iterations=2",
+    "--set", "teacher.kind=als", "--set", "teacher.factors=8", "--set", "teacher.regularization=10.0", "--set", "teacher.alpha=10.0", "--set", "teacher.iterations=2",
     "--set", "distill.dim=2", "--set", "distill.epochs=1", "--set", "baselines.epochs=1", "--set", "baselines.models=bpr", "--set", "baselines.weight_decay=1e-3",
 ]  # fmt: skip
 PAGES = ["README.md", "docs/guide.md", "docs/comparing.md", "docs/retraining.md"]

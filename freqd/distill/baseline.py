@@ -19,8 +19,8 @@ from freqd.training.environment import TrainingEnvironment
 from freqd.training.optim import OptimConfig
 from freqd.training.several import fit_best
 
-ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0)
-"""Strengths of ALS: a small table may want less than a big one."""
+ALS_REGULARIZATION, ALS_ALPHA = (1.0, 10.0, 50.0), (1.0, 10.0, 40.0, 160.0)
+"""Strengths of ALS: a small table may want less regularisation and more confidence than a big one."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_every_kind_is_trained_and_the_best_on_validation_is_kept(
     assert found.best == best.info["kind"] == max(values, key=lambda kind: values[kind])
     assert {kind: model.info["valid_ndcg_at_10"] for kind, model in found.models.items()} == pytest.approx(values)
     assert all(model.features.dim == STUDENT.dim for model in found.models.values())
-    assert [trial["kind"] for trial in best.info["trials"]] == ["als"] * 9 + ["bpr"] * 2 + ["softmax"] * len(
+    assert [trial["kind"] for trial in best.info["trials"]] == ["als"] * 12 + ["bpr"] * 2 + ["softmax"] * len(
         SoftmaxGrid().weight_decay
     )
     trials = [trial for trial in best.info["trials"] if trial["kind"] == "bpr"]

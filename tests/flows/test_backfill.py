@@ -25,7 +25,7 @@ from freqd.errors import InputError
 from freqd.report.backfill import BackfillResult, plain
 
 SMALL = (
-    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",
+    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.kind=als", "teacher.factors=[8]", "teacher.regularization=[1.0]",
     "teacher.alpha=[10.0]", "teacher.iterations=4", "distill.dim=4", "distill.epochs=2", "baselines.models=none",
     "spectral.bands=2", "evaluate.bootstrap_samples=200", "start.tolerance=0.9",
 )  # fmt: skip

@@ -24,7 +24,7 @@ from freqd.report.cadence import markdown, plain
 from freqd.report.cadence_result import CadenceResult
 
 SMALL = (
-    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8]", "teacher.regularization=[1.0]",
+    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.kind=als", "teacher.factors=[8]", "teacher.regularization=[1.0]",
     "teacher.alpha=[10.0]", "teacher.iterations=4", "distill.dim=4", "distill.epochs=2", "baselines.models=none",
     "spectral.bands=2", "evaluate.bootstrap_samples=200", "start.tolerance=0.9", "cadence.windows=3", "registry.enabled=false",
 )  # fmt: skip

@@ -25,7 +25,7 @@ from tasks.experiments.compare import compare_methods, over_seeds
 from tasks.experiments.results import replace_folder
 
 SMALL = (
-    "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
+    "data.split=random", "teacher.kind=als", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
     "distill.epochs=2", "baselines.models=bpr", "baselines.epochs=4", "baselines.weight_decay=[1e-5]", "spectral.bands=2",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip

@@ -30,7 +30,7 @@ from tests.shell import User, wait_for
 MODEL = "drift-of-planted"
 CUT = date(2020, 12, 10)
 CHEAP = (
-    "teacher.factors=[8]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4", "distill.dim=4",
+    "teacher.kind=als", "teacher.factors=[8]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4", "distill.dim=4",
     "distill.epochs=2", "baselines.models=none", "spectral.bands=4", "spectral.filter=identity", "evaluate.bootstrap_samples=100", "drift.retrain=false",
 )  # fmt: skip
 

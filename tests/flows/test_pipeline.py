@@ -47,7 +47,7 @@ STAGES = [
     "register",
 ]
 SMALL = (
-    "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
+    "data.split=random", "teacher.kind=als", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
     "distill.dim=4", "distill.epochs=4", 'baselines.models=["popular", "item-knn", "ease", "bpr"]', "baselines.epochs=6", "baselines.weight_decay=[1e-5]", "spectral.bands=4",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip

@@ -21,9 +21,7 @@ LIMIT_SECONDS = 10.0
 @pytest.fixture
 def user(tmp_path: Path, planted: Callable[..., pl.DataFrame]) -> User:
     planted(users=400, items=200, per_user=30).write_csv(tmp_path / "purchases.csv")
-    slow = SMALL.replace("[teacher]", '[teacher]\nkind = "bpr"\nepochs = 4000\npatience = 4000').replace(
-        "iterations = 2\n", ""
-    )
+    slow = SMALL.replace('kind = "als"', 'kind = "bpr"\nepochs = 4000\npatience = 4000').replace("iterations = 2\n", "")
     (tmp_path / "small.toml").write_text(slow)
     return User(tmp_path)
 

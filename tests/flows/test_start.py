@@ -21,7 +21,7 @@ from tasks.runtime.workspace import Workspace
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SMALL = (
-    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.factors=[8,16]", "teacher.regularization=[1.0,5.0]",
+    "data.min_user_interactions=1", "data.min_item_interactions=1", "teacher.kind=als", "teacher.factors=[8,16]", "teacher.regularization=[1.0,5.0]",
     "teacher.alpha=[1.0,10.0]", "teacher.iterations=8", "distill.dim=6", "distill.epochs=24", "distill.eval_every=2",
     "distill.learning_rate=0.01", "distill.batch_size=256", "baselines.models=none", "spectral.bands=2",
     "evaluate.bootstrap_samples=200", "start.tolerance=0.5", "registry.margin=-1.0", "registry.min_coverage_ratio=0",

@@ -30,7 +30,7 @@ from tasks.experiments.search import Search, ask, finished, goes_on, hold, new_s
 from tasks.experiments.tune import OutOfTimeError, Watcher
 
 SMALL = (
-    "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
+    "data.split=random", "teacher.kind=als", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
     "distill.dim=4", "distill.epochs=4", "distill.eval_every=1", "spectral.bands=2", "baselines.epochs=2",
     "baselines.weight_decay=[1e-5]", "registry.enabled=false",
 )  # fmt: skip

@@ -11,6 +11,7 @@ from freqd.config import Settings, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table
 from freqd.evaluate.validation import Validation
+from freqd.teachers.item_weights import EASE_ITEMS
 from freqd.teachers.kinds._budget import work_folder
 from freqd.teachers.registry import REGISTRY, teacher
 from freqd.teachers.search import SAMPLE_USERS
@@ -21,13 +22,26 @@ OPTIONLESS = ("als", "bpr", "ease", "graphfilter", "lightgcn", "lowpass", "softm
 """Kinds that can be added up: those that are trained here and have nothing that must be set."""
 
 
+AUTO = ("als", "lowpass", "graphfilter")
+"""Kinds of ``auto`` on any data; ``softmax`` too where the interactions are few, and ``ease`` where the items are."""
+SOFTMAX_INTERACTIONS = 10_000_000
+"""Train interactions up to which softmax is part of ``auto``: it has the most training to do."""
+SIDE_TABLE = 128
+"""Embedding dimension, at the most, of the tables beside ease and graphfilter, whose own scores count in the sum."""
+
+
+class AutoOptions(Settings):
+    """Options of ``auto``."""
+
+    table_factors: int = Field(512, ge=2, le=4096, description="Embedding dimension of lowpass.")
+    max_items: int = Field(EASE_ITEMS, ge=1, le=100_000, description="ease is one of them up to so many items.")
+
+
 class SumOptions(Settings):
     """Options of ``sum``."""
 
     kinds: str = Field("als+lowpass", description=f"The teachers, joined by +: two or more of {', '.join(OPTIONLESS)}.")
-    table_factors: int = Field(
-        512, ge=2, le=4096, description="Embedding dimension of lowpass, and of the tables of ease and graphfilter."
-    )
+    table_factors: int = Field(512, ge=2, le=4096, description="Embedding dimension of lowpass.")
 
     @field_validator("kinds")
     @classmethod
@@ -42,14 +56,29 @@ class SumOptions(Settings):
 @teacher("sum", options=SumOptions)
 def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Train each kind, then choose weights; where all that is chosen are tables, they stand side by side and are one."""
-    started, folder = perf_counter(), work_folder(environment)
     options = SumOptions.model_validate(config.options)
-    names = options.kinds.split("+")
+    return _add_up(options.kinds.split("+"), options.table_factors, split, config, environment)
+
+
+@teacher("auto", options=AutoOptions)
+def train_auto(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
+    """The sum of als, lowpass, graphfilter, softmax and ease, or the one that no other adds to."""
+    options = AutoOptions.model_validate(config.options)
+    few = {"softmax": len(split.train) <= SOFTMAX_INTERACTIONS, "ease": split.n_items <= options.max_items}
+    names = [*AUTO, *(name for name, fits in few.items() if fits)]
+    return _add_up(names, options.table_factors, split, config, environment)
+
+
+def _add_up(
+    names: list[str], table_factors: int, split: Split, config: TeacherConfig, environment: TrainingEnvironment
+) -> TrainedModel:
+    started, folder = perf_counter(), work_folder(environment)
+    share = config if config.max_seconds is None else _limited(config, config.max_seconds / len(names))
     models: dict[str, TrainedModel] = {}
     for number, name in enumerate(names):
         own = environment.piece(number, len(names), f"{name}: ")
         models[name] = REGISTRY[name].train(
-            split, _settings(config, name, options, len(names)), replace(own, checkpoint=folder / name)
+            split, _settings(share, name, table_factors), replace(own, checkpoint=folder / name)
         )
     validation = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
     found = fit_sum({name: model.scorer for name, model in models.items()}, validation, seed=environment.seed)
@@ -59,7 +88,7 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
     full = found.scorer if as_table(found.scorer) is None else None
     trials: list[Trial] = [trial | {"kind": name} for name, model in models.items() for trial in model.info["trials"]]
     info: ModelInfo = {
-        "kind": "sum",
+        "kind": config.kind,
         "factors": features.dim,
         "weights": found.weights,
         "reason": found.reason,
@@ -73,11 +102,17 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
     return TrainedModel(features, info=info, full=full)
 
 
-def _settings(config: TeacherConfig, kind: str, options: SumOptions, count: int) -> TeacherConfig:
-    """Those of one of ``count`` teachers, with its share of the time."""
-    changes: dict[str, object] = {"kind": kind, "options": {}}
-    if kind in ("lowpass", "ease", "graphfilter"):
-        changes["factors"] = (options.table_factors,)
-    if config.max_seconds is not None:
-        changes["search_seconds" if kind == "als" else "max_seconds"] = config.max_seconds / count
-    return config.model_copy(update=changes)
+def _settings(config: TeacherConfig, kind: str, table_factors: int) -> TeacherConfig:
+    """Those of one of the teachers; of softmax, which costs the most, the smallest size is enough beside the others."""
+    factors = {
+        "lowpass": (table_factors,),
+        "ease": (min(table_factors, SIDE_TABLE),),
+        "graphfilter": (min(table_factors, SIDE_TABLE),),
+        "softmax": (min(config.factors),),
+    }
+    return config.model_copy(update={"kind": kind, "options": {}, "factors": factors.get(kind, config.factors)})
+
+
+def _limited(config: TeacherConfig, seconds: float) -> TeacherConfig:
+    """Each of the teachers with its share of the time."""
+    return config.model_copy(update={"max_seconds": seconds, "search_seconds": seconds})

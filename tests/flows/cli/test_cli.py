@@ -25,7 +25,7 @@ from freqd.pseudonym import pseudonym
 
 FREQD = Path(sys.executable).parent / "freqd"
 SMALL = [
-    "--set", "data.split=random", "--set", "teacher.factors=8", "--set", "teacher.regularization=1.0", "--set", "teacher.alpha=10.0",
+    "--set", "data.split=random", "--set", "teacher.kind=als", "--set", "teacher.factors=8", "--set", "teacher.regularization=1.0", "--set", "teacher.alpha=10.0",
     "--set", "teacher.iterations=2", "--set", "distill.dim=2", "--set", "distill.epochs=1", "--set", "baselines.epochs=1",
     "--set", "baselines.models=bpr",
     "--set", "baselines.weight_decay=1e-5", "--set", "spectral.bands=2", "--set", "evaluate.bootstrap_samples=100",
