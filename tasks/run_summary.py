@@ -147,6 +147,7 @@ def collect(
         metrics=ByModel[dict[str, float]](**{name: found.metrics for name, found in reports.items()}),
         evaluated=Evaluated(users=reports["student"].n_users_evaluated, skipped=reports["student"].n_users_skipped),
         intervals=facts.intervals,
+        group_intervals=facts.group_intervals,
         gap_closed=facts.gap_closed,
         models=ByModel[ModelFacts](
             **{name: ModelFacts(**dict(size), **dict(measured.latency[name])) for name, size in facts.models.items()}

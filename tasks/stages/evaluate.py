@@ -13,7 +13,7 @@ from freqd.config import EvaluateConfig, SpectralConfig
 from freqd.data.ids import Side
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Evaluation
+from freqd.evaluate import Evaluation, GroupDifferences, group_differences
 from freqd.evaluate import evaluate as judge
 from freqd.evaluate.latency import scoring_latency
 from freqd.evaluate.significance import Difference, Interval, gap_closed, paired_bootstrap
@@ -64,6 +64,7 @@ class EvaluationFacts(BaseModel):
 
     Attributes:
         intervals: paired differences over the test users, as ``student_minus_teacher``.
+        group_intervals: the same within groups of users and of items.
         gap_closed: how much of the way from the no-distillation baseline to the teacher the student is.
         models: size by model.
         mastery: by student and side, how much of each band of the teacher's features it can express.
@@ -72,6 +73,7 @@ class EvaluationFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     intervals: dict[str, Difference]
+    group_intervals: dict[str, GroupDifferences]
     gap_closed: Interval
     models: dict[str, ModelSize]
     mastery: Mastered
@@ -114,9 +116,11 @@ def evaluate(
         reports[name] = judge(model.features, parts, config)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     intervals, closed = compare(reports, config, np.random.default_rng(at.run.seed))
+    by_group = compare_groups(reports, config, np.random.default_rng(at.run.seed))
     latency = {name: Latency.model_validate(scoring_latency(model.features)) for name, model in trained.items()}
     facts = EvaluationFacts(
         intervals=intervals,
+        group_intervals=by_group,
         gap_closed=closed,
         models={name: size_of(model) for name, model in trained.items()},
         mastery=mastery(
@@ -161,6 +165,21 @@ def compare(
         rng=rng,
     )
     return intervals, closed
+
+
+def compare_groups(
+    reports: Mapping[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator
+) -> dict[str, GroupDifferences]:
+    """Paired differences of the student to teacher and no-distillation baseline within groups of users and of items."""
+    others = [name for name in ("teacher", "scratch") if name in reports]
+    found = group_differences(
+        reports["student"],
+        [reports[name] for name in others],
+        samples=config.bootstrap_samples,
+        confidence=config.confidence,
+        rng=rng,
+    )
+    return {f"student_minus_{name}": differences for name, differences in zip(others, found, strict=True)}
 
 
 def mastery(

@@ -19,10 +19,13 @@ METRICS: dict[str, str] = {
     "hit_rate": "Hit rate",
     "map": "MAP",
     "mrr": "MRR",
+    "tail_recall": "Recall of the tail",
     "coverage": "Item coverage",
     "gini": "Gini of exposure (lower is more even)",
     "mean_popularity": "Mean popularity of what is shown",
     "novelty": "Novelty, bits",
+    "diversity_between_lists": "Diversity between users' lists",
+    "diversity_within_lists": "Diversity within a list",
 }
 SHARES = ("coverage",)
 ENVIRONMENT = {
