@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def collect(
         group_intervals=facts.group_intervals,
         gap_closed=facts.gap_closed,
         models=ByModel[ModelFacts](
-            **{name: ModelFacts(**dict(size), **dict(measured.latency[name])) for name, size in facts.models.items()}
+            **{name: ModelFacts(**dict(size), **asdict(measured.latency[name])) for name, size in facts.models.items()}
         ),
         groups=ByModel[Groups].model_validate({name: found.groups for name, found in reports.items()}),
         spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts.mastery),

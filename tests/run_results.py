@@ -35,6 +35,7 @@ def _model(dim: int, ms: float, valid: float) -> dict[str, Any]:
     rows = 2_458 + 10_912
     return {
         "parameters": dim * rows, "bytes": 4 * dim * rows, "dim": dim, "median_ms": ms, "p95_ms": ms * 1.4,
+        "low_ms": ms * 0.97, "high_ms": ms * 1.06,
         "valid_ndcg_at_10": valid,
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation, GroupDifferences, group_differences
 from freqd.evaluate import evaluate as judge
-from freqd.evaluate.latency import scoring_latency
+from freqd.evaluate.latency import Latency, scoring_latency
 from freqd.evaluate.significance import Difference, Interval, gap_closed, paired_bootstrap
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
@@ -40,15 +40,6 @@ class ModelSize(BaseModel):
     bytes: int
     dim: int
     valid_ndcg_at_10: float | None
-
-
-class Latency(BaseModel):
-    """Milliseconds to rank all items for one user, one thread."""
-
-    model_config = ConfigDict(frozen=True)
-
-    median_ms: float
-    p95_ms: float
 
 
 class Measured(BaseModel):
@@ -117,7 +108,7 @@ def evaluate(
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     intervals, closed = compare(reports, config, np.random.default_rng(at.run.seed))
     by_group = compare_groups(reports, config, np.random.default_rng(at.run.seed))
-    latency = {name: Latency.model_validate(scoring_latency(model.features)) for name, model in trained.items()}
+    latency = scoring_latency({name: model.features for name, model in trained.items()})
     facts = EvaluationFacts(
         intervals=intervals,
         group_intervals=by_group,

@@ -10,6 +10,7 @@ from freqd.report.run import groups
 from freqd.report.run.figures_groups import COMPARED, Measure, by_activity, by_popularity
 from freqd.report.run.figures_quality import quality_caption
 from freqd.report.run.figures_spectrum import spectrum_caption
+from freqd.report.run.savings import spread_ms
 from freqd.report.run.spectrum_sentences import side_sentences
 from freqd.report.run.standing import metric_of
 from freqd.report.run_result import RunResult
@@ -62,7 +63,8 @@ def captions(summary: RunResult) -> dict[str, Caption]:
             "Pale bars were taken from an earlier run.", _told("Time by stage of the run", _stages(summary))
         ),
         "costs_models": Caption(
-            "One user against all items, one thread.", _told("Size and time per user, by model", _savings(summary))
+            "One user against all items, one thread; median, and the range over repetitions.",
+            _told("Size and time per user, by model", _savings(summary)),
         ),
     }
 
@@ -98,7 +100,7 @@ def _stages(summary: RunResult) -> list[str]:
 
 def _savings(summary: RunResult) -> list[str]:
     compared = ((TEACHER, summary.models.teacher), (STUDENT, summary.models.student))
-    return [f"{role.label} {fmt.size(model.bytes)}, {fmt.milliseconds(model.median_ms)}" for role, model in compared]
+    return [f"{role.label} {fmt.size(model.bytes)}, {spread_ms(model)}" for role, model in compared]
 
 
 def _spectrum(summary: RunResult, side: Side) -> Caption:

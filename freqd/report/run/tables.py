@@ -6,6 +6,7 @@ import re
 
 from freqd.report import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT
+from freqd.report.run.savings import spread_ms
 from freqd.report.run.settings import changed_settings
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_data import DataFacts
@@ -69,7 +70,7 @@ def models(summary: RunResult) -> Table:
                 fmt.metric(metrics.get("ndcg_at_10")),
                 fmt.metric(metrics.get("recall_at_10")),
                 fmt.percent(metrics.get("coverage_at_10"), 1),
-                fmt.milliseconds(model.median_ms).removesuffix(f"{fmt.NBSP}ms"),
+                spread_ms(model).replace(f"{fmt.NBSP}ms", "").replace(" to ", "–"),
             ]
         )
     strong = keys.index(STUDENT.key)
