@@ -49,6 +49,7 @@ from freqd.storage.store import ArtifactRef, Store
 from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
+from tasks.report_pages import write_pages
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
 from tasks.stages.evaluate import EvaluationFacts, Mastered
 from tasks.stages.register import Registration
@@ -67,7 +68,7 @@ def report(
     stages = text_digest(*(f"{name}={outcome.digest}" for name, outcome in outcomes.items()))
     images = _images(context, result, stages)
     write_atomic(context.folder / "summary.json", json.dumps(result.as_json(), indent=1))
-    write_atomic(context.folder / "report.html", html.render(result, images))
+    write_pages(context, config, result, images)
     for name, image in images.items():
         write_atomic(context.folder / "figures" / f"{name}.png", image)
 
@@ -79,8 +80,7 @@ def report(
     }
     told = {name: value for name, value in tags.items() if value}
     tracking.log(context.mlflow_run_id, metrics=_metrics(result), tags=told)
-    for path in (context.folder / "summary.json", context.folder / "report.html"):
-        tracking.log_file(context.mlflow_run_id, path)
+    tracking.log_file(context.mlflow_run_id, context.folder / "summary.json")
     for path in sorted((context.folder / "figures").glob("*.png")):
         tracking.log_file(context.mlflow_run_id, path, "figures")
 
