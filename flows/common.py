@@ -23,6 +23,7 @@ from tasks.runtime.workspace import Workspace
 from tasks.stages.graphs import Built, graph
 from tasks.stages.ingest import Ingested, ingest
 from tasks.stages.inputs import DistillInputs
+from tasks.stages.items import items
 from tasks.stages.spectrum import Analysed, spectrum
 from tasks.stages.teacher import Taught, teacher
 from tasks.warm_start import Start
@@ -112,6 +113,8 @@ def foundations(
     config: RunConfig,
     data: DataConfig,
     begin: Callable[[ArtifactRef], Start | None] = lambda split: None,
+    *,
+    titles: bool = False,
 ) -> Generator[StageOutcome, None, Foundations]:
     """The stages from the data to the spectrum, each yielded when it is done; returns all of them.
 
@@ -120,6 +123,7 @@ def foundations(
         config: settings of graphs, teacher and spectrum.
         data: settings of the data.
         begin: finds where the trainings on a split start; from scratch if it is not given.
+        titles: whether the item table is read, if there is one.
 
     Raises:
         InputError: there is no such kind of teacher; a run that the API started was not checked before.
@@ -128,6 +132,8 @@ def foundations(
     yield (ingested := ingest(run, data))
     split = ingested.split
     _lineage(run, split, data)
+    if titles and data.items is not None:
+        yield items(run, split, data)
     start = begin(split)
     earlier = start.model("teacher") if start and config.teacher.kind == "als" else None
     if config.graph.kind == "features":

@@ -87,7 +87,7 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
         check_family(run, asked, split)
         return find_start(run, asked, split)
 
-    found = yield from foundations(run, config, config.data, begin)
+    found = yield from foundations(run, config, config.data, begin, titles=True)
     inputs = found.inputs
     models = {"teacher": inputs.teacher}
     reports: dict[str, ArtifactRef] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +50,7 @@ from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
 from tasks.references import judged_references
+from tasks.report_pages import write_pages
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
 from tasks.stages.evaluate import EvaluationFacts, Mastered
 from tasks.stages.register import Registration
@@ -67,7 +69,7 @@ def report(
     stages = text_digest(*(f"{name}={outcome.digest}" for name, outcome in outcomes.items()))
     images = _images(context, result, stages)
     write_atomic(context.folder / "summary.json", json.dumps(result.as_json(), indent=1))
-    write_atomic(context.folder / "report.html", html.render(result, images))
+    write_pages(context, config, result, images)
     for name, image in images.items():
         write_atomic(context.folder / "figures" / f"{name}.png", image)
 
@@ -79,8 +81,7 @@ def report(
     }
     told = {name: value for name, value in tags.items() if value}
     tracking.log(context.mlflow_run_id, metrics=_metrics(result), tags=told)
-    for path in (context.folder / "summary.json", context.folder / "report.html"):
-        tracking.log_file(context.mlflow_run_id, path)
+    tracking.log_file(context.mlflow_run_id, context.folder / "summary.json")
     for path in sorted((context.folder / "figures").glob("*.png")):
         tracking.log_file(context.mlflow_run_id, path, "figures")
 
@@ -148,9 +149,10 @@ def collect(
         metrics=ByModel[dict[str, float]](**{name: found.metrics for name, found in reports.items()}),
         evaluated=Evaluated(users=reports["student"].n_users_evaluated, skipped=reports["student"].n_users_skipped),
         intervals=facts.intervals,
+        group_intervals=facts.group_intervals,
         gap_closed=facts.gap_closed,
         models=ByModel[ModelFacts](
-            **{name: ModelFacts(**dict(facts.models[name]), **dict(measured.latency[name])) for name in where}
+            **{name: ModelFacts(**dict(facts.models[name]), **asdict(measured.latency[name])) for name in where}
         ),
         references=judged_references(context.workspace, config, refs, facts),
         groups=ByModel[Groups].model_validate({name: found.groups for name, found in reports.items()}),

@@ -147,9 +147,12 @@ def report(
     result = RunResult.load(folder / "summary.json")
     if not (folder / "report.html").is_file():
         from freqd.report.run import html
+        from freqd.report.samples import Samples
         from freqd.storage.files import write_atomic
 
-        write_atomic(folder / "report.html", html.render(result))
+        kept = folder / "samples.json"
+        samples = Samples.model_validate_json(kept.read_text()) if kept.is_file() else None
+        write_atomic(folder / "report.html", html.render(result, samples=samples))
     _show(result)
     return DONE
 

@@ -12,6 +12,7 @@ from freqd.config.data import Column, ColumnConfig, DataConfig
 from freqd.config.models import AutoEpochs, BaselinesConfig, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, IndexConfig, RegistryConfig, StartConfig
 from freqd.config.plans import BackfillPlan, ComparisonPlan, SearchPlan
+from freqd.config.report import ReportConfig
 from freqd.config.run import RunConfig
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MethodConfig",
     "ObjectiveConfig",
     "RegistryConfig",
+    "ReportConfig",
     "RunConfig",
     "Scalar",
     "SearchPlan",

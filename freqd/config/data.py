@@ -61,6 +61,12 @@ class DataConfig(Settings):
     train: str | None = Field(None, description="File with the train split (with `test`, replaces `source`).")
     valid: str | None = Field(None, description="File with the validation split; without it one is cut from train.")
     test: str | None = Field(None, description="File with the test split.")
+    items: str | None = Field(
+        None,
+        min_length=1,
+        description="CSV, TSV or Parquet file with titles of the items, for the report: a row an item, with its id, a title and perhaps "
+        "a category, in columns such as item, title, category. No model reads it.",
+    )
     sql: str | None = Field(None, description="A SELECT to run against `database_url` (replaces `source`).")
     database_url_env: str = Field(
         "FREQD_SOURCE_DATABASE_URL",
@@ -117,7 +123,8 @@ class DataConfig(Settings):
 
     def of(self, source: str) -> DataConfig:
         """These settings for another named data set or file."""
-        return self.model_copy(update={"source": (source,), "train": None, "valid": None, "test": None, "sql": None})
+        others = dict.fromkeys(("train", "valid", "test", "items", "sql"))
+        return self.model_copy(update={"source": (source,), **others})
 
     @model_validator(mode="after")
     def _consistent(self) -> DataConfig:

@@ -9,6 +9,7 @@ from freqd.config.base import Settings
 from freqd.config.data import DataConfig
 from freqd.config.models import BaselinesConfig, DistillConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, RegistryConfig, StartConfig
+from freqd.config.report import ReportConfig
 
 
 class RunConfig(Settings):
@@ -21,6 +22,7 @@ class RunConfig(Settings):
     baselines: BaselinesConfig = BaselinesConfig()
     distill: DistillConfig = DistillConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
     registry: RegistryConfig = RegistryConfig()
     drift: DriftConfig = DriftConfig()
     start: StartConfig = StartConfig()

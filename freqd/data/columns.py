@@ -121,10 +121,15 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def first_known(known: Sequence[str], names: Sequence[str], taken: Sequence[str] = ()) -> str | None:
+    """The first of the known names, best first, that a column has, case and punctuation aside; None if no column has one."""
+    free = {_plain(name): name for name in reversed(names) if name not in taken}
+    return next((free[name] for name in known if name in free), None)
+
+
 def guess(role: Role, names: Sequence[str], taken: Sequence[str] = ()) -> str | None:
     """The column that most likely has this role, or None."""
-    free = {_plain(name): name for name in reversed(names) if name not in taken}
-    found = next((free[known] for known in _NAMES[role] if known in free), None)
+    found = first_known(_NAMES[role], names, taken)
     if found is None and role == "time":
         found = next((name for name in names if name not in taken and _DEED_TIME.fullmatch(_plain(name))), None)
     return found

@@ -79,6 +79,13 @@ def clean_ids(texts: pl.Series) -> pl.Series:
     return bare.str.replace(r"^(-?\d+)\.0+$", "$1") if floats.any() and not (dotted & ~floats).any() else bare
 
 
+def matching_ids(wanted: pl.Series, ids: pl.Series) -> pl.Series:
+    """``ids`` as they are, or cleaned by the rule of the interactions' ids where more of ``wanted`` are then among them."""
+    cleaned = clean_ids(ids)
+    as_they_are, otherwise = (wanted.is_in(form.drop_nulls().implode()).sum() for form in (ids, cleaned))
+    return cleaned if otherwise > as_they_are else ids
+
+
 _BOM = "\ufeff"
 _MISSING = [word for word in NULL_WORDS if word != "-"]
 _CLEAN = r"^(?:[0-9]+|[0-9A-Za-z_-]{5,})$"

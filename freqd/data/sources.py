@@ -168,7 +168,7 @@ def anchored(config: RunConfig, folder: Path) -> RunConfig:
         return None if path is None else str((folder / Path(path).expanduser()).absolute())
 
     source = tuple(name if name in catalog.CATALOG else str(full(name)) for name in config.data.source)
-    parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    parts = {part: full(getattr(config.data, part)) for part in ("train", "valid", "test", "items")}
     data = config.data.model_copy(update={"source": source, **parts})
     teacher = config.teacher.model_copy(
         update={name: full(getattr(config.teacher, name)) for name in ("features", "lists")}

@@ -38,6 +38,23 @@ def gini(recommended: ItemCounts) -> float:
     return float(weights @ np.sort(recommended) / (n * total))
 
 
+def diversity_between_lists(recommended: ItemCounts, n_lists: int, k: int) -> float:
+    """Mean distance of two users' lists, 1 − (items that both hold) / k, over all pairs of lists: 0 all alike, 1 all disjoint.
+
+    Two lists share an item for every pair of lists that hold it, so the counts suffice: 1 − Σ_i x_i (x_i − 1) / (k n (n − 1)).
+    0 with fewer than two lists. Source: Zhou et al., PNAS 2010, there "personalization".
+
+    Args:
+        recommended: (n_items,) how many of the lists hold each item among their first k.
+        n_lists: how many lists there are.
+        k: their length; a list that is shorter is as distant as one filled up with items of its own.
+    """
+    if n_lists < 2:
+        return 0.0
+    held = recommended.astype(np.float64)
+    return 1.0 - float(held @ (held - 1.0)) / (k * n_lists * (n_lists - 1.0))
+
+
 def mean_popularity(recommended: ItemCounts, train_counts: ItemCounts) -> float:
     """Mean number of train interactions of a recommended item; 0 if nothing was recommended."""
     return _mean_over_recommendations(recommended, train_counts.astype(np.float64))

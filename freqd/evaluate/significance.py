@@ -66,11 +66,14 @@ def paired_bootstrap(
     """
     (difference,) = _differences([(a, b)], confidence)
     means = _resampled_means([difference], samples, rng)[:, 0]
-    low, high = _percentiles(means, confidence)
-    rarer = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    return Difference(
-        mean=float(difference.mean()), low=low, high=high, p_value=min(1.0, 2 * (rarer + 1) / (samples + 1))
-    )
+    return percentile_interval(float(difference.mean()), means, confidence)
+
+
+def percentile_interval(estimate: float, resampled: FloatVector, confidence: float) -> Difference:
+    """A difference with the interval and the two-sided p-value that its resamples (m,) give."""
+    low, high = _percentiles(resampled, confidence)
+    rarer = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
+    return Difference(mean=estimate, low=low, high=high, p_value=min(1.0, 2 * (rarer + 1) / (len(resampled) + 1)))
 
 
 def gap_closed(
@@ -173,7 +176,7 @@ def _resampled_means(
     return sums / n
 
 
-def _percentiles(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def _percentiles(values: FloatVector, confidence: float) -> tuple[float, float]:
     """The central interval that holds ``confidence`` of the values."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])

@@ -15,8 +15,20 @@ Group = dict[str, Any]
 
 POPULARITY_GROUPS = ("head", "mid", "tail")
 
+TAIL = POPULARITY_GROUPS.index("tail")
+
 POPULARITY_SHARES = (0.5, 0.8)
-"""Head: the most popular items that together hold half of the train interactions; mid: up to 80 %; tail: the rest."""
+"""Head: the most popular items that together hold half of the train interactions; mid: up to 80 %; tail: the rest.
+
+The tail is then what an item-based long tail is elsewhere (Abdollahpouri et al. 2017 and others: the items beyond 80 % of the
+interactions, after Pareto); it is the only definition of these groups in freqd.
+"""
+
+ACTIVITY_GROUPS = 4
+"""Quantile groups of the users."""
+
+GroupCounts = npt.NDArray[np.int32]
+"""(n, 3) counts of each user, one column a group of ``POPULARITY_GROUPS``."""
 
 
 def popularity_order(counts: ItemCounts) -> npt.NDArray[np.int64]:
@@ -39,10 +51,24 @@ def equal_groups(counts: ItemCounts, groups: int) -> npt.NDArray[np.int64]:
     return result
 
 
-def by_activity(train_counts: ItemCounts, per_user: Mapping[str, PerUser], n_groups: int = 4) -> list[Group]:
-    """Mean of each metric in groups of about equal size by the users' number of train interactions.
+def activity_groups(train_counts: ItemCounts, n_groups: int = ACTIVITY_GROUPS) -> npt.NDArray[np.int64]:
+    """Group of each user (n,), 0 the least active: of about equal size by the number of train interactions (n,).
 
     Users with the same number are never torn apart, so that groups may differ in size or be fewer.
+    """
+    if len(train_counts) == 0:
+        return np.zeros(0, np.int64)
+    inner = np.quantile(train_counts, np.arange(1, n_groups) / n_groups, method="inverted_cdf")
+    member: npt.NDArray[np.int64] = np.unique(
+        np.searchsorted(np.unique(inner), train_counts, side="left"), return_inverse=True
+    )[1]
+    return member
+
+
+def by_activity(
+    train_counts: ItemCounts, per_user: Mapping[str, PerUser], n_groups: int = ACTIVITY_GROUPS
+) -> list[Group]:
+    """Mean of each metric in ``activity_groups``.
 
     Args:
         train_counts: (n,) train interactions of each evaluated user.
@@ -52,12 +78,9 @@ def by_activity(train_counts: ItemCounts, per_user: Mapping[str, PerUser], n_gro
     Returns:
         Least active first: ``group`` (a label), ``train_interactions`` [lowest, highest], ``users`` and the metrics.
     """
-    if len(train_counts) == 0:
-        return []
-    inner = np.quantile(train_counts, np.arange(1, n_groups) / n_groups, method="inverted_cdf")
-    member = np.searchsorted(np.unique(inner), train_counts, side="left")
+    member = activity_groups(train_counts, n_groups)
     groups: list[Group] = []
-    for index in np.unique(member):
+    for index in range(int(member.max(initial=-1)) + 1):
         chosen = member == index
         low, high = int(train_counts[chosen].min()), int(train_counts[chosen].max())
         means = {name: float(values[chosen].mean(dtype=np.float64)) for name, values in per_user.items()}
@@ -88,15 +111,30 @@ def popularity_groups(train_counts: ItemCounts) -> npt.NDArray[np.int64]:
     return groups
 
 
+def count_by_popularity(
+    items: npt.NDArray[np.integer], per_user: npt.NDArray[np.integer], item_groups: npt.NDArray[np.int64]
+) -> GroupCounts:
+    """How many of each user's items lie in the head, the middle and the tail, (n, 3).
+
+    Args:
+        items: the users' items, one user after the other.
+        per_user: (n,) how many of them are each user's.
+        item_groups: (n_items,) as of ``popularity_groups``.
+    """
+    n, width = len(per_user), len(POPULARITY_GROUPS)
+    cell = width * np.repeat(np.arange(n), per_user) + item_groups[items]
+    return np.bincount(cell, minlength=n * width).astype(np.int32).reshape(n, width)
+
+
 def by_popularity(
-    train_counts: ItemCounts, targets: ItemCounts, found: ItemCounts, recommended: ItemCounts, k: int
+    item_groups: npt.NDArray[np.int64], targets: GroupCounts, found: GroupCounts, recommended: ItemCounts, k: int
 ) -> list[Group]:
     """What the head, the middle and the tail of the catalogue get.
 
     Args:
-        train_counts: (n_items,) train interactions of each item.
-        targets: (n_items,) how often each item is a target of an evaluated user.
-        found: (n_items,) how often such a target was among the user's first k.
+        item_groups: (n_items,) as of ``popularity_groups``.
+        targets: (n, 3) targets of each evaluated user.
+        found: (n, 3) how many of them were among the user's first k.
         recommended: (n_items,) how many lists hold the item among their first k.
         k: the cut-off, for the name of the recall.
 
@@ -104,18 +142,17 @@ def by_popularity(
         ``group``, ``items``, ``targets``, ``recall_at_k`` (found / targets over all of the group's targets together;
         None without targets) and ``share_of_recommendations``, head first.
     """
-    member = popularity_groups(train_counts)
     total = int(recommended.sum())
     rows: list[Group] = []
     for index, name in enumerate(POPULARITY_GROUPS):
-        chosen = member == index
-        n_targets = int(targets[chosen].sum())
+        chosen = item_groups == index
+        n_targets = int(targets[:, index].sum())
         rows.append(
             {
                 "group": name,
                 "items": int(chosen.sum()),
                 "targets": n_targets,
-                f"recall_at_{k}": int(found[chosen].sum()) / n_targets if n_targets else None,
+                f"recall_at_{k}": int(found[:, index].sum()) / n_targets if n_targets else None,
                 "share_of_recommendations": int(recommended[chosen].sum()) / total if total else 0.0,
             }
         )

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from freqd.errors import InputError
+from freqd.evaluate.paired_groups import GroupDifferences
 from freqd.evaluate.result import Protocol
 from freqd.evaluate.significance import Difference, Interval
 from freqd.gate import Verdict
@@ -48,6 +49,7 @@ class RunResult(ResultPart):
         folder: in which the run was started; its relative paths are those of there.
         metrics: on the test split, by name.
         intervals: paired differences over the test users, as ``student_minus_teacher``.
+        group_intervals: the same within the groups of ``groups``, in their order.
         artifacts: by stage and name, as ``distill.student``.
         model, gate: None if the student was not registered.
         config: the settings as JSON, those that were left at their defaults too.
@@ -70,6 +72,7 @@ class RunResult(ResultPart):
     models: ByModel[ModelFacts]
     references: References = References()
     groups: ByModel[Groups]
+    group_intervals: dict[str, GroupDifferences] = Field({})
     spectrum: SpectrumFacts
     training: ByModel[Training]
     stages: tuple[StageCost, ...]

@@ -84,6 +84,7 @@ class ModelFacts(ResultPart):
         dim: embedding dimension.
         valid_ndcg_at_10: None for one that was not validated.
         median_ms, p95_ms: to rank all items for one user, one thread.
+        low_ms, high_ms: lowest and highest median of a repetition; None where there was one only.
     """
 
     parameters: int
@@ -92,6 +93,14 @@ class ModelFacts(ResultPart):
     valid_ndcg_at_10: float | None
     median_ms: float
     p95_ms: float
+    low_ms: float | None = None
+    high_ms: float | None = None
+
+    @property
+    def range_ms(self) -> tuple[float, float]:
+        """In what range repetitions of the measurement lie; the median alone where there was one only."""
+        low, high = self.low_ms, self.high_ms
+        return self.median_ms if low is None else low, self.median_ms if high is None else high
 
 
 class ReferenceResult(ResultPart):

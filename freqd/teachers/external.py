@@ -24,7 +24,7 @@ import polars as pl
 import torch
 from safetensors import SafetensorError, safe_open
 
-from freqd.data.encode import clean_ids
+from freqd.data.encode import matching_ids
 from freqd.data.ids import rows_of
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.errors import InputError
@@ -312,12 +312,10 @@ def _align(table: Table, wanted: pl.Series, warnings: list[str]) -> tuple[FloatM
             )
         warnings.append(f"{table.place} has no ids: its rows are taken to be in the order of the data's {side}")
         return table.rows, {"rows": n, "by_id": False, "matched": n, "missing": 0, "unused": 0}
-    found = rows_of(wanted, table.ids)
-    cleaned = clean_ids(table.ids)  # by the rule of the interactions' ids: 12.0 may be 12 there
-    if (found < 0).any() and ((other := rows_of(wanted, cleaned)) < 0).sum() < (found < 0).sum():
-        if cleaned.drop_nulls().n_unique() < len(cleaned.drop_nulls()):
-            raise InputError(f"{table.place} has ids that are one, such as 12 and 12.0", "keep one row an id")
-        found = other
+    ids = matching_ids(wanted, table.ids)
+    if ids.drop_nulls().is_duplicated().any():
+        raise InputError(f"{table.place} has ids that are one, such as 12 and 12.0", "keep one row an id")
+    found = rows_of(wanted, ids)
     has = found >= 0
     missing = n - int(has.sum())
     if missing > REFUSE_MISSING * n:

@@ -58,7 +58,9 @@ def source(run: RunContext, config: DataConfig, cadence: CadenceConfig) -> dict[
 @stage("timeline", Cut, source=source)
 def timeline(
     at: Stage,
-    config: Annotated[DataConfig, Without("source", "train", "valid", "test", "valid_fraction", "test_fraction")],
+    config: Annotated[
+        DataConfig, Without("source", "train", "valid", "test", "items", "valid_fraction", "test_fraction")
+    ],
     cadence: CadenceConfig,
 ) -> Result:
     """Read all interactions, with their times, and cut the windows."""

@@ -20,7 +20,7 @@ from freqd.data.interactions import PARTS, Split
 from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as rank_and_measure
-from freqd.evaluate.latency import scoring_latency
+from freqd.evaluate.latency import Latency, scoring_latency
 from freqd.evaluate.significance import Interval, gap_closed, holm, paired_bootstrap
 from freqd.graph.graph import Graphs
 from freqd.report import comparison as shown
@@ -41,7 +41,7 @@ from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.stage import Only, Result, Stage, stage
-from tasks.stages.evaluate import METRIC, Latency, Mastered, ModelSize, size_of
+from tasks.stages.evaluate import METRIC, Mastered, ModelSize, size_of
 from tasks.stages.evaluate import mastery as band_mastery
 from tasks.stages.inputs import DistillInputs
 from tasks.stages.spectrum import MASTERY
@@ -122,7 +122,7 @@ def judge(
     """Judge one model on the test split, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
     report = rank_and_measure(trained.scorer, at.open(split, Split), config, progress=at.progress)
-    latency = JudgedLatency(latency=Latency.model_validate(scoring_latency(trained.scorer)))
+    latency = JudgedLatency(latency=scoring_latency({"model": trained.scorer})["model"])
     facts = Facts.of(size_of(trained), latency)
     return Result(
         {"report": report, "facts": facts}, f"test NDCG@10 {report.metrics[METRIC]:.4f}", dict(report.metrics)

@@ -150,6 +150,11 @@ def log_file(run_id: str, path: Path, folder: str | None = None) -> None:
     client().log_artifact(run_id, str(path), folder)
 
 
+def log_text(run_id: str, text: str, name: str) -> None:
+    """Keep a text with a run, as the file ``name``."""
+    client().log_text(run_id, text, name)
+
+
 def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested settings as one level with dotted names."""
     rows: dict[str, object] = {}

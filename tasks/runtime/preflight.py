@@ -5,6 +5,7 @@ from __future__ import annotations
 from freqd.config import RunConfig
 from freqd.data import check
 from freqd.data.checks import no_times
+from freqd.data.item_table import read_items
 from freqd.data.sources import own_bytes, timeless
 from freqd.distill import check_objectives
 from freqd.errors import InputError
@@ -28,7 +29,7 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
         run_name: its name, if it was given one.
 
     Raises:
-        InputError: files are missing, empty or useless, external embeddings or lists are broken, an objective or the kind of
+        InputError: files are missing, empty or useless, external embeddings, lists or the item table are broken, an objective or the kind of
             teacher does not exist, an approval is asked for where nobody could give it, data without times are wanted as of
             a day, the run to start from is not there or does not fit.
     """
@@ -45,6 +46,8 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
         check_features(config.teacher.features)
     if config.teacher.lists is not None:
         check_lists(config.teacher.lists)
+    if config.data.items is not None:
+        read_items(config.data)
     if 0 < size <= WHOLE_CHECK_BYTES:
         found = check(config.data, workspace.places, seed=config.seed)
         if not found.ok:

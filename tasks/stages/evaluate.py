@@ -14,9 +14,9 @@ from freqd.config import EvaluateConfig, SpectralConfig
 from freqd.data.ids import Side
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
-from freqd.evaluate import Evaluation
+from freqd.evaluate import Evaluation, GroupDifferences, group_differences
 from freqd.evaluate import evaluate as judge
-from freqd.evaluate.latency import scoring_latency
+from freqd.evaluate.latency import Latency, scoring_latency
 from freqd.evaluate.significance import Difference, Interval, gap_closed, paired_bootstrap
 from freqd.graph import Graphs
 from freqd.spectral import Mastery, Spectrum
@@ -46,15 +46,6 @@ class ModelSize(BaseModel):
     valid_ndcg_at_10: float | None
 
 
-class Latency(BaseModel):
-    """Milliseconds to rank all items for one user, one thread."""
-
-    model_config = ConfigDict(frozen=True)
-
-    median_ms: float
-    p95_ms: float
-
-
 class Measured(BaseModel):
     """What differs from one equal result to the next: the latency by model."""
 
@@ -68,6 +59,7 @@ class EvaluationFacts(BaseModel):
 
     Attributes:
         intervals: paired differences over the test users of student and teacher to all others, as ``student_minus_teacher``.
+        group_intervals: those to teacher and no-distillation baseline within groups of users and of items.
         gap_closed: how much of the way from the no-distillation baseline to the teacher the student is.
         models: size by model.
         mastery: by student and side, how much of each band of the teacher's features it can express.
@@ -76,6 +68,7 @@ class EvaluationFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     intervals: dict[str, Difference]
+    group_intervals: dict[str, GroupDifferences]
     gap_closed: Interval
     models: dict[str, ModelSize]
     mastery: Mastered
@@ -120,9 +113,11 @@ def evaluate(
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     beside = {name: at.open(ref, Evaluation) for name, ref in references.items()}
     intervals, closed = compare({**reports, **beside}, config, np.random.default_rng(at.run.seed))
-    latency = {name: Latency.model_validate(scoring_latency(model.scorer)) for name, model in trained.items()}
+    by_group = compare_groups(reports, config, np.random.default_rng(at.run.seed))
+    latency = scoring_latency({name: model.scorer for name, model in trained.items()})
     facts = EvaluationFacts(
         intervals=intervals,
+        group_intervals=by_group,
         gap_closed=closed,
         models={name: size_of(model) for name, model in trained.items()},
         mastery=mastery(
@@ -171,6 +166,21 @@ def compare(
         rng=rng,
     )
     return intervals, closed
+
+
+def compare_groups(
+    reports: Mapping[str, Evaluation], config: EvaluateConfig, rng: np.random.Generator
+) -> dict[str, GroupDifferences]:
+    """Paired differences of the student to teacher and no-distillation baseline within groups of users and of items."""
+    others = [name for name in ("teacher", "scratch") if name in reports]
+    found = group_differences(
+        reports["student"],
+        [reports[name] for name in others],
+        samples=config.bootstrap_samples,
+        confidence=config.confidence,
+        rng=rng,
+    )
+    return {f"student_minus_{name}": differences for name, differences in zip(others, found, strict=True)}
 
 
 def mastery(

@@ -29,7 +29,7 @@ def source(run: RunContext, config: DataConfig) -> dict[str, str]:
 
 
 @stage("ingest", Ingested, uses=["seed"], source=source)
-def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test")]) -> Result:
+def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test", "items")]) -> Result:
     """Read, check, clean and split the interactions."""
     registry = at.run.workspace.ids(name_of(config))
     split = data.ingest(config, at.run.workspace.places, seed=at.run.seed, registry=registry, progress=at.progress)

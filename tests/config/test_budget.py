@@ -22,7 +22,7 @@ def test_without_a_budget_and_with_a_wide_one_nothing_changes() -> None:
     plain = RunConfig()
     assert within_budget(plain) == plain
     limits = {
-        "teacher": TeacherConfig(search_seconds=300),
+        "teacher": TeacherConfig(kind="als", search_seconds=300),
         "distill": DistillConfig(max_seconds=300),
         "baselines": BaselinesConfig(max_seconds=300),
     }
@@ -38,7 +38,7 @@ def test_by_default_no_clock_bounds_a_training() -> None:
 @pytest.mark.parametrize(("models", "each"), [(("als", "popular"), 120), (("popular",), 240), ("none", 240)])
 def test_a_budget_bounds_what_has_no_limit_of_its_own(models: object, each: float) -> None:
     baselines = BaselinesConfig.model_validate({"models": models})
-    found = within_budget(RunConfig(budget_minutes=10, baselines=baselines))
+    found = within_budget(RunConfig(budget_minutes=10, teacher=TeacherConfig(kind="als"), baselines=baselines))
     assert found.teacher.search_seconds == pytest.approx(240)
     assert found.distill.max_seconds == pytest.approx(each)
     assert seconds(found) == pytest.approx(480)
@@ -46,7 +46,7 @@ def test_a_budget_bounds_what_has_no_limit_of_its_own(models: object, each: floa
 
 def test_what_does_not_fit_is_shortened_by_one_factor() -> None:
     config = RunConfig(
-        teacher=TeacherConfig(search_seconds=120),
+        teacher=TeacherConfig(kind="als", search_seconds=120),
         distill=DistillConfig(max_seconds=100),
         baselines=BaselinesConfig(max_seconds=100),
         budget_minutes=2,
@@ -83,7 +83,7 @@ def test_a_brought_teacher_takes_no_time() -> None:
 
 @given(
     minutes=st.floats(0.01, 1000),
-    kind=st.sampled_from(["als", "bpr", "lightgcn"]),
+    kind=st.sampled_from(["als", "auto", "bpr", "lightgcn"]),
     search=st.floats(0.1, 1e5),
     limit=st.none() | st.floats(0.1, 1e5),
     student=st.floats(0.1, 1e5),

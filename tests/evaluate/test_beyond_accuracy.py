@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +36,21 @@ def test_gini_equals_the_mean_absolute_difference(counts):
 def test_gini_at_its_ends():
     assert beyond_accuracy.gini(np.full(10, 7)) == pytest.approx(0.0)
     assert beyond_accuracy.gini(np.eye(1, 10, dtype=np.int64)[0]) == pytest.approx(0.9)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 5))
+def test_diversity_between_lists_equals_the_mean_over_all_pairs(seed, n_lists, k):
+    rng = np.random.default_rng(seed)
+    lists = np.array([rng.permutation(8)[:k] for _ in range(n_lists)], np.int32)
+    counts = beyond_accuracy.recommendation_counts(lists, 8, k)
+    pairs = [1 - len(set(a) & set(b)) / k for a, b in combinations(lists.tolist(), 2)]
+    assert beyond_accuracy.diversity_between_lists(counts, n_lists, k) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_diversity_between_lists_at_its_ends():
+    assert beyond_accuracy.diversity_between_lists(np.array([3, 3, 0]), n_lists=3, k=2) == 0.0
+    assert beyond_accuracy.diversity_between_lists(np.array([1, 1, 1]), n_lists=3, k=1) == 1.0
+    assert beyond_accuracy.diversity_between_lists(np.array([1, 0]), n_lists=1, k=1) == 0.0, "there is no pair"
 
 
 def test_popularity_and_novelty_weigh_items_by_how_often_they_are_recommended():

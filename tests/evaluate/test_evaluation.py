@@ -8,6 +8,8 @@ from freqd.data.interactions import Interactions
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.evaluate import Evaluation, evaluate, evaluation, ndcg_on_validation, top_k
+from freqd.evaluate.list_diversity import diversity_within_lists
+from freqd.evaluate.strata import popularity_groups
 from freqd.storage.store import Store
 
 SECOND = 1 / np.log2(3)
@@ -51,6 +53,10 @@ def test_standard_protocol_by_hand(tiny):
         "mean_popularity_at_2": (1 + 2) / 6,
         # 2 bits for items met by at most one of 4 users, 1 bit for item 4.
         "novelty_at_2": (5 * 2 + 1) / 6,
+        # Items 0 and 4 have 4 of 5 train interactions, the others are tail; the targets 2 and 3 among them are found.
+        "tail_recall_at_2": 1.0,
+        # Lists 2 1, 4 3 and 2 3: of three pairs two share one item of two.
+        "diversity_between_lists_at_2": 1 - 2 * (1 / 2) / 3,
     }
     assert {name: report.metrics[name] for name in expected} == pytest.approx(expected)
     assert (report.n_users_evaluated, report.n_users_skipped, report.n_users_without_target) == (3, 1, 1)
@@ -76,6 +82,7 @@ def test_only_the_users_among_are_judged(tiny, protocol, users):
     same = np.isin(everyone.users, users)
     np.testing.assert_array_equal(report.per_user["ndcg_at_2"], everyone.per_user["ndcg_at_2"][same])
     assert sum(row["users"] for row in report.groups["activity"]) == len(users)
+    assert sum(row["targets"] for row in report.groups["popularity"]) == 2, "user 0's are not asked for"
     if protocol == "standard":
         # Lists of 2: user 1 gets 4 3, user 3 gets 2 3; train counts of 2 3 4 are 0 0 2.
         assert report.metrics["mean_popularity_at_2"] == pytest.approx(2 / 4)
@@ -135,6 +142,15 @@ def test_never_recommends_what_is_masked_and_agrees_with_itself(grocery_split, g
     assert report.metrics["recall_at_10"] == pytest.approx(expected.mean(), rel=1e-5)
     assert report.n_users_evaluated + report.n_users_skipped == grocery_split.n_users
 
+    np.testing.assert_array_equal(report.hits.sum(axis=1), found)
+    np.testing.assert_array_equal(report.targets.sum(axis=1), test[report.users].sum(axis=1))
+    np.testing.assert_array_equal(np.bincount(report.activity), [row["users"] for row in report.groups["activity"]])
+    tail = popularity_groups(np.bincount(grocery_split.train.item, minlength=grocery_split.n_items)) == 2
+    in_tail = (test[report.users[:, None], ranked] & tail[ranked]).sum()
+    assert report.metrics["tail_recall_at_20"] == pytest.approx(in_tail / test[report.users][:, tail].sum())
+    within = diversity_within_lists(ranked[:, :10], grocery_split.train.matrix())
+    assert report.metrics["diversity_within_lists_at_10"] == pytest.approx(within)
+
     popularity = report.groups["popularity"]
     assert sum(row["share_of_recommendations"] for row in popularity) == pytest.approx(1.0)
     assert sum(row["targets"] * (row["recall_at_10"] or 0) for row in popularity) == pytest.approx(found.sum())
@@ -159,6 +175,9 @@ def test_report_survives_the_store(tiny, tmp_path):
     for name, values in report.per_user.items():
         assert again.per_user[name].dtype == np.float32
         np.testing.assert_array_equal(again.per_user[name], values)
+    for name in ("activity", "targets", "hits"):
+        assert getattr(again, name).dtype == getattr(report, name).dtype
+        np.testing.assert_array_equal(getattr(again, name), getattr(report, name))
     for field in ("metrics", "groups", "protocol", "part", "n_users_evaluated", "n_users_skipped"):
         assert getattr(again, field) == getattr(report, field)
 

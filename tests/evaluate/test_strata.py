@@ -46,13 +46,11 @@ def test_items_that_nobody_met_are_tail_even_if_there_is_nothing_else():
 
 
 def test_what_each_popularity_group_gets():
-    rows = strata.by_popularity(
-        np.array([50, 30, 10, 10]),
-        targets=np.array([4, 0, 1, 3]),
-        found=np.array([3, 0, 0, 1]),
-        recommended=np.array([6, 2, 1, 1]),
-        k=10,
-    )
+    groups = strata.popularity_groups(np.array([50, 30, 10, 10]))
+    targets = strata.count_by_popularity(np.array([0, 0, 2, 3, 0, 0, 3, 3]), np.array([3, 0, 5]), groups)
+    np.testing.assert_array_equal(targets, [[2, 0, 1], [0, 0, 0], [2, 0, 3]])
+    found = np.array([[1, 0, 0], [0, 0, 0], [2, 0, 1]])
+    rows = strata.by_popularity(groups, targets, found, recommended=np.array([6, 2, 1, 1]), k=10)
     assert rows == [
         {"group": "head", "items": 1, "targets": 4, "recall_at_10": 0.75, "share_of_recommendations": 0.6},
         {"group": "mid", "items": 1, "targets": 0, "recall_at_10": None, "share_of_recommendations": 0.2},

@@ -113,7 +113,7 @@ FACTS = {"parameters": 100, "bytes": 400, "dim": 1, "valid_ndcg_at_10": None, "m
 UNTRAINED = {"history": [], "info": {}}
 DEGENERATE: dict[str, Any] = {
     "not registered": changed(model=None, gate=None, advice=[]),
-    "nobody evaluated": changed(groups={key: {"activity": [], "popularity": []} for key in ROLES}, evaluated={"users": 0, "skipped": 9}),
+    "nobody evaluated": changed(group_intervals={}, groups={key: {"activity": [], "popularity": []} for key in ROLES}, evaluated={"users": 0, "skipped": 9}),
     "all zero": changed(
         metrics={key: {"ndcg_at_10": 0.0, "recall_at_10": 0.0} for key in ROLES},
         models=dict.fromkeys(ROLES, FACTS),

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from freqd.report import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT, TEACHER
+from freqd.report.run import groups
 from freqd.report.run.figures_groups import COMPARED, Measure, by_activity, by_popularity
 from freqd.report.run.figures_quality import quality_caption
 from freqd.report.run.figures_spectrum import spectrum_caption
+from freqd.report.run.savings import spread_ms
 from freqd.report.run.spectrum_sentences import side_sentences
 from freqd.report.run.standing import metric_of
 from freqd.report.run_result import RunResult
@@ -46,11 +48,23 @@ def captions(summary: RunResult) -> dict[str, Caption]:
             "Head, mid and tail are the most, less and least popular items.",
             _told("Test recall@10 by the items' popularity", _groups(by_popularity(summary))),
         ),
+        "differences_users": Caption(
+            "A bar that does not touch 0 is more than chance for that group; among 20 such bars one misses by chance.",
+            _told("Student minus others in NDCG@10 by the users' activity", _differences(groups.by_activity(summary))),
+        ),
+        "differences_items": Caption(
+            "Recall of all test targets in the group together, resampled over users.",
+            _told(
+                "Student minus others in recall@10 by the items' popularity",
+                _differences(groups.by_popularity(summary)),
+            ),
+        ),
         "costs_stages": Caption(
             "Pale bars were taken from an earlier run.", _told("Time by stage of the run", _stages(summary))
         ),
         "costs_models": Caption(
-            "One user against all items, one thread.", _told("Size and time per user, by model", _savings(summary))
+            "One user against all items, one thread; median, and the range over repetitions.",
+            _told("Size and time per user, by model", _savings(summary)),
         ),
     }
 
@@ -86,7 +100,7 @@ def _stages(summary: RunResult) -> list[str]:
 
 def _savings(summary: RunResult) -> list[str]:
     compared = ((TEACHER, summary.models.teacher), (STUDENT, summary.models.student))
-    return [f"{role.label} {fmt.size(model.bytes)}, {fmt.milliseconds(model.median_ms)}" for role, model in compared]
+    return [f"{role.label} {fmt.size(model.bytes)}, {spread_ms(model)}" for role, model in compared]
 
 
 def _spectrum(summary: RunResult, side: Side) -> Caption:
@@ -98,4 +112,12 @@ def _groups(measure: Measure) -> list[str]:
     return [
         f"{name}, " + ", ".join(f"{role.label} {fmt.metric(measure.of(role, name))}" for role in COMPARED)
         for name in measure.values[TEACHER]
+    ]
+
+
+def _differences(rows: list[groups.GroupDifference]) -> list[str]:
+    return [
+        f"{row.group}, {row.other.label} {fmt.signed(row.found.mean)} ({fmt.signed(row.found.low)} to {fmt.signed(row.found.high)})"
+        for row in rows
+        if row.found is not None
     ]

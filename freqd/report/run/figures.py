@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from freqd.report.run.figures_costs import costs_models, costs_stages
+from freqd.report.run.figures_differences import differences_items, differences_users
 from freqd.report.run.figures_groups import gains_items, gains_users
 from freqd.report.run.figures_quality import quality_bars, quality_vs_size
 from freqd.report.run.figures_spectrum import spectrum
@@ -13,7 +14,7 @@ from freqd.report.run.figures_training import learning_curves, mastery_over_time
 from freqd.report.run_result import RunResult
 
 __all__ = [
-    "FIGURES", "all_figures", "costs_models", "costs_stages", "gains_items", "gains_users", "learning_curves",
+    "FIGURES", "all_figures", "costs_models", "costs_stages", "differences_items", "differences_users", "gains_items", "gains_users", "learning_curves",
     "mastery_over_time", "quality_bars", "quality_vs_size", "spectrum",
 ]  # fmt: skip
 
@@ -26,6 +27,8 @@ FIGURES: dict[str, Callable[[RunResult], bytes | None]] = {
     "mastery": mastery_over_time,
     "gains_users": gains_users,
     "gains_items": gains_items,
+    "differences_users": differences_users,
+    "differences_items": differences_items,
     "costs_stages": costs_stages,
     "costs_models": costs_models,
 }

@@ -42,7 +42,7 @@ def costs_stages(summary: RunResult) -> bytes:
 
 
 def costs_models(summary: RunResult) -> bytes:
-    """Bytes and milliseconds per user of teacher and student as bars."""
+    """Bytes and milliseconds per user of teacher and student as bars; a line is the range of a time over repetitions."""
     roles, models = (TEACHER, STUDENT), (summary.models.teacher, summary.models.student)
     panels: tuple[tuple[str, list[float], Show], ...] = (
         ("Size", [float(model.bytes) for model in models], fmt.size),
@@ -53,10 +53,14 @@ def costs_models(summary: RunResult) -> bytes:
     grid = figure.subplots(1, len(panels), sharey=True)
     figure.subplots_adjust(left=0.14, right=0.97, top=1 - 0.35 / height, bottom=0.35 / height, wspace=0.08)
     for axes, (label, values, show) in zip(grid, panels, strict=True):
-        top = max(values) or 1.0
+        top = max(values if axes is grid[0] else [model.range_ms[1] for model in models]) or 1.0
         for row, (role, value) in enumerate(zip(roles, values, strict=True)):
             axes.barh(row, value, height=0.55, color=role.colour, zorder=2)
-            axes.text(value + 0.02 * top, row, show(value), va="center", fontsize=FONT, color=INK)
+            end = value
+            if axes is grid[1]:
+                low, end = models[row].range_ms
+                axes.plot([low, end], [row, row], color=INK, linewidth=1.2, zorder=3)
+            axes.text(end + 0.02 * top, row, show(value), va="center", fontsize=FONT, color=INK)
         axes.set_xlim(0.0, top * 1.45)
         axes.set_xticks([])
         axes.set_ylim(len(roles) - 0.4, -0.6)

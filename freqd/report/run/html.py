@@ -11,12 +11,14 @@ from freqd.report import cadence
 from freqd.report import numbers as fmt
 from freqd.report.cadence_result import CadenceResult
 from freqd.report.palette import ROLES
-from freqd.report.run import sentences, spectrum_sentences, start_sentences, tables
+from freqd.report.run import groups, sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
+from freqd.report.run.samples import samples_view
 from freqd.report.run.settings import reproduce_command
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import Side
+from freqd.report.samples import Samples
 from freqd.report.table import Table
 
 if TYPE_CHECKING:
@@ -24,15 +26,18 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def render(summary: RunResult, figures: Mapping[str, bytes] | None = None) -> str:
+def render(summary: RunResult, figures: Mapping[str, bytes] | None = None, samples: Samples | None = None) -> str:
     """The report as HTML text.
 
     Args:
         summary: the run's result.
         figures: PNG bytes by name if they are drawn already (see ``all_figures``), else they are drawn here.
+        samples: users to show; only for the copy that stays with the owner of the data.
     """
     drawn = all_figures(summary) if figures is None else figures
-    return _template().render(context(summary, drawn))
+    return _template().render(
+        context(summary, drawn), samples=samples_view(samples) if samples and samples.users else None
+    )
 
 
 def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, object]:
@@ -65,7 +70,8 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "filter_trials": tables.filter_trials(summary),
         "teacher_trials": tables.teacher_trials(summary),
         "baseline_trials": tables.baseline_trials(summary),
-        "groups": [tables.by_activity(summary), tables.by_popularity(summary)],
+        "groups": [tables.by_activity(summary), tables.by_popularity(summary), *groups.tables(summary)],
+        "group_sentences": groups.sentences(summary),
         "start": start_sentences.sentence(summary),
         "stages": tables.stages(summary),
         "gate": _gate(summary),

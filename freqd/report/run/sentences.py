@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, SVD, TEACHER
+from freqd.report.run.savings import SAME, ratio, size_phrase, speed_phrase, speeds_differ, spread_ms
 from freqd.report.run.settings import setting_of
 from freqd.report.run.standing import (
     baseline_phrase,
@@ -23,9 +23,6 @@ from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import ModelFacts
 
 Tone = Literal["good", "mixed", "bad", "neutral"]
-SAME = 0.05
-"""Sizes and times that differ by less than this share are called the same."""
-
 NO_GAP_REMEDIES = (
     "Try other teacher sizes and strengths (`teacher.factors`, `teacher.regularization`, `teacher.alpha`): a bigger "
     "teacher is not always a better one.",
@@ -59,11 +56,6 @@ class Tile:
     tone: Tone = "neutral"
 
 
-def ratio(summary: RunResult, size: Callable[[ModelFacts], float]) -> float:
-    """How many times the teacher's ``size`` (parameters, bytes, median_ms) is the student's."""
-    return size(summary.models.teacher) / size(summary.models.student)
-
-
 def verdict(summary: RunResult) -> Verdict:
     """What the run achieved, what it costs, and what became of the student."""
     title, quality, tone = _quality(summary)
@@ -72,7 +64,7 @@ def verdict(summary: RunResult) -> Verdict:
         if distillation_added(summary)
         else " Distillation added nothing to the start: no epoch was better on validation."
     )
-    savings = f"It {_size_phrase(summary)} and {_speed_phrase(summary)}."
+    savings = f"It {size_phrase(summary)} and {speed_phrase(summary)}."
     return Verdict(title, f"{quality}{start} {savings} {gate_sentence(summary)}", tone)
 
 
@@ -140,27 +132,6 @@ UNCERTAIN = (
 
 def _beyond(gap: float) -> str:
     return f", and {fmt.percent(gap - 1.0)} of that on top" if gap >= 1.005 else ""
-
-
-def _size_phrase(summary: RunResult) -> str:
-    factor = ratio(summary, lambda model: model.parameters)
-    if abs(factor - 1.0) < SAME:
-        return "is as large as its teacher"
-    sizes = f" ({fmt.size(summary.models.student.bytes)} instead of {fmt.size(summary.models.teacher.bytes)})"
-    return f"is {_times(factor)} smaller{sizes}" if factor > 1.0 else f"is {_times(1.0 / factor)} larger{sizes}"
-
-
-def _speed_phrase(summary: RunResult) -> str:
-    factor = ratio(summary, lambda model: model.median_ms)
-    if abs(factor - 1.0) < SAME:
-        return "scores a user as fast as its teacher"
-    if factor > 1.0:
-        return f"scores a user {_times(factor)} faster"
-    return f"scores a user {_times(1.0 / factor)} slower"
-
-
-def _times(factor: float) -> str:
-    return f"{fmt.times(factor)[:-1]} times"
 
 
 def gate_sentence(summary: RunResult) -> str:
@@ -252,10 +223,8 @@ def tiles(summary: RunResult) -> list[Tile]:
     return [
         Tile("Ranking quality", fmt.metric(student), f"NDCG@10 on the test split{share}"),
         _gap_tile(summary),
-        _ratio_tile(summary, "Size", lambda model: model.bytes, _Words("smaller", "larger"), fmt.size),
-        _ratio_tile(
-            summary, "Speed", lambda model: model.median_ms, _Words("faster", "slower", " a user"), fmt.milliseconds
-        ),
+        _size_tile(summary),
+        _speed_tile(summary),
         _gate_tile(summary),
     ]
 
@@ -279,25 +248,27 @@ def _gap_tile(summary: RunResult) -> Tile:
     return Tile("Gap closed", fmt.percent(closed.value), note, tone)
 
 
-class _Words(NamedTuple):
-    """That the student's size is less, or more, than the teacher's, and what follows the numbers."""
-
-    less: str
-    more: str
-    unit: str = ""
+def _size_tile(summary: RunResult) -> Tile:
+    factor, (student, teacher) = ratio(summary, lambda model: model.bytes), _both(summary)
+    note = f"{fmt.size(student.bytes)}, the teacher {fmt.size(teacher.bytes)}"
+    return _ratio_tile("Size", factor, ("the same", "smaller", "larger"), note, abs(factor - 1.0) >= SAME)
 
 
-def _ratio_tile(
-    summary: RunResult,
-    label: str,
-    size: Callable[[ModelFacts], float],
-    words: _Words,
-    show: Callable[[float | None], str],
-) -> Tile:
-    factor, (less, more, unit) = ratio(summary, size), words
-    note = f"{show(size(summary.models.student))}, the teacher {show(size(summary.models.teacher))}{unit}"
-    if abs(factor - 1.0) < SAME:
-        return Tile(label, "the same", note, "mixed")
+def _speed_tile(summary: RunResult) -> Tile:
+    factor, (student, teacher) = ratio(summary, lambda model: model.median_ms), _both(summary)
+    note = f"{spread_ms(student)}, the teacher {spread_ms(teacher)} a user"
+    return _ratio_tile("Speed", factor, ("about the same", "faster", "slower"), note, speeds_differ(summary))
+
+
+def _both(summary: RunResult) -> tuple[ModelFacts, ModelFacts]:
+    return summary.models.student, summary.models.teacher
+
+
+def _ratio_tile(label: str, factor: float, words: tuple[str, str, str], note: str, differ: bool) -> Tile:
+    """``words`` say that the student's size or time is the same, less or more; ``factor`` is how many times it the teacher's is."""
+    same, less, more = words
+    if not differ:
+        return Tile(label, same, note, "mixed")
     if factor > 1.0:
         return Tile(label, f"{fmt.times(factor)} {less}", note, "good")
     return Tile(label, f"{fmt.times(1.0 / factor)} {more}", note, "bad")

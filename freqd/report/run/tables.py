@@ -7,6 +7,7 @@ import re
 from freqd.evaluate.significance import Difference
 from freqd.report import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT
+from freqd.report.run.savings import spread_ms
 from freqd.report.run.settings import changed_settings
 from freqd.report.run.standing import REFERENCES
 from freqd.report.run_result import RunResult
@@ -21,10 +22,13 @@ METRICS: dict[str, str] = {
     "hit_rate": "Hit rate",
     "map": "MAP",
     "mrr": "MRR",
+    "tail_recall": "Recall of the tail",
     "coverage": "Item coverage",
     "gini": "Gini of exposure (lower is more even)",
     "mean_popularity": "Mean popularity of what is shown",
     "novelty": "Novelty, bits",
+    "diversity_between_lists": "Diversity between users' lists",
+    "diversity_within_lists": "Diversity within a list",
 }
 SHARES = ("coverage",)
 ENVIRONMENT = {
@@ -68,7 +72,7 @@ def models(summary: RunResult) -> Table:
                 fmt.metric(metrics.get("ndcg_at_10")),
                 fmt.metric(metrics.get("recall_at_10")),
                 fmt.percent(metrics.get("coverage_at_10"), 1),
-                fmt.milliseconds(model.median_ms).removesuffix(f"{fmt.NBSP}ms"),
+                spread_ms(model).replace(f"{fmt.NBSP}ms", "").replace(" to ", "–"),
             ]
         )
     strong = keys.index(STUDENT.key)

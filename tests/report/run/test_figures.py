@@ -21,8 +21,8 @@ from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import ChosenFilter
 
 NAMES = {
-    "quality_size", "quality", "spectrum_user", "spectrum_item", "learning", "mastery", "gains_users", "gains_items", "costs_stages",
-    "costs_models",
+    "quality_size", "quality", "spectrum_user", "spectrum_item", "learning", "mastery", "gains_users", "gains_items", "differences_users",
+    "differences_items", "costs_stages", "costs_models",
 }  # fmt: skip
 
 

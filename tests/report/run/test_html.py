@@ -91,7 +91,7 @@ def test_a_full_report(full: dict[str, Any], figures: dict[str, bytes]) -> None:
     page = Page(source)
     check_self_contained(page)
     check_accessible(page)
-    assert len(page.all("img")) == 10
+    assert len(page.all("img")) == 12
     assert not re.search(r"url\(|@import|https?://", source)
     for words in (
         "The student closes", "A linear low-pass filter on the items", "fewer than 10 distinct items", "5be2f1c09d3a4e0f8a7c6b5d4e3f2a10",
@@ -205,5 +205,5 @@ def contrast(one: str, other: str) -> float:
 
 def test_it_takes_less_than_four_seconds_of_one_core(full: dict[str, Any]) -> None:
     start = time.thread_time()
-    assert len(Page(render(full)).all("img")) == 10
+    assert len(Page(render(full)).all("img")) == 12
     assert time.thread_time() - start < 4.0

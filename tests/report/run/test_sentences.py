@@ -134,7 +134,28 @@ def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> Non
     assert {tile.label: tile.tone for tile in sentences.tiles(of(full))}["Size"] == "bad"
     models["student"] = dict(models["teacher"])
     assert "as large as its teacher" in sentences.verdict(of(full)).sentence
-    assert {tile.label: tile.value for tile in sentences.tiles(of(full))}["Speed"] == "the same"
+    assert {tile.label: tile.value for tile in sentences.tiles(of(full))}["Speed"] == "about the same"
+
+
+@pytest.mark.parametrize(
+    ("teachers", "students", "phrase"),
+    [
+        ((3.0, 2.8, 3.4), (0.4, 0.39, 0.5), "scores a user 7.5 times faster"),
+        ((3.0, 0.45, 3.4), (0.4, 0.39, 0.5), "scores a user about as fast as its teacher"),
+        ((0.4, 0.39, 0.5), (3.0, 2.8, 3.4), "scores a user 7.5 times slower"),
+        ((1.02, 1.01, 1.03), (1.0, 0.99, 1.0), "scores a user about as fast as its teacher"),
+        ((3.0, None, None), (0.4, None, None), "scores a user 7.5 times faster"),
+    ],
+)
+def test_a_speed_is_claimed_only_where_repetitions_do_not_overlap(
+    full: dict[str, Any], teachers: tuple[float, ...], students: tuple[float, ...], phrase: str
+) -> None:
+    for name, values in (("teacher", teachers), ("student", students)):
+        full["models"][name] |= dict(zip(("median_ms", "low_ms", "high_ms"), values, strict=True))
+    assert phrase in sentences.verdict(of(full)).sentence
+    tile = next(tile for tile in sentences.tiles(of(full)) if tile.label == "Speed")
+    assert ("about the same" in tile.value) == ("about as fast" in phrase)
+    assert ("2.80 to 3.40" in said(tile.note)) == (2.8 in (*teachers, *students))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_table_holds_the_summarys_numbers(full: dict[str, Any]) -> None:
             f"{metrics['ndcg_at_10']:.4f}",
             f"{metrics['recall_at_10']:.4f}",
             f"{100 * metrics['coverage_at_10']:.1f} %",
-            f"{model['median_ms']:.2f}",
+            f"{model['median_ms']:.2f} ({model['low_ms']:.2f}–{model['high_ms']:.2f})",
         ]
 
 
