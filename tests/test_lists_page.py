@@ -25,12 +25,13 @@ def test_a_sequence_models_lists_teach_a_student(tmp_path: Path, planted: Callab
     (script,) = re.findall(r"```python\n(.*?)```", (ROOT / PAGE).read_text(), re.DOTALL)
     (tmp_path / "sasrec.py").write_text(script)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    environment["OMP_NUM_THREADS"] = "1"
     subprocess.run([sys.executable, "sasrec.py"], cwd=tmp_path, env=environment, check=True, timeout=300)
     (words,) = commands(PAGE)
     command = [Path(sys.executable).parent / "freqd", *words[1:], *SMALL, "--name", "lists"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
-    said = done.stdout
+    said = done.stdout + done.stderr
     assert "120 of 120 users have a list" in said
     assert "it is no pair of tables" in said
     assert "lists have no features to learn from" in said

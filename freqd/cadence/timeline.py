@@ -119,7 +119,7 @@ def check_settings(config: RunConfig) -> None:
         raise _no_times(without_times)
     if config.teacher.is_external:
         raise InputError(
-            f"teacher.kind={config.teacher.kind}: what another system made was made once, so it does not age and knows what came later",
+            f"teacher.kind={config.teacher.kind}: they were made once, so they do not age and know what came later",
             "name a teacher that is trained here: als, bpr or lightgcn",
         )
 

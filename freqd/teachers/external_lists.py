@@ -138,9 +138,10 @@ def load_lists(path: str | Path, split: Split) -> ExternalLists:
         .with_columns(place=pl.int_range(pl.len()).over("user"))
         .filter(pl.col("place") < LONGEST)
     )
+    listed = ordered["user"].n_unique()
+    rest = f"; the other {split.n_users - listed:,} learn nothing from it" if listed < split.n_users else ""
     notes = [
-        f"{ordered['user'].n_unique():,} of {split.n_users:,} users have a list of items that are new to them; the others learn nothing "
-        "from it",
+        f"{listed:,} of {split.n_users:,} users have a list of items that are new to them{rest}",
         *_left_out(found, user, item, int(met.sum())),
     ]
     return _filled(ordered, split, ranked, notes)

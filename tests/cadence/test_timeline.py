@@ -116,6 +116,7 @@ def test_it_holds_a_file_as_observed(tmp_path: Path) -> None:
         ({"data": {"split": "given"}}, "data.split=given"),
         ({"data": {"train": "a.csv", "test": "b.csv"}}, "data.train"),
         ({"teacher": {"kind": "features", "features": "x.npz"}}, "do not age"),
+        ({"teacher": {"kind": "lists", "lists": "x.csv"}}, "do not age"),
     ],
 )
 def test_settings_under_which_nothing_ages_are_refused(changes: dict[str, Any], named: str) -> None:

@@ -90,6 +90,18 @@ def test_filtered_features_are_taken_only_if_they_beat_the_model_that_is_more_th
     assert "is kept" in found.reason
 
 
+def test_the_gain_over_the_model_itself_must_be_beyond_chance_too():
+    """Filtered features gain for half of the users and lose for the others: a tenth in the mean, which proves nothing."""
+    table = teacher(2.0)
+    trials = run(table).trials
+    value = 0.9 * max(t["ndcg"] for t in trials if (t["side"], t["other"]) == ("item", "identity"))
+    whole = np.array([0.0, 2 * value] * 2)
+    judge = FeatureEvaluator(lambda own: np.full(4, ndcg(own)), whole=whole)
+    found = analyse(GRAPHS, table, judge, CONFIG, rng=np.random.default_rng(0))
+    assert found.ranking_filters == SideFilters()
+    assert "may gain by chance alone" in found.reason
+
+
 def test_what_the_model_itself_reaches_is_read_again(tmp_path):
     judge = FeatureEvaluator(ndcg, whole=0.9)
     found = analyse(GRAPHS, teacher(0.5), judge, CONFIG, rng=np.random.default_rng(0))

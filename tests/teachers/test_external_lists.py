@@ -56,7 +56,7 @@ def test_ranks_become_lists_in_the_order_of_the_splits_ids(tmp_path: Path, endin
     np.testing.assert_allclose(found.scorer.scores[:2, 0], np.log(3))
     np.testing.assert_allclose(found.scorer.scores[0, 1], np.log(3 / 2))
     told = " ".join(found.notes)
-    assert "2 of 3 users have a list" in told
+    assert "2 of 3 users have a list of items that are new to them; the other 1 learn nothing" in told
     assert "1 users of the lists (1 rows) are not in the data" in told
     assert "1 items of the lists (1 rows) are not in the data" in told
     assert "1 listed items were left out" in told
