@@ -4,6 +4,7 @@ from freqd.distill.baseline import train_baseline, train_scratch
 from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
+from freqd.distill.refit import refit_student
 from freqd.distill.svd import svd_student
 from freqd.distill.warm_start import check_student
 
@@ -17,6 +18,7 @@ __all__ = [
     "check_student",
     "distill",
     "objective",
+    "refit_student",
     "svd_student",
     "train_baseline",
     "train_scratch",

@@ -52,20 +52,9 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         InputError: an unknown objective or option, or a previous student of another kind or size.
         DivergedError: the loss is no longer finite.
     """
-    teacher, spectrum, seed = sources.teacher, sources.spectrum, environment.seed
+    spectrum, seed = sources.spectrum, environment.seed
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
-    context = DistillContext(
-        teacher=teacher.features,
-        ranking_teacher=apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters),
-        graphs=sources.graphs,
-        feature_filters=spectrum.feature_filters,
-        train=validate.train,
-        dim=config.dim,
-        seed=seed,
-        device=str(resolve(environment.device)),
-        warm=config.warm_start == "svd" or sources.previous is not None,
-        trajectory=teacher.trajectory,
-    )
+    context = context_of(sources, config, environment)
     terms = build_objectives(config.objectives, context)
     start = choose_start(context, config, validate, sources.previous)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
@@ -85,6 +74,23 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     if start.info:
         trained.info["start"] = start.info
     return trained
+
+
+def context_of(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> DistillContext:
+    """What the objectives may look at."""
+    teacher, spectrum = sources.teacher, sources.spectrum
+    return DistillContext(
+        teacher=teacher.features,
+        ranking_teacher=apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters),
+        graphs=sources.graphs,
+        feature_filters=spectrum.feature_filters,
+        train=sources.split.train.matrix(),
+        dim=config.dim,
+        seed=environment.seed,
+        device=str(resolve(environment.device)),
+        warm=config.warm_start == "svd" or sources.previous is not None,
+        trajectory=teacher.trajectory,
+    )
 
 
 def _labels(filters: SideFilters) -> dict[str, str]:

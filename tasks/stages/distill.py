@@ -41,14 +41,15 @@ def source(
     return plugins.sources(plugins.of_distill(config))
 
 
+DISTILLED = Without("baselines", "baseline_models", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs")
+"""Settings of the student that do not shape it."""
+
+
 @stage("distill", Distilled, uses=["seed", "device"], source=source)
 def distill(
     at: Stage,
     inputs: DistillInputs,
-    config: Annotated[
-        DistillConfig,
-        Without("baselines", "baseline_models", "scratch_learning_rate", "scratch_weight_decay", "scratch_epochs"),
-    ],
+    config: Annotated[DistillConfig, DISTILLED],
     spectral: Annotated[SpectralConfig, MASTERY],
     earlier: EarlierModel | None = None,
 ) -> Result:

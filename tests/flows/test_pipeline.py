@@ -32,7 +32,7 @@ from tasks.stages.approval import DEPLOYMENT, Answer, settle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-STAGES = ["ingest", "graph", "teacher", "spectrum", "scratch", "svd", "distill", "evaluate", "register"]
+STAGES = ["ingest", "graph", "teacher", "spectrum", "scratch", "svd", "distill", "evaluate", "refit", "register"]
 SMALL = (
     "data.split=random", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
     "distill.dim=4", "distill.epochs=4", "distill.baseline_models=bpr", "distill.scratch_epochs=6", "distill.scratch_weight_decay=[1e-5]", "spectral.bands=4",

@@ -11,7 +11,7 @@ from freqd.report import cadence
 from freqd.report import numbers as fmt
 from freqd.report.cadence_result import CadenceResult
 from freqd.report.palette import ROLES
-from freqd.report.run import sentences, spectrum_sentences, start_sentences, tables
+from freqd.report.run import refit_sentences, sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
 from freqd.report.run.settings import reproduce_command
@@ -66,6 +66,8 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "baseline_trials": tables.baseline_trials(summary),
         "groups": [tables.by_activity(summary), tables.by_popularity(summary)],
         "start": start_sentences.sentence(summary),
+        "refit": refit_sentences.sentence(summary),
+        "refit_checks": refit_sentences.checks(summary),
         "stages": tables.stages(summary),
         "gate": _gate(summary),
         "lineage": tables.lineage(summary),

@@ -12,8 +12,10 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial
 from freqd.evaluate.validation import Validation
 from freqd.teachers.kinds._budget import work_folder
+from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import REGISTRY, teacher
-from freqd.teachers.scorer import TableScorer, as_table
+from freqd.teachers.scorer import SumScorer, TableScorer, as_table
+from freqd.teachers.scorer_ranking import spread
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.teachers.summed import fit_sum
 from freqd.training.environment import TrainingEnvironment
@@ -40,7 +42,31 @@ class SumOptions(Settings):
         return value
 
 
-@teacher("sum", options=SumOptions)
+def refit_sum(
+    split: Split,
+    config: TeacherConfig,
+    environment: TrainingEnvironment,
+    judged: TrainedModel,
+    previous: PreviousModel | None,
+) -> TrainedModel:
+    """The judged parts, each refitted and brought to unit spread again, with their weights."""
+    folder, train = work_folder(environment), split.train.matrix()
+    options = SumOptions.model_validate(config.options)
+    weights, tables = judged.info["weights"], list[TableScorer]()
+    for number, name in enumerate(weights):
+        refit = REGISTRY[name].refit
+        assert refit is not None  # every kind that can be added up has one
+        own = replace(environment.piece(number, len(weights), f"{name}: "), checkpoint=folder / name)
+        part = TrainedModel(judged.features, info=judged.info["parts"][name])
+        settings = _settings(config, name, options, len(options.kinds.split("+")))
+        tables.append(TableScorer(refit(split, settings, own, part, None).features))
+    spreads = tuple(spread(table, train, seed=environment.seed) for table in tables)
+    features = as_table(SumScorer(tuple(tables), tuple(weights.values()), spreads))
+    assert features is not None  # all of its parts are tables
+    return TrainedModel(features)
+
+
+@teacher("sum", options=SumOptions, refit=refit_sum)
 def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Train each kind, then choose weights; tables stand side by side, so the sum is a table too."""
     started, folder = perf_counter(), work_folder(environment)
@@ -62,6 +88,7 @@ def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironm
         "kind": "sum",
         "factors": features.dim,
         "weights": found.weights,
+        "parts": {name: _chosen(models[name].info) for name in found.weights},
         "reason": found.reason,
         "trials": trials,
         "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(features),
@@ -81,3 +108,10 @@ def _settings(config: TeacherConfig, kind: str, options: SumOptions, count: int)
     if config.max_seconds is not None:
         changes["search_seconds" if kind == "als" else "max_seconds"] = config.max_seconds / count
     return config.model_copy(update=changes)
+
+
+def _chosen(info: ModelInfo) -> ModelInfo:
+    """What a part tells of itself, without its trials, which are told with those of the others."""
+    own = info.copy()
+    own.pop("trials", None)
+    return own
