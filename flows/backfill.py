@@ -87,5 +87,5 @@ def settings_of(config: RunConfig, day: date, before: str | None, *, registered:
     if before is not None and start.run != NONE:
         start = start.model_copy(update={"run": before, "required": False})
     data = config.data.model_copy(update={"as_of": day})
-    registry = config.registry.model_copy(update={"enabled": registered})
+    registry = config.registry.model_copy(update={"enabled": registered, "refit": "none"})
     return config.model_copy(update={"data": data, "registry": registry, "start": start})

@@ -19,10 +19,12 @@ from freqd.storage.store import ArtifactRef
 from tasks.earlier_run import Before
 from tasks.experiments.cadence import WindowInputs, judge, tabulate, timeline, windows_of
 from tasks.experiments.cadence_numbers import Measured, Model, Verdict
+from tasks.experiments.cadence_refit import Arm, Replay, plain
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.distill import distill
+from tasks.stages.refit import RefitInputs, refit
 from tasks.warm_start import Start, fitting
 
 DEFAULTS = RunConfig()
@@ -65,6 +67,7 @@ class _Cadence:
         times, windows = cut.timeline, windows_of(context, cut.windows)
         full: list[Model] = []
         verdicts: list[Verdict] = []
+        replays: list[Replay] = []
         before: Model | None = None
         for number, window in enumerate(windows):
             newest = self._train(number, window.as_of, None)
@@ -73,8 +76,11 @@ class _Cadence:
             if before is not None:
                 models.append(self._train(number, window.as_of, before))
             verdicts += [self._judge(times, number, window, newest.split, model) for model in models]
+            if config.cadence.refit:
+                replays.append(self._replay(times, window, newest))
             before = models[-1]  # the chain of re-distillations, as in production
-        measured = Measured(timeline=times, windows=windows, verdicts=tuple(verdicts), stages=tuple(self._stages))
+        found = {"verdicts": tuple(verdicts), "stages": tuple(self._stages), "replays": tuple(replays)}
+        measured = Measured(timeline=times, windows=windows, **found)
         return tabulate(context, config, measured).as_json()
 
     def _train(self, number: int, as_of: date, before: Model | None) -> Model:
@@ -104,6 +110,7 @@ class _Cadence:
             kind=kind,
             split=inputs.split,
             teacher=inputs.teacher,
+            spectrum=inputs.spectrum,
             student=taught.student,
             seconds=seconds,
             why=found.start.why if found.start else "",
@@ -114,6 +121,30 @@ class _Cadence:
         outcome = judge(self._context, inputs, window.first, window.last, self._config.evaluate)
         self._book(outcome, model.kind, model.as_of, f" on {window.first}")
         return Verdict(model=model, window=number, outcome=outcome)
+
+    def _replay(self, times: ArtifactRef, window: Window, model: Model) -> Replay:
+        """The model's refit, the judged student and a plain ALS on the window: asked for all users and items that the refit knows.
+
+        Only here: the next re-distillation goes on from the judged models.
+        """
+        context, config, as_of = self._context, self._config, model.as_of
+        inputs = RefitInputs(split=model.split, teacher=model.teacher, spectrum=model.spectrum, student=model.student)
+        again = self._book(refit(context, inputs, config.graph, config.teacher, config.distill), "refit", as_of)
+        if "student" not in again.refs:
+            return Replay(whole=None, outcomes={}, seconds=again.seconds)
+        whole = again.refs["split"]
+        small = self._book(plain(context, model.split, whole, config.distill), "als", as_of)
+        arms: dict[Arm, tuple[ArtifactRef, ArtifactRef]] = {
+            "refit": (whole, again.refs["student"]),
+            "judged": (model.split, model.student),
+            "als": (whole, small.model),
+        }
+        outcomes: dict[Arm, StageOutcome] = {}
+        for arm, (split, student) in arms.items():
+            asked = WindowInputs(timeline=times, newest=whole, split=split, student=student)
+            outcome = judge(context, asked, window.first, window.last, config.evaluate)
+            outcomes[arm] = self._book(outcome, arm, as_of, f" on {window.first}, for the refit")
+        return Replay(whole=whole, outcomes=outcomes, seconds=again.seconds)
 
     def _book(self, outcome: Outcome, kind: str, as_of: date | None, where: str = "") -> Outcome:
         if as_of is not None:

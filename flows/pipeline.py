@@ -26,6 +26,7 @@ from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.inputs import DistillInputs
 from tasks.stages.references import references
+from tasks.stages.refit import RefitInputs, Refitted, refit
 from tasks.stages.register import NewVersion, RegisterInputs, register
 from tasks.stages.svd import filtered_svd, svd
 from tasks.warm_start import Start, find_start
@@ -105,13 +106,25 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
     models["student"] = distilled.student
     yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral, reports))
     if config.registry.enabled:
+        deployed: dict[str, ArtifactRef] = {}
+        if config.refits:
+            yield (again := refitted(run, config, found, distilled.student))
+            deployed = again.deployed
         new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, distilled.student, found.start))
         entered = RegisterInputs(
-            split=inputs.split, student=distilled.student, report=judged.student, facts=judged.facts
+            split=inputs.split, student=distilled.student, report=judged.student, facts=judged.facts, **deployed
         )
         yield (registered := register(run, entered, new, config.registry, config.evaluate))
         approval.ask(run, registered.registration, config.registry)
     return found
+
+
+def refitted(run: RunContext, config: RunConfig, found: Foundations, student: ArtifactRef) -> Refitted:
+    """The judged ``student`` and its teacher once more, of all interactions."""
+    made = found.inputs
+    inputs = RefitInputs(split=made.split, teacher=made.teacher, spectrum=made.spectrum, student=student)
+    earlier = found.start.model("teacher") if found.start else None
+    return refit(run, inputs, config.graph, config.teacher, patient(config, found.start), earlier)
 
 
 def patient(config: RunConfig, start: Start | None) -> DistillConfig:

@@ -194,6 +194,7 @@ class ModelInfo(TypedDict, total=False):
     alpha: float
     alpha_user: float
     alpha_item: float
+    beta: float
     spectrum: float
     item_degree: float
     learning_rate: float
@@ -201,6 +202,7 @@ class ModelInfo(TypedDict, total=False):
     batch_size: int
     device: str
     epochs: int
+    planned_epochs: int
     best_epoch: int
     valid_ndcg_at_10: float
     search_users: int
@@ -218,9 +220,12 @@ class ModelInfo(TypedDict, total=False):
     ranking_filters: dict[str, str]
     brought: dict[str, dict[str, int]]
     weights: dict[str, float]
+    parts: dict[str, ModelInfo]
     reason: str
     table_valid_ndcg_at_10: float
     notes: list[str]
+    whole: bool
+    refit: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,3 +30,11 @@ class DivergedError(InputError):
 
 class DamagedArtifactError(FreqdError):
     """An artifact's bytes are not what its digest promises; it has to be made again."""
+
+
+class RefitError(FreqdError):
+    """A model cannot be refitted on all interactions; the judged one is deployed."""
+
+
+class LeakError(FreqdError):
+    """A refitted model where only a judged one may stand: it has seen what is judged, or what the next run is judged by."""

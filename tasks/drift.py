@@ -89,10 +89,9 @@ def check(workspace: Workspace, model: str, config: RunConfig, new: tuple[str, .
         InputError: there is no champion, or the data cannot be used.
     """
     version = _champion(model)
-    recommender = registry.load_champion(model, str(version.version))
+    recommender, known = _known(workspace.store, version)
     source = config.data if not new else config.data.of(new[0]).model_copy(update={"source": new})
     observed = data.observe(source, workspace.places)
-    known = _known(workspace.store, version, recommender)
     after = _start(config, observed, known, new)
     fresh = find_fresh(observed, recommender.user_ids, recommender.item_ids, recommender.seen, after=after)
     analysed = SpectralModel(recommender.features, config.graph, config.spectral)
@@ -216,13 +215,16 @@ def _champion(model: str) -> ModelVersion:
     return version
 
 
-def _known(store: Store, version: ModelVersion, recommender: Recommender) -> Known:
-    """The champion's interactions with their times, from its run; else the pairs that it has seen, without."""
+def _known(store: Store, version: ModelVersion) -> tuple[Recommender, Known]:
+    """The champion as it was judged and its interactions with their times, from its run; else what is served, and the pairs that
+    it has seen, without.
+    """
     try:
-        return Known.of(registry.split_of(store, version))
+        return registry.judged_twin(store, version), Known.of(registry.split_of(store, version))
     except DamagedArtifactError as error:
         get_run_logger().warning("no times and no spectrum: %s", error)
-        return Known.of_seen(recommender.seen)
+        served = registry.load_champion(str(version.name), str(version.version))
+        return served, Known.of_seen(served.seen)
 
 
 def _start(config: RunConfig, observed: data.Observed, known: Known, new: tuple[str, ...]) -> int | None:

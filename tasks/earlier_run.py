@@ -14,7 +14,7 @@ from freqd.config import RunConfig
 from freqd.data.interactions import Split
 from freqd.distill import check_student
 from freqd.embeddings import TrainedModel
-from freqd.errors import DamagedArtifactError, InputError
+from freqd.errors import DamagedArtifactError, InputError, LeakError
 from freqd.report.run_result import RunResult
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.previous_model import PreviousModel, als_point
@@ -106,6 +106,7 @@ def check_models(store: Store, before: Before, config: RunConfig) -> None:
 
     Raises:
         InputError: they are not.
+        LeakError: one of them is a refit, which has seen what later runs are judged by.
     """
     try:
         store.verify(before.split)
@@ -115,6 +116,8 @@ def check_models(store: Store, before: Before, config: RunConfig) -> None:
             f"the models of run {before.run} cannot be started from: {error}",
             "use the working directory of that run, or set start.run=none",
         ) from error
+    if teacher.info.get("refit") or student.info.get("refit"):
+        raise LeakError(f"run {before.run}: a refitted model stands where the judged one belongs")
     if config.teacher.kind == "als":
         als_point(teacher, config.teacher)
     check_student(student, config.distill)

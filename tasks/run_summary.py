@@ -53,6 +53,7 @@ from tasks.references import judged_references
 from tasks.report_pages import write_pages
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
 from tasks.stages.evaluate import EvaluationFacts, Mastered
+from tasks.stages.refit import open_report
 from tasks.stages.register import Registration
 from tasks.warm_start import Start, start_record
 
@@ -179,6 +180,8 @@ def collect(
         budget=_budget(config, models, outcomes),
         start=start_record(context.workspace, start, TrainingSeconds(**seconds), models),
     )
+    report = refs.get("refit.report")
+    result = result if report is None else result.model_copy(update={"refit": open_report(store, report)})
     return result.model_copy(update={"advice": advise(result)})
 
 
@@ -271,6 +274,11 @@ def advise(result: RunResult) -> tuple[str, ...]:
         advice.append(
             "The earlier teacher, trained further on the new data, fell short of its own run, so the search was run again: "
             "if that happens in every run, set start.run=none or raise start.tolerance."
+        )
+    if result.refit and not result.refit.accepted:
+        advice.append(
+            "The refit on all interactions was refused, so what is deployed has not seen the newest of them: see the reasons, or set "
+            "registry.refit=none to leave it out."
         )
     trainings = {"scratch": "The no-distillation baseline", "student": "The distillation"}
     limits = {

@@ -27,6 +27,9 @@ def cadence(
         Parameter(consume_multiple=True, help="A named data set, or files, with times [data.source]."),
     ] = None,
     windows: Annotated[int | None, Parameter(help="Windows in time, in place of the setting cadence.windows.")] = None,
+    refit: Annotated[
+        bool, Parameter(help="Also hold refitted students against judged ones [cadence.refit].", negative="")
+    ] = False,
     given: SettingsFrom = NO_SETTINGS,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the result [data set and time].")] = None,
@@ -39,6 +42,7 @@ def cadence(
     from freqd.cadence import check_settings
 
     own = [] if windows is None else [f"cadence.windows={windows}"]
+    own += ["cadence.refit=true"] if refit else []
     settings = given.read(DataOptions(data), *own)
     check_name(name)
     check_settings(settings)

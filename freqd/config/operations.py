@@ -19,6 +19,11 @@ class RegistryConfig(Settings):
         description="Name in the registry, without / and :; default freqd-<data>.",
     )
     enabled: bool = Field(True, description="Register the student and run the gate.")
+    refit: Literal["all", "none"] = Field(
+        "all",
+        description="all: once the student is judged, teacher and student are trained again on all interactions, validation and test "
+        "too, with what was chosen, and that student is registered; not under protocol kd-paper, nor in a backfill. none: the judged student is.",
+    )
     margin: float = Field(
         0.0,
         description="The challenger's NDCG@10 minus the champion's must exceed this at the lower end of the interval.",
@@ -196,6 +201,11 @@ class CadenceConfig(Settings):
         ge=1,
         le=3660,
         description="Days of a window; default: what follows the first `history` of the interactions, in equal windows.",
+    )
+    refit: bool = Field(
+        False,
+        description="Also train each full model again on all its interactions, as `registry.refit` does, and hold it against the judged "
+        "student and a plain ALS of its size on the next window.",
     )
     history: Fraction = Field(
         0.5, description="Share of the interactions before the first window, where period_days is not set."

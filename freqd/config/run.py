@@ -42,6 +42,11 @@ class RunConfig(Settings):
         "which then stop and keep the best so far.",
     )
 
+    @property
+    def refits(self) -> bool:
+        """Whether what is registered is a refit on all interactions; published comparisons have none."""
+        return self.registry.enabled and self.registry.refit == "all" and self.evaluate.protocol != "kd-paper"
+
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
         if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:

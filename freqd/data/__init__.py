@@ -1,5 +1,6 @@
 """Interactions: from files, databases and named data sets to a clean, numbered split."""
 
+from freqd.data.everything import everything
 from freqd.data.ids import IdRegistry
 from freqd.data.ingest import check, ingest, observe, source_digest
 from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Part, Split
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "anchored",
     "check",
+    "everything",
     "ingest",
     "observe",
     "source_digest",

@@ -10,7 +10,7 @@ Rules, in this order:
 4. Split. By time: one cut in time for all users, equal times never apart. At random: a share of every user's items.
    Given: the owner's splits; a missing validation split is cut off train at random per user.
 5. After a split by time or at random, validation and test keep only pairs whose user and item occur in train: no model
-   can rank others. Given parts keep all their ids, so that numbers compare with published ones; they are refused where
+   can rank others; what is dropped so is kept aside (``Split.latecomers``). Given parts keep all their ids, so that numbers compare with published ones; they are refused where
    next to nothing in them could be ranked.
 """
 
@@ -127,7 +127,10 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
     pairs = _core(found.pairs, config, how, ledger)
     progress(0.7, f"splitting {len(pairs):,} pairs")
     part, cuts = _split(pairs, how, config, seed)
-    pairs, cold_test_items = _drop_unknown(replace(pairs, part=part), how, ledger)
+    whole = replace(pairs, part=part)
+    pairs, cold_test_items = _drop_unknown(whole, how, ledger)
+    latecomers = _latecomers(whole, found) if len(pairs) < len(whole) else None
+    del whole
     checks.require_parts(pairs, how, config, ledger)
     if how == "given":
         checks.check_given(pairs, ledger)
@@ -153,6 +156,7 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
         users_without_test=split.n_users - int(np.count_nonzero(np.bincount(split.test.user))),
     )
     progress(1.0, f"{split.n_users:,} users, {split.n_items:,} items")
+    split = split if latecomers is None else replace(split, latecomers=latecomers)
     return replace(split, info=info if cuts is None else info.model_copy(update={"cuts": cuts}))
 
 
@@ -207,6 +211,18 @@ def _drop_unknown(pairs: Pairs, how: How, ledger: CleaningReport) -> tuple[Pairs
             "none needed: users and items that first appear later cannot be ranked; retrain more often",
         )
     return (pairs if known.all() else keep(pairs, known)), cold
+
+
+def _latecomers(pairs: Pairs, found: CleanPairs) -> pl.DataFrame:
+    """The pairs that ``_drop_unknown`` drops, as ``Split.latecomers``."""
+    known_user, known_item = splits.known_in_train(pairs)
+    users = pairs.users()
+    late = ~(known_user[users] & known_item[pairs.item])
+    frame = pl.DataFrame(
+        {"user": found.user_ids.gather(users[late]), "item": found.item_ids.gather(pairs.item[late])},
+        schema={"user": pl.String, "item": pl.String},
+    )
+    return frame if pairs.time is None else frame.with_columns(time=pl.Series(pairs.time[late]))
 
 
 def _numbering(used: BoolArray, ids: pl.Series, side: Side, registry: IdRegistry | None) -> tuple[IdArray, pl.Series]:

@@ -17,6 +17,7 @@ from freqd.data.info import Dropped, SplitInfo
 IdArray = npt.NDArray[np.int32]
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
+LATECOMERS = "latecomers.parquet"
 _SOURCE = ("name", "source")
 
 
@@ -80,6 +81,8 @@ class Split:
     Attributes:
         user_ids, item_ids: (n_users,), (n_items,) the user's own ids as strings; position is the dense id.
         info: what the run shows: how it was split, cut times, counts of what was dropped and why.
+        latecomers: the pairs that validation and test lost because train has not their user or item: columns user and item,
+            the user's own ids, and time where there are times. Only ``freqd.data.everything`` looks at them.
     """
 
     kind: ClassVar[str] = "split"
@@ -91,6 +94,9 @@ class Split:
     user_ids: pl.Series
     item_ids: pl.Series
     info: SplitInfo = field(default_factory=SplitInfo)
+    latecomers: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={"user": pl.String, "item": pl.String})
+    )
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {len(self.part(name)):,}" for name in PARTS)
@@ -112,7 +118,7 @@ class Split:
         return parts[name]
 
     def write(self, folder: Path) -> None:
-        """Write ``interactions.parquet`` (with a ``part`` column), the id maps and ``info.json``."""
+        """Write ``interactions.parquet`` (with a ``part`` column), the id maps and ``info.json``; ``latecomers.parquet`` if there are any."""
         frames = []
         for name in PARTS:
             part = self.part(name)
@@ -123,6 +129,8 @@ class Split:
         pl.concat(frames, how="diagonal").write_parquet(folder / "interactions.parquet", statistics=False)
         pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
         pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
+        if len(self.latecomers):
+            self.latecomers.write_parquet(folder / LATECOMERS, statistics=False)
         info = self.info.as_dict()
         source = {name: info.pop(name, None) for name in _SOURCE}
         (folder / "info.json").write_text(json.dumps(info, sort_keys=True))
@@ -144,4 +152,7 @@ class Split:
         source = folder / "source.json"  # splits of earlier versions have it among the rest
         if source.is_file():
             info |= {name: value for name, value in json.loads(source.read_text()).items() if value is not None}
-        return cls(part("train"), part("valid"), part("test"), user_ids, item_ids, SplitInfo.model_validate(info))
+        late = {"latecomers": pl.read_parquet(folder / LATECOMERS)} if (folder / LATECOMERS).is_file() else {}
+        return cls(
+            part("train"), part("valid"), part("test"), user_ids, item_ids, SplitInfo.model_validate(info), **late
+        )

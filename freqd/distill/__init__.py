@@ -4,6 +4,7 @@ from freqd.distill.baseline import SmallModels, train_baselines
 from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
+from freqd.distill.refit import refit_student
 from freqd.distill.svd import svd_student
 from freqd.distill.warm_start import check_student
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_student",
     "distill",
     "objective",
+    "refit_student",
     "svd_student",
     "train_baselines",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from freqd.config import DistillConfig
+from freqd.config import DistillConfig, ObjectiveConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives import build_objectives, ranking_terms
@@ -54,22 +54,10 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
             student of another kind or size.
         DivergedError: the loss is no longer finite.
     """
-    teacher, spectrum, seed = sources.teacher, sources.spectrum, environment.seed
-    objectives = config.objectives if teacher.has_features else ranking_terms(config.objectives)
+    spectrum, seed = sources.spectrum, environment.seed
+    objectives = objectives_of(sources.teacher, config)
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
-    context = DistillContext(
-        teacher=teacher.features,
-        raw_teacher=teacher.scorer,
-        ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
-        graphs=sources.graphs,
-        feature_filters=spectrum.feature_filters,
-        train=validate.train,
-        dim=config.dim,
-        seed=seed,
-        device=str(resolve(environment.device)),
-        warm=config.warm_start == "svd" or sources.previous is not None,
-        trajectory=teacher.trajectory,
-    )
+    context = context_of(sources, config, environment)
     terms = build_objectives(objectives, context)
     start = choose_start(context, config, validate, sources.previous)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
@@ -91,6 +79,29 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     if start.info:
         trained.info["start"] = start.info
     return trained
+
+
+def objectives_of(teacher: TrainedModel, config: DistillConfig) -> tuple[ObjectiveConfig, ...]:
+    """Those of the settings that this teacher can teach: lists have no features to learn from."""
+    return config.objectives if teacher.has_features else ranking_terms(config.objectives)
+
+
+def context_of(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> DistillContext:
+    """What the objectives may look at."""
+    teacher, spectrum = sources.teacher, sources.spectrum
+    return DistillContext(
+        teacher=teacher.features,
+        raw_teacher=teacher.scorer,
+        ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
+        graphs=sources.graphs,
+        feature_filters=spectrum.feature_filters,
+        train=sources.split.train.matrix(),
+        dim=config.dim,
+        seed=environment.seed,
+        device=str(resolve(environment.device)),
+        warm=config.warm_start == "svd" or sources.previous is not None,
+        trajectory=teacher.trajectory,
+    )
 
 
 def ranking_teacher(teacher: TrainedModel, graphs: Graphs, filters: SideFilters) -> Scorer:

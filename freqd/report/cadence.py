@@ -6,7 +6,7 @@ import csv as csv_format
 import io
 
 from freqd.report import numbers as fmt
-from freqd.report.cadence_result import AgedModel, CadenceResult, Kind
+from freqd.report.cadence_result import AgedModel, CadenceResult, Kind, RefitReplay
 from freqd.report.canvas import FONT, SMALL, WIDTH, legend, new_figure, png, style_axes
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
@@ -68,7 +68,7 @@ def advice(result: CadenceResult) -> list[str]:
         lines.append(
             f"That is no proof that nothing decays: a loss of up to {fmt.metric(undetected)} NDCG@10 is within the {level} intervals."
         )
-    lines.append(_ways(result))
+    lines += [_ways(result), _refitted(result)]
     lines += [
         f"As of {model.as_of} re-distillation started from scratch: {model.why}."
         for model in result.models
@@ -104,8 +104,47 @@ def _ways(result: CadenceResult) -> str:
 
 
 def tables(result: CadenceResult) -> list[Table]:
-    """Loss by age; intervals of retraining with their costs; the models."""
-    return [by_age(result), by_interval(result), models(result)]
+    """Loss by age; intervals of retraining with their costs; the models; refits, if there were any."""
+    return [by_age(result), by_interval(result), models(result), *([refits(result.refit)] if result.refit else [])]
+
+
+def refits(replay: RefitReplay) -> Table:
+    """Refitted students on the next window, a row for what they are held against."""
+    rows = [
+        [
+            name,
+            str(found.windows),
+            fmt.count(found.users),
+            fmt.metric(found.fresh),
+            fmt.metric(found.other),
+            fmt.signed(found.loss.mean),
+            f"{fmt.signed(found.loss.low)} to {fmt.signed(found.loss.high)}",
+        ]
+        for name, found in (("the judged student", replay.judged), ("ALS of its size, of all interactions", replay.als))
+        if found is not None
+    ]
+    header = ["the refit against", "windows", "users", "NDCG@10, refit", "NDCG@10, the other", "gain", "interval"]
+    return Table("Refit on all interactions, on the next window", header, rows, frozenset(range(1, len(header))))
+
+
+def _refitted(result: CadenceResult) -> str:
+    """What the refit gains, no more than the interval says; empty if there was none."""
+    replay = result.refit
+    if replay is None or replay.judged is None:
+        return ""
+    gain = replay.judged.loss
+    stands = (
+        "significantly better than"
+        if gain.low > 0
+        else "significantly worse than"
+        if gain.high < 0
+        else "not told apart from"
+    )
+    refused = f" {replay.refused} refits were refused." if replay.refused else ""
+    return (
+        f"On the next window the refit on all interactions is {stands} the judged student: {fmt.signed(gain.mean)} NDCG@10 "
+        f"({fmt.signed(gain.low)} to {fmt.signed(gain.high)}); it takes {fmt.duration(replay.seconds)}.{refused}"
+    )
 
 
 def by_age(result: CadenceResult) -> Table:

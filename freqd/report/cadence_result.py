@@ -115,6 +115,22 @@ class Age(ResultPart):
     seconds_a_year: dict[Kind, float | None]
 
 
+class RefitReplay(ResultPart):
+    """Refitted students on the windows right after them; ``fresh`` is the refit, and ``loss`` what the other one has less.
+
+    Attributes:
+        judged: the same students as they were judged.
+        als: ALS of their size, chosen on validation and fitted to all interactions.
+        refused: windows whose refit was refused, which are in neither.
+        seconds: mean of a refit.
+    """
+
+    judged: AgainstFresh | None
+    als: AgainstFresh | None
+    refused: int
+    seconds: float
+
+
 class Recommendation(ResultPart):
     """How often to retrain and by which way; as ``freqd.cadence.Advice``, with the interval in days."""
 
@@ -154,6 +170,7 @@ class CadenceResult(ExperimentMetadata):
     seconds: dict[Kind, float | None]
     advice: Recommendation
     stages: tuple[StageOfCadence, ...]
+    refit: RefitReplay | None = None
 
     def loss_at(self, age: int) -> float | None:
         """Mean loss at an age in windows; None if it is not known."""

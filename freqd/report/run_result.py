@@ -18,6 +18,7 @@ from freqd.evaluate.significance import Difference, Interval
 from freqd.gate import Verdict
 from freqd.json_types import JsonObject
 from freqd.provenance import Environment
+from freqd.refit.report import RefitReport
 from freqd.report.run_result_data import DataFacts
 from freqd.report.run_result_parts import (
     ByModel,
@@ -55,6 +56,7 @@ class RunResult(ResultPart):
         config: the settings as JSON, those that were left at their defaults too.
         start: None if the run was not to start from another one.
         advice: what the numbers mean for what to do next.
+        refit: of the student of all interactions, which is deployed if it was accepted; None if none was made.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -87,6 +89,7 @@ class RunResult(ResultPart):
     budget: Budget = Budget()
     start: StartRecord | None = None
     advice: tuple[str, ...] = ()
+    refit: RefitReport | None = None
 
     def as_json(self) -> JsonObject:
         """What ``summary.json`` holds; optional facts that were not given are left out."""

@@ -18,12 +18,25 @@ def train_by_gradient(
     split: Split, config: TeacherConfig, factors: int, environment: TrainingEnvironment
 ) -> TrainedModel:
     """Train a teacher of kind ``bpr`` or ``lightgcn`` of embedding dimension ``factors``; see ``fit``."""
+    trained = _fit(split, config, factors, OptimConfig.of(config), environment)
+    trained.info.update(ModelInfo(method=config.kind, factors=factors))
+    return trained
+
+
+def refit_by_gradient(
+    split: Split, config: TeacherConfig, judged: TrainedModel, environment: TrainingEnvironment
+) -> TrainedModel:
+    """Train the judged teacher again, up to its best epoch, on data without a validation part."""
+    return _fit(split, config, judged.info["factors"], OptimConfig.of(config).again(judged.info), environment)
+
+
+def _fit(
+    split: Split, config: TeacherConfig, factors: int, optim: OptimConfig, environment: TrainingEnvironment
+) -> TrainedModel:
     data = Validation.of(split, limit=None, seed=environment.seed)
     model: Trainable
     if config.kind == "lightgcn":
         model = LightGCN(data.train, factors, config.layers, seed=environment.seed)
     else:
         model = MatrixFactorization((*data.train.shape, factors), seed=environment.seed)
-    trained = fit(model, [], data, OptimConfig.of(config), environment)
-    trained.info.update(ModelInfo(method=config.kind, factors=factors))
-    return trained
+    return fit(model, [], data, optim, environment)

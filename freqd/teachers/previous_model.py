@@ -9,7 +9,7 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.data.realign import Rows, count_leaked_targets
 from freqd.embeddings import Embeddings, StartInfo, TrainedModel
-from freqd.errors import InputError
+from freqd.errors import InputError, LeakError
 from freqd.teachers.als import AlsHyperparameters
 
 
@@ -28,7 +28,15 @@ class PreviousModel:
 
     @classmethod
     def of(cls, model: TrainedModel, before: Split, now: Split) -> Self:
-        """Match the ids of the model's split with those of the present one."""
+        """Match the ids of the model's split with those of the present one.
+
+        Raises:
+            LeakError: the model was refitted on all interactions, so it has seen what the present one will be judged by.
+        """
+        if model.info.get("refit"):
+            raise LeakError(
+                "a refitted model has seen what this one is chosen and judged by; start from its judged twin"
+            )
         return cls(model, Rows.of(before.user_ids, now.user_ids), Rows.of(before.item_ids, now.item_ids))
 
     def move(self, table: Embeddings) -> Embeddings:

@@ -13,6 +13,7 @@ from freqd.teachers.previous_model import PreviousModel
 from freqd.training.environment import TrainingEnvironment
 
 Train = Callable[[Split, TeacherConfig, TrainingEnvironment], TrainedModel]
+Refit = Callable[[Split, TeacherConfig, TrainingEnvironment, TrainedModel, PreviousModel | None], TrainedModel]
 Continue = Callable[[Split, TeacherConfig, TrainingEnvironment, PreviousModel, StartConfig], TrainedModel]
 
 
@@ -25,12 +26,14 @@ class TeacherKind:
         options: what may stand in ``teacher.options``.
         resume: goes on from the teacher of an earlier run; None of a kind that always begins anew.
         keeps_trajectory: whether it keeps rankings of its training where ``teacher.trajectory_points`` asks for them.
+        refit: trains the one that was judged again on other data; None of a kind that cannot do that.
     """
 
     train: Train
     options: type[Settings]
     resume: Continue | None
     keeps_trajectory: bool
+    refit: Refit | None
 
 
 REGISTRY: Registry[TeacherKind] = Registry("teacher", "freqd.teachers")
@@ -43,6 +46,7 @@ def teacher(
     options: type[Settings] = Settings,
     resume: Continue | None = None,
     keeps_trajectory: bool = False,
+    refit: Refit | None = None,
 ) -> Callable[[Train], Train]:
     """Decorator that enters a function as the kind ``name`` of teacher.
 
@@ -55,13 +59,16 @@ def teacher(
         options: settings of its own, which stand in ``teacher.options``; none by default.
         resume: does the same from the teacher of an earlier run.
         keeps_trajectory: as in ``TeacherKind``.
+        refit: makes the same again of all interactions with what ``train`` has chosen. It gets the data, which have no
+            validation part, the settings, where it runs, the judged model, whose ``info`` says what was chosen, and the
+            earlier model that this one went on from, if it did.
 
     Raises:
         ValueError: the name is taken.
     """
 
     def enter(train: Train) -> Train:
-        REGISTRY.enter(name, TeacherKind(train, options, resume, keeps_trajectory), train.__module__)
+        REGISTRY.enter(name, TeacherKind(train, options, resume, keeps_trajectory, refit), train.__module__)
         return train
 
     return enter

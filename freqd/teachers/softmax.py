@@ -15,7 +15,7 @@ A step is one product of (b, d) with (d, M), and two on the way back.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,7 @@ from freqd.teachers.lowpass import item_degrees, lowpass_factors, lowpass_table
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import View
+from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
 from freqd.training.several import fit_best
@@ -191,15 +192,10 @@ def train_softmax(
     """
     every = Validation.of(split, limit=None, seed=environment.seed)
     sample = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
-    start = start or softmax_start(sample.train, dim, seed=environment.seed)
-    start = scaled(start, sample.train, start_spread=grid.start_spread, seed=environment.seed)
     pairs = list(product(grid.learning_rate, grid.weight_decay))
     budget = grid.optim.max_seconds
     best = fit_best(
-        lambda: (
-            MatrixFactorization((*sample.train.shape, dim), init=start, seed=environment.seed),
-            [SoftmaxTerm(sample.train, negatives=grid.negatives, power=grid.power)],
-        ),
+        _maker(sample.train, dim, grid, environment.seed, start),
         sample,
         [
             replace(
@@ -226,6 +222,27 @@ def train_softmax(
         )
     )
     return best
+
+
+def refit_softmax(
+    split: Split, grid: SoftmaxGrid, judged: TrainedModel, environment: TrainingEnvironment
+) -> TrainedModel:
+    """Train the judged model again, from a start of its own and up to the best epoch, on data without a validation part."""
+    data = Validation.of(split, limit=None, seed=environment.seed)
+    model, terms = _maker(data.train, judged.info["factors"], grid, environment.seed)()
+    return fit(model, terms, data, replace(grid.optim, base_weight=0.0).again(judged.info), environment)
+
+
+def _maker(
+    train: sparse.csr_array, dim: int, grid: SoftmaxGrid, seed: int, start: Embeddings | None = None
+) -> Callable[[], tuple[MatrixFactorization, list[SoftmaxTerm]]]:
+    """Makes the model and its loss at their start."""
+    start = start or softmax_start(train, dim, seed=seed)
+    start = scaled(start, train, start_spread=grid.start_spread, seed=seed)
+    return lambda: (
+        MatrixFactorization((*train.shape, dim), init=start, seed=seed),
+        [SoftmaxTerm(train, negatives=grid.negatives, power=grid.power)],
+    )
 
 
 def _folder(place: Path | None, dim: int) -> Path | None:

@@ -10,7 +10,7 @@ from freqd.config import StartConfig, TeacherConfig
 from freqd.config.base import parse_options
 from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel
-from freqd.errors import InputError
+from freqd.errors import InputError, RefitError
 from freqd.evaluate.validation import Validation
 from freqd.teachers.external import features_digest
 from freqd.teachers.external_lists import lists_digest
@@ -79,6 +79,39 @@ def train_teacher(
         known["table_valid_ndcg_at_10"] = every(model.features)
     for name, value in known.items():
         model.info.setdefault(name, value)  # type: ignore[misc]
+    return model
+
+
+def refit_teacher(
+    split: Split,
+    config: TeacherConfig,
+    judged: TrainedModel,
+    environment: TrainingEnvironment,
+    previous: PreviousModel | None = None,
+) -> TrainedModel:
+    """The judged teacher once more, of all interactions, with what was chosen for it; nothing is validated.
+
+    Args:
+        split: of ``freqd.data.everything``.
+        config: the settings of the judged teacher.
+        judged: its ``info`` says what was chosen.
+        environment: its ``checkpoint`` is a folder for unfinished work, made if missing.
+        previous: the earlier teacher that the judged one went on from, if it did.
+
+    Raises:
+        RefitError: teachers of this kind cannot be trained again.
+        DivergedError: the numbers are no longer finite.
+    """
+    kind = check_teacher(config)
+    if kind.refit is None:
+        raise RefitError(
+            f"a teacher of kind {config.kind!r} cannot be refitted: the plugin that provides it has no refit"
+        )
+    if environment.checkpoint is not None:
+        environment.checkpoint.mkdir(parents=True, exist_ok=True)
+    model = kind.refit(split, config, environment, judged, previous)
+    _require_fit(model, split, config)
+    model.info.update(ModelInfo(kind=config.kind, factors=model.features.dim, refit=True))
     return model
 
 

@@ -43,7 +43,7 @@ def fit(
 
     Args:
         terms: added to the loss with their weights.
-        data: what to learn from and to be judged by.
+        data: what to learn from and to be judged by; with ``optim.stop_after`` nothing is judged.
         optim: how the training goes.
         environment: its ``checkpoint`` is the file to keep the state in (or a folder, for ``training.safetensors`` in it):
             written after validations and at the end of an epoch when the last one is 20 s old, resumed if it belongs
@@ -52,7 +52,8 @@ def fit(
     Returns:
         Features of the best validation; ``history`` with ``epoch``, ``seconds``, ``valid_ndcg_at_10`` and (after
         epoch 0) ``loss`` and ``losses`` by term, means over the epoch; ``info`` with ``best_epoch``,
-        ``valid_ndcg_at_10``, ``epochs``, ``seconds``, ``stopped`` (patience, epochs or time), ``resumed_from``.
+        ``valid_ndcg_at_10``, ``epochs``, ``planned_epochs``, ``seconds``, ``stopped`` (patience, epochs or time),
+        ``resumed_from``. With ``optim.stop_after`` the last state, and no ``valid_ndcg_at_10``.
 
     Raises:
         DivergedError: the loss is no longer finite.
@@ -92,7 +93,8 @@ class _Training:
         at, optim = self.at, self.optim
         best = at.best = at.best or self.validated({})
         stopped = "epochs"
-        while at.epoch < optim.epochs:
+        end = optim.epochs if optim.stop_after is None else optim.stop_after
+        while at.epoch < end:
             if at.waited >= optim.patience or self.out_of_time():
                 stopped = "patience" if at.waited >= optim.patience else "time"
                 break
@@ -101,20 +103,19 @@ class _Training:
             with _threads(None if self.model.parallel else 1), _rounded_products(self.device):
                 losses = self.epoch(at.epoch)
             self.check_finite(losses)
-            due = at.epoch % optim.eval_every == 0 or at.epoch == optim.epochs or self.out_of_time()
+            due = at.epoch % optim.eval_every == 0 or at.epoch == end or self.out_of_time()
             if due:
                 best = at.best = self.validated(losses)
             at.seconds = self.elapsed()
             self.file.save_if_due(at, after_validation=due)
-            last = at.history[-1]["valid_ndcg_at_10"]
-            self.environment.progress(
-                at.epoch / optim.epochs,
-                f"epoch {at.epoch}: loss {self.total(losses):.4f}, validation NDCG@10 {last:.4f}",
+            judged = (
+                "" if optim.stop_after is not None else f", validation NDCG@10 {at.history[-1]['valid_ndcg_at_10']:.4f}"
             )
+            self.environment.progress(at.epoch / end, f"epoch {at.epoch}: loss {self.total(losses):.4f}{judged}")
         info: ModelInfo = {
             "best_epoch": best.epoch,
-            "valid_ndcg_at_10": best.score,
             "epochs": at.epoch,
+            "planned_epochs": optim.epochs,
             "seconds": round(self.elapsed(), 3),
             "stopped": stopped,
             "resumed_from": self.resumed_from,
@@ -123,6 +124,8 @@ class _Training:
             "weight_decay": optim.weight_decay,
             "batch_size": optim.batch_size,
         }
+        if optim.stop_after is None:
+            info["valid_ndcg_at_10"] = best.score
         return TrainedModel(Embeddings(best.users, best.items), at.history, info, best.extra)
 
     def elapsed(self) -> float:
@@ -134,17 +137,20 @@ class _Training:
         return self.optim.max_seconds is not None and self.elapsed() >= self.optim.max_seconds
 
     def validated(self, losses: dict[str, float]) -> Best:
-        """Judge the present features, write the history, and give the best there is now."""
+        """Judge the present features, write the history, and give the best there is now; unjudged, the last is the best."""
         at, features = self.at, self.model.features()
         self.check_finite({"features": float(features.users.sum() + features.items.sum())})
-        score = float(self.data(features))
-        entry: HistoryEntry = {"epoch": at.epoch, "seconds": round(self.elapsed(), 3), "valid_ndcg_at_10": score}
+        judged = self.optim.stop_after is None
+        score = float(self.data(features)) if judged else 0.0
+        entry: HistoryEntry = {"epoch": at.epoch, "seconds": round(self.elapsed(), 3)}
+        if judged:
+            entry["valid_ndcg_at_10"] = score
         if losses:
             entry |= {"loss": self.total(losses), "losses": losses}
         if self.environment.observe is not None:
             entry |= self.environment.observe(at.epoch, features, score)
         at.history.append(entry)
-        if at.best is not None and score <= at.best.score:
+        if judged and at.best is not None and score <= at.best.score:
             at.waited += 1
             return at.best
         at.waited = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
+
+from freqd.embeddings import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class OptimConfig:
         patience: validations without a better NDCG@10 before training stops.
         max_seconds: time budget over all resumed parts; the best so far is kept.
         base_weight: factor of the BPR loss; 0 leaves it out.
+        stop_after: ends the training after so many of ``epochs``, without a validation: its last state counts. None: the best
+            validated state does.
     """
 
     epochs: int = 100
@@ -31,12 +35,28 @@ class OptimConfig:
     patience: int = 5
     max_seconds: float | None = None
     base_weight: float = 1.0
+    stop_after: int | None = None
 
     @classmethod
     def of(cls, settings: object, **changes: float | None) -> Self:
         """What ``settings`` say under the same names, with ``changes``; the rest is left at its default."""
         own = {field.name: getattr(settings, field.name) for field in fields(cls) if hasattr(settings, field.name)}
         return cls(**own | changes)
+
+    def again(self, info: ModelInfo) -> Self:
+        """The very training that ``info`` tells of, up to its best epoch: for other data, with nothing to validate on.
+
+        One that the clock has stopped had small steps by then; the step size then falls over the epochs that it had.
+        """
+        planned = info["epochs"] if info["stopped"] == "time" else info["planned_epochs"]
+        return replace(
+            self,
+            epochs=max(planned, 1),
+            learning_rate=info["learning_rate"],
+            weight_decay=info["weight_decay"],
+            max_seconds=None,
+            stop_after=info["best_epoch"],
+        )
 
     def step_size(self, epochs: int, seconds: float) -> float:
         """The step size of the next epoch, after so many of them and so much time.

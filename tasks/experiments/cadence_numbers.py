@@ -31,6 +31,7 @@ from freqd.report.cadence_result import (
 )
 from freqd.report.comparison_result import ExperimentMetadata
 from freqd.storage.store import ArtifactRef, Facts, Store
+from tasks.experiments.cadence_refit import Replay, replayed
 from tasks.run_context import StageOutcome
 from tasks.stages.evaluate import METRIC
 
@@ -44,7 +45,7 @@ class Model(BaseModel):
         window: for which it was made, counted from 0.
         as_of: the last day that it has seen.
         kind: full or re-distilled.
-        split, teacher, student: its artifacts.
+        split, teacher, spectrum, student: its artifacts.
         seconds: what each of its stages took, data to distillation.
         why: why a re-distillation started from nothing; empty otherwise.
     """
@@ -56,6 +57,7 @@ class Model(BaseModel):
     kind: Kind
     split: ArtifactRef
     teacher: ArtifactRef
+    spectrum: ArtifactRef
     student: ArtifactRef
     seconds: dict[str, float]
     why: str = ""
@@ -89,6 +91,7 @@ class Measured(BaseModel):
     windows: tuple[Window, ...]
     verdicts: tuple[Verdict, ...]
     stages: tuple[StageOfCadence, ...]
+    replays: tuple[Replay, ...] = ()
 
     @property
     def period(self) -> int:
@@ -134,6 +137,7 @@ def conclude(store: Store, config: RunConfig, measured: Measured, books: Experim
         seconds=seconds,
         advice=Recommendation(**asdict(advice), every_days=every_days),
         stages=measured.stages,
+        refit=replayed(store, config, found.user_ids, measured.replays),
     )
 
 

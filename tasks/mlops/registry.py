@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from freqd.data.interactions import Split
+from freqd.embeddings import TrainedModel
 from freqd.errors import FreqdError, InputError
 from freqd.serve.recommender import Recommender
 from freqd.storage.files import folder_digest
@@ -30,6 +31,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 DIGEST = "freqd.bundle_digest"
 """Tag of a version: the digest of its files."""
+REFIT = "freqd.refit_digest"
+"""Tag of a version whose student was trained on all interactions; ``freqd.student_digest`` is that of its judged twin."""
 GATE = "gate of run "
 """Begins the name of who decided, where it was a run."""
 SHOWN = ("ndcg_at_10", "recall_at_10", "gap_closed")
@@ -176,6 +179,22 @@ def split_of(store: Store, version: ModelVersion) -> Split:
     return store.open(store.ref(Split.kind, version.tags.get("freqd.data_digest", "")), Split)
 
 
+def judged_twin(store: Store, version: ModelVersion) -> Recommender:
+    """A version as it was judged, to be held against what is new.
+
+    The student that is served may have been trained on all interactions. That one has seen what others are judged on, so here
+    its twin of the train split stands for it, which the store keeps.
+
+    Raises:
+        DamagedArtifactError: the store has lost the twin.
+        InputError: a version without a refit cannot answer.
+    """
+    if REFIT not in version.tags:
+        return load_champion(str(version.name), str(version.version))
+    student = store.ref(TrainedModel.kind, version.tags.get("freqd.student_digest", ""))
+    return Recommender.of(store.open(student, TrainedModel).features, split_of(store, version))
+
+
 def promote(workspace: Workspace, model: str, version: str, decision: Decision, *, what: str = PROMOTE) -> Move:
     """Make a version the champion: locked, checked against the present champion, written down, then switched.
 
@@ -290,7 +309,7 @@ def lock(workspace: Workspace, model: str) -> FileLock:
 
 def evidence_of(version: ModelVersion) -> dict[str, str]:
     """What the registry says of a version: its numbers, its data, and what the gate thought of it."""
-    labels = (*SHOWN, "data_digest", "student_digest", "run", "verdict", "reasons")
+    labels = (*SHOWN, "data_digest", "student_digest", "refit_digest", "run", "verdict", "reasons")
     return {label: version.tags[f"freqd.{label}"] for label in labels if f"freqd.{label}" in version.tags}
 
 

@@ -1,1 +1,1 @@
-"""The seven stages of a run, and what stands beside them: one module a stage."""
+"""The stages of a run, and what stands beside them: one module a stage."""

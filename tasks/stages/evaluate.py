@@ -14,6 +14,7 @@ from freqd.config import EvaluateConfig, SpectralConfig
 from freqd.data.ids import Side
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
+from freqd.errors import LeakError
 from freqd.evaluate import Evaluation, GroupDifferences, group_differences
 from freqd.evaluate import evaluate as judge
 from freqd.evaluate.latency import Latency, scoring_latency
@@ -106,6 +107,8 @@ def evaluate(
     """Judge every model of ``models`` (teacher, student and the baselines) on the test split; ``references`` are judged already."""
     parts = at.open(inputs.split, Split)
     trained = {name: at.open(ref, TrainedModel) for name, ref in models.items()}
+    if leaking := [name for name, model in trained.items() if model.info.get("refit")]:
+        raise LeakError(f"{', '.join(leaking)}: a refitted model has seen the test split, so it cannot be judged on it")
     reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)

@@ -18,7 +18,7 @@ from freqd.errors import DamagedArtifactError, InputError
 from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as judge_ranking
 from freqd.evaluate.strata import Group
-from freqd.gate import WAITING, Candidate, ChampionComparison, SameSizeBaseline, Verdict, judge
+from freqd.gate import NOT_PROMOTED, WAITING, Candidate, ChampionComparison, SameSizeBaseline, Verdict, judge
 from freqd.storage.store import Store
 from tasks.mlops import registry
 from tasks.mlops.audit import Decision
@@ -133,7 +133,10 @@ class Case:
         rng = np.random.default_rng(context.seed)
         if present is None:
             return judge(self.challenger, None, self.policy, self.evaluation, rng)
-        recommender = registry.load_champion(self.model, str(present.version))
+        try:
+            recommender = registry.judged_twin(context.workspace.store, present)
+        except DamagedArtifactError as error:
+            return _not_comparable(str(present.version), error)
         fair = _fair(context.workspace.store, present, self.parts)
         same = Rows.of(recommender.user_ids, self.parts.user_ids).known
         own, challenger = self.own, self.challenger
@@ -155,6 +158,19 @@ class Case:
         )
         match = ChampionComparison(champion, own.per_user[METRIC], theirs.per_user[METRIC])
         return judge(challenger, match, self.policy, self.evaluation, rng)
+
+
+def _not_comparable(champion: str, error: DamagedArtifactError) -> Verdict:
+    """The champion is a refit, which has seen what the challenger is judged on, and its judged twin is gone."""
+    reason = (
+        f"champion version {champion} was trained on all of its interactions, and the student that was judged in its place is "
+        f"gone from the store ({error}), so nothing can be said without what the champion has seen; compare both by other "
+        "means, and promote this one by hand if it is better"
+    )
+    get_run_logger().warning(reason)
+    return Verdict(
+        promoted=False, verdict=NOT_PROMOTED, reasons=[reason], checks=[], champion=champion, difference=None
+    )
 
 
 def _fair(store: Store, champion: ModelVersion, parts: Split) -> Split:

@@ -34,6 +34,7 @@ from tasks.runtime.page import Shown
 from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC, EvaluationFacts
 from tasks.stages.gate import Case, Question, ask_gate, quality_of, rivals_of
+from tasks.stages.refit import open_report
 
 KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
@@ -59,7 +60,10 @@ class NewVersion(BaseModel):
 
 
 class RegisterInputs(BaseModel):
-    """What is registered: the student with its data, its report on the test part, and what the differences are worth."""
+    """What is registered: the judged student with its data, its report on the test part, and what the differences are worth.
+
+    With ``refit_student`` that one is deployed in its place; with ``refit_report`` alone it was refused.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,6 +71,25 @@ class RegisterInputs(BaseModel):
     student: ArtifactRef
     report: ArtifactRef
     facts: ArtifactRef
+    refit_student: ArtifactRef | None = None
+    refit_split: ArtifactRef | None = None
+    refit_report: ArtifactRef | None = None
+
+    def deployed(self, at: Stage) -> Recommender:
+        """What is served: the refit, else the judged student."""
+        student, split = self.refit_student or self.student, self.refit_split or self.split
+        return Recommender.of(at.open(student, TrainedModel).features, at.open(split, Split))
+
+    def tags(self, store: Store) -> dict[str, str]:
+        """What a version says of its refit; its numbers are those of the judged student."""
+        if self.refit_report is None:
+            return {"freqd.refit": "none"}
+        found = open_report(store, self.refit_report)
+        checks = "; ".join(f"{check.name} {check.value:.4g} ({check.limit})" for check in found.checks)
+        told = {"freqd.refit": "all" if found.accepted else "refused", "freqd.refit_checks": checks}
+        if self.refit_student is None or self.refit_split is None:
+            return told | {"freqd.refit_reasons": "; ".join(found.reasons)}
+        return told | {registry.REFIT: self.refit_student.digest, "freqd.refit_data_digest": self.refit_split.digest}
 
 
 class Registration(BaseModel):
@@ -108,21 +131,25 @@ def register(
     at: Stage,
     inputs: RegisterInputs,
     new: Annotated[NewVersion, Only("model")],
-    config: Annotated[RegistryConfig, Without("approval_hours")],
+    config: Annotated[RegistryConfig, Without("approval_hours", "refit")],
     evaluation: EvaluateConfig,
 ) -> Result:
-    """Register the student as challenger; make it the champion if the gate says so. Not better is no failure."""
+    """Register the student, or its refit, as challenger; make it the champion if the gate says so. Not better is no failure.
+
+    The gate looks at the judged student: the refit has seen the test part.
+    """
     parts = at.open(inputs.split, Split)
     features = at.open(inputs.student, TrainedModel).features
     own = at.open(inputs.report, Evaluation)
     known, measured = EvaluationFacts.open(at.store, inputs.facts)
     at.progress(0.1, "writing the model")
-    tags = {**new.tags, **_numbers(own, known), KEY: at.key}
-    version = _earlier(new.model, at.key) or _log_version(at.run, Recommender.of(features, parts), own, new.model, tags)
+    deployed = inputs.deployed(at)
+    tags = {**new.tags, **_numbers(own, known), **inputs.tags(at.store), KEY: at.key}
+    version = _earlier(new.model, at.key) or _log_version(at.run, deployed, own, new.model, tags)
     at.progress(0.7, "asking the gate")
     challenger = Candidate(
         version=str(version.version),
-        n_bytes=features.n_bytes,
+        n_bytes=deployed.features.n_bytes,
         latency_ms=measured.latency["student"].median_ms,
         judged_users=_judged_users(parts),
         gap_closed=known.gap_closed.value,

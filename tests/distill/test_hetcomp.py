@@ -167,7 +167,7 @@ def test_without_a_way_it_says_which_setting_to_turn_on(choices, new_context):
     configs = [ObjectiveConfig(name="hetcomp")]
     with pytest.raises(InputError, match="keeps fewer than two"):
         check_objectives(configs, TeacherConfig())
-    check_objectives(configs, TeacherConfig(trajectory_points=2))
+    check_objectives(configs, TeacherConfig(kind="als", trajectory_points=2))
     check_objectives([ObjectiveConfig(name="hetcomp", weight=0.0)], TeacherConfig())
 
 

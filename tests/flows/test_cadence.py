@@ -177,6 +177,31 @@ def test_a_run_as_of_that_day_finds_the_model(first: dict[str, Any], source: Pat
     assert set(run["cached_stages"]) == {"ingest", "graph", "teacher", "spectrum", "distill"}
 
 
+def test_refits_are_held_against_judged_students_and_a_plain_als(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    found = cadence(config(source, "cadence.refit=true"), workdir=str(workdir), name="refit")
+    assert "refit" not in first
+    for part in ("models", "judged", "ages", "redistilled", "advice"):
+        assert found[part] == first[part], "the replay changes nothing else"
+    replay = found["refit"]
+    assert replay["refused"] == 0
+    made = [entry for entry in found["stages"] if entry["stage"] == "refit"]
+    assert replay["seconds"] == pytest.approx(np.mean([entry["seconds"] for entry in made]))
+    for other in ("judged", "als"):
+        row = replay[other]
+        assert row["windows"] == 3
+        assert row["loss"]["mean"] == pytest.approx(row["fresh"] - row["other"], abs=1e-6)
+        assert row["loss"]["low"] <= row["loss"]["mean"] <= row["loss"]["high"]
+    assert replay["judged"]["fresh"] == pytest.approx(replay["als"]["fresh"])
+    models = [path for path in (workdir / "store" / "artifacts" / "model").iterdir() if path.name[0] != "."]
+    refits = {path.name for path in models if json.loads((path / "training.json").read_text())["info"].get("refit")}
+    assert refits
+    for path in models:
+        made_of = json.loads((path / "manifest.json").read_text())["inputs"]
+        assert not refits & set(made_of.values()), "nothing goes on from a refit"
+
+
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory, planted: Callable[..., pl.DataFrame]) -> Path:
     """As above, but from some day on every user buys what another one would."""

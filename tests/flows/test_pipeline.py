@@ -44,6 +44,7 @@ STAGES = [
     "filtered_svd",
     "distill",
     "evaluate",
+    "refit",
     "register",
 ]
 SMALL = (

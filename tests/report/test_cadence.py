@@ -154,3 +154,31 @@ def test_the_page_needs_nothing_from_elsewhere(result: dict[str, Any]) -> None:
 
 def test_the_figure_is_the_same_whenever_it_is_drawn(result: dict[str, Any]) -> None:
     assert cadence.figure(of(result)) == cadence.figure(of(copy.deepcopy(result)))
+
+
+def replay(low: float, mean: float, high: float) -> dict[str, Any]:
+    loss = {"mean": mean, "low": low, "high": high, "p_value": 0.2}
+    found = {"windows": 3, "users": 80, "fresh": 0.2, "other": 0.2 - mean, "loss": loss}
+    return {"judged": found, "als": {**found, "fresh": 0.3}, "refused": 1, "seconds": 12.0}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((0.001, 0.002, 0.003), "significantly better than"),
+        ((-0.003, -0.002, -0.001), "significantly worse than"),
+        ((-0.001, 0.002, 0.003), "not told apart from"),
+    ],
+)
+def test_a_refit_is_told_with_no_more_than_its_interval_says(
+    result: dict[str, Any], numbers: tuple[float, float, float], words: str
+) -> None:
+    found = of(result | {"refit": replay(*numbers)})
+    (line,) = [line for line in cadence.advice(found) if "refit" in line]
+    assert f"is {words} the judged student" in line
+    assert line.endswith("1 refits were refused.")
+    table = cadence.tables(found)[-1]
+    assert [row[0] for row in table.rows] == ["the judged student", "ALS of its size, of all interactions"]
+    assert table.rows[1][3] == "0.3000"
+    assert "Refit on all interactions" in cadence.markdown(found)
+    assert not any("refit" in line for line in cadence.advice(of(result)))

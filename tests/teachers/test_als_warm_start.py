@@ -21,7 +21,7 @@ from tests.learning import Judged
 
 POINT = AlsHyperparameters(6, 3.0, 10.0)
 HERE = TrainingEnvironment(seed=0, device="cpu")
-GRID = TeacherConfig(factors=(6, 12), regularization=(3.0, 30.0), alpha=(10.0, 1.0), iterations=10)
+GRID = TeacherConfig(kind="als", factors=(6, 12), regularization=(3.0, 30.0), alpha=(10.0, 1.0), iterations=10)
 
 
 def split_of(where: np.ndarray, users: list[str], items: list[str]) -> Split:

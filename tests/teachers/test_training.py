@@ -70,7 +70,7 @@ def grocery() -> Split:
 
 
 def test_als_is_searched_and_says_how(planted: Split, tmp_path: Path) -> None:
-    config = TeacherConfig(factors=(2, 4), regularization=(0.1, 10.0), alpha=(1.0, 10.0), iterations=6)
+    config = TeacherConfig(kind="als", factors=(2, 4), regularization=(0.1, 10.0), alpha=(1.0, 10.0), iterations=6)
     model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path / "teacher"))
     info = model.info
     assert info["kind"] == "als"
@@ -92,7 +92,7 @@ def test_als_is_searched_and_says_how(planted: Split, tmp_path: Path) -> None:
 
 def test_when_the_time_is_up_it_says_so(planted: Split, tmp_path: Path) -> None:
     model = train_teacher(
-        planted, TeacherConfig(factors=(2, 4), search_seconds=1e-6), replace(HERE, checkpoint=tmp_path)
+        planted, TeacherConfig(kind="als", factors=(2, 4), search_seconds=1e-6), replace(HERE, checkpoint=tmp_path)
     )
     assert model.info["budget_hit"]
     assert model.info["not_tried"] > 0
@@ -101,7 +101,7 @@ def test_when_the_time_is_up_it_says_so(planted: Split, tmp_path: Path) -> None:
 
 def test_a_big_validation_part_is_sampled_for_the_search_only(planted: Split, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(kind, "SAMPLE_USERS", 20)
-    config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,))
+    config = TeacherConfig(kind="als", factors=(4,), regularization=(1.0,), alpha=(10.0,))
     model = train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     assert model.info["search_users"] == 20
     assert model.info["valid_ndcg_at_10"] == ndcg_on_validation(
@@ -111,7 +111,7 @@ def test_a_big_validation_part_is_sampled_for_the_search_only(planted: Split, tm
 
 
 def test_other_data_in_the_same_folder_are_not_taken_up(planted: Split, tmp_path: Path) -> None:
-    config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=3)
+    config = TeacherConfig(kind="als", factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=3)
     train_teacher(planted, config, replace(HERE, checkpoint=tmp_path))
     less = split_of([part.matrix() for part in (planted.valid, planted.test, planted.train)])
     model = train_teacher(less, config, replace(HERE, checkpoint=tmp_path))
@@ -233,7 +233,7 @@ def test_the_real_gradient_teachers_fit_in(planted: Split, tmp_path: Path, kind)
 
 def test_als_beats_popularity_on_real_purchases(grocery: Split, tmp_path: Path) -> None:
     train, valid = grocery.train.matrix(), grocery.valid.matrix()
-    config = TeacherConfig(factors=(16,), regularization=(10.0, 50.0), alpha=(1.0,), iterations=6)
+    config = TeacherConfig(kind="als", factors=(16,), regularization=(10.0, 50.0), alpha=(1.0,), iterations=6)
     model = train_teacher(grocery, config, replace(HERE, checkpoint=tmp_path))
     popular = Embeddings(
         np.ones((grocery.n_users, 1), np.float32), np.asarray(train.sum(axis=0), np.float32).reshape(-1, 1)
@@ -266,12 +266,12 @@ def test_gowalla_reference(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_named_with_those_that_exist(planted: Split, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no teacher of kind 'svd\+\+'") as error:
         train_teacher(planted, TeacherConfig(kind="svd++"), replace(HERE, checkpoint=tmp_path))
-    assert "als, bpr, ease, features, graphfilter, lightgcn, lowpass, softmax, sum" in error.value.remedy
+    assert "als, auto, bpr, ease, features, graphfilter, lightgcn, lists, lowpass, softmax, sum" in error.value.remedy
 
 
 def test_built_in_kinds_have_no_options() -> None:
     with pytest.raises(InputError, match=r"teacher.options: option 'factor' of 'als'"):
-        check_teacher(TeacherConfig(options={"factor": 3}))
+        check_teacher(TeacherConfig(kind="als", options={"factor": 3}))
 
 
 @pytest.mark.parametrize(("rows", "fill", "what"), [(0, np.nan, "not finite"), (1, 0.0, "has 91 users and 60 items")])

@@ -49,7 +49,7 @@ def test_the_way_of_als_is_that_of_its_sweeps(split):
 
 
 def test_a_teacher_keeps_its_way_if_it_is_asked_to(split, tmp_path: Path):
-    config = TeacherConfig(factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=6)
+    config = TeacherConfig(kind="als", factors=(4,), regularization=(1.0,), alpha=(10.0,), iterations=6)
     assert train_teacher(split, config, replace(HERE, checkpoint=tmp_path / "without")).trajectory is None
     asked = config.model_copy(update={"trajectory_points": 3})
     model = train_teacher(split, asked, replace(HERE, checkpoint=tmp_path / "with"))

@@ -11,7 +11,7 @@ from freqd.report import cadence
 from freqd.report import numbers as fmt
 from freqd.report.cadence_result import CadenceResult
 from freqd.report.palette import ROLES
-from freqd.report.run import groups, sentences, spectrum_sentences, start_sentences, tables
+from freqd.report.run import groups, refit_sentences, sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.figures import all_figures
 from freqd.report.run.samples import samples_view
@@ -73,6 +73,8 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "groups": [tables.by_activity(summary), tables.by_popularity(summary), *groups.tables(summary)],
         "group_sentences": groups.sentences(summary),
         "start": start_sentences.sentence(summary),
+        "refit": refit_sentences.sentence(summary),
+        "refit_checks": refit_sentences.checks(summary),
         "stages": tables.stages(summary),
         "gate": _gate(summary),
         "lineage": tables.lineage(summary),

@@ -6,7 +6,7 @@ import textwrap
 
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
-from freqd.report.run import sentences, start_sentences, tables
+from freqd.report.run import refit_sentences, sentences, start_sentences, tables
 from freqd.report.run_result import RunResult
 from freqd.report.table import for_terminal
 
@@ -21,6 +21,7 @@ def result_table(summary: RunResult) -> str:
         _wrapped("gap closed  ", sentences.gap_sentence(summary)),
         _wrapped("verdict     ", f"{verdict.title}. {verdict.sentence}"),
         *([_wrapped("start       ", started)] if (started := start_sentences.sentence(summary)) else []),
+        *([_wrapped("refit       ", again)] if (again := refit_sentences.sentence(summary)) else []),
     ]
     parts = [_heading(summary), tables.models(summary).text()]
     if summary.references.models:
@@ -67,6 +68,9 @@ def markdown(summary: RunResult) -> str:
         parts += ["## Gate", escape(sentences.gate_sentence(summary)), _list(summary.gate.reasons)]
     if started := start_sentences.sentence(summary):
         parts += ["## Start", escape(started)]
+    if again := refit_sentences.sentence(summary):
+        checks = refit_sentences.checks(summary)
+        parts += ["## Refit", escape(again), checks.markdown() if checks.rows else ""]
     if told := sentences.advice(summary):
         parts += ["## What to do next", _list(told)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -10,9 +10,10 @@ from scipy import sparse
 from freqd.config import StartConfig, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, StartInfo, TrainedModel
+from freqd.errors import DivergedError
 from freqd.evaluate.validation import Validation
 from freqd.storage.files import text_digest
-from freqd.teachers.als import AlsTrial
+from freqd.teachers.als import AlsHyperparameters, AlsTrial, als_sweeps, solve_new_rows
 from freqd.teachers.als_search import AlsGrid, search_als
 from freqd.teachers.als_warm_start import continue_als
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
@@ -67,7 +68,35 @@ def continue_teacher(
     return best
 
 
-@teacher("als", resume=continue_teacher, keeps_trajectory=True)
+def refit_als(
+    split: Split,
+    config: TeacherConfig,
+    environment: TrainingEnvironment,
+    judged: TrainedModel,
+    previous: PreviousModel | None,
+) -> TrainedModel:
+    """The setting of the judged teacher and as many sweeps as were best, from where it had started.
+
+    Raises:
+        DivergedError: the numbers are no longer finite.
+    """
+    info, train = judged.info, split.train.matrix()
+    point = AlsHyperparameters(info["factors"], info["regularization"], info["alpha"])
+    tables = None
+    if previous is not None and info["start"]["way"] != "searched":
+        moved = previous.move(previous.model.features)
+        tables = solve_new_rows(train, moved, point, previous.users.new, previous.items.new)
+    sweeps = info["best_epoch"]
+    for sweep in range(1, sweeps + 1):
+        tables = als_sweeps(train, tables, point, 1, seed=environment.seed)
+        if tables is None:
+            raise DivergedError(f"{point.label()} diverged in sweep {sweep}", "raise teacher.regularization")
+        environment.progress(sweep / sweeps, f"{point.label()}: sweep {sweep} of {sweeps}")
+    assert tables is not None  # a search has at least one sweep, a warm start its tables
+    return TrainedModel(tables)
+
+
+@teacher("als", resume=continue_teacher, keeps_trajectory=True, refit=refit_als)
 def train_als(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """The best of the settings that are asked for, within ``search_seconds``."""
     every = Validation.of(split, limit=None, seed=environment.seed)

@@ -8,18 +8,32 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial
 from freqd.teachers.kinds._budget import budget_warnings, work_folder
+from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import teacher
 from freqd.teachers.trajectory import TrajectoryRecorder
 from freqd.training.environment import TrainingEnvironment
 
 
-@teacher("bpr", keeps_trajectory=True)
+def refit_gradient(
+    split: Split,
+    config: TeacherConfig,
+    environment: TrainingEnvironment,
+    judged: TrainedModel,
+    previous: PreviousModel | None,
+) -> TrainedModel:
+    """The judged size, up to its best epoch."""
+    from freqd.teachers.gradient import refit_by_gradient  # late, as below
+
+    return refit_by_gradient(split, config, judged, environment)
+
+
+@teacher("bpr", keeps_trajectory=True, refit=refit_gradient)
 def train_bpr(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Matrix factorisation with BPR, for each number of factors."""
     return _size_by_size(split, config, environment)
 
 
-@teacher("lightgcn", keeps_trajectory=True)
+@teacher("lightgcn", keeps_trajectory=True, refit=refit_gradient)
 def train_lightgcn(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """LightGCN, for each number of factors."""
     return _size_by_size(split, config, environment)

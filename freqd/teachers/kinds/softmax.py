@@ -8,11 +8,25 @@ from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel, Trial
 from freqd.teachers.kinds._budget import work_folder
+from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import teacher
 from freqd.training.environment import TrainingEnvironment
 
 
-@teacher("softmax")
+def refit_softmax(
+    split: Split,
+    config: TeacherConfig,
+    environment: TrainingEnvironment,
+    judged: TrainedModel,
+    previous: PreviousModel | None,
+) -> TrainedModel:
+    """The judged size, step size and L2, up to the best epoch."""
+    from freqd.teachers import softmax  # late, as below
+
+    return softmax.refit_softmax(split, softmax.SoftmaxGrid(), judged, environment)
+
+
+@teacher("softmax", refit=refit_softmax)
 def train_softmax(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """The best size on validation; step size and L2 are those of ``freqd.teachers.softmax``, not of ``teacher``."""
     from freqd.teachers import softmax  # late: torch is not needed for the other kinds

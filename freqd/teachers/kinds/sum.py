@@ -10,9 +10,12 @@ from pydantic import Field, field_validator
 from freqd.config import Settings, TeacherConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table
+from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
+from freqd.scorer import SumScorer
 from freqd.teachers.item_weights import EASE_ITEMS
 from freqd.teachers.kinds._budget import work_folder
+from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import REGISTRY, teacher
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.teachers.summed import fit_sum
@@ -30,10 +33,14 @@ SIDE_TABLE = 128
 """Embedding dimension, at the most, of the tables beside ease and graphfilter, whose own scores count in the sum."""
 
 
+TABLE_FACTORS = 512
+"""Embedding dimension of lowpass."""
+
+
 class AutoOptions(Settings):
     """Options of ``auto``."""
 
-    table_factors: int = Field(512, ge=2, le=4096, description="Embedding dimension of lowpass.")
+    table_factors: int = Field(TABLE_FACTORS, ge=2, le=4096, description="Embedding dimension of lowpass.")
     max_items: int = Field(EASE_ITEMS, ge=1, le=100_000, description="ease is one of them up to so many items.")
 
 
@@ -41,7 +48,7 @@ class SumOptions(Settings):
     """Options of ``sum``."""
 
     kinds: str = Field("als+lowpass", description=f"The teachers, joined by +: two or more of {', '.join(OPTIONLESS)}.")
-    table_factors: int = Field(512, ge=2, le=4096, description="Embedding dimension of lowpass.")
+    table_factors: int = Field(TABLE_FACTORS, ge=2, le=4096, description="Embedding dimension of lowpass.")
 
     @field_validator("kinds")
     @classmethod
@@ -53,14 +60,35 @@ class SumOptions(Settings):
         return value
 
 
-@teacher("sum", options=SumOptions)
+def refit_sum(
+    split: Split,
+    config: TeacherConfig,
+    environment: TrainingEnvironment,
+    judged: TrainedModel,
+    previous: PreviousModel | None,
+) -> TrainedModel:
+    """The judged parts, each refitted and brought to unit spread again, with their weights."""
+    folder, train = work_folder(environment), split.train.matrix()
+    weights, models = judged.info["weights"], list[TrainedModel]()
+    for number, name in enumerate(weights):
+        refit = REGISTRY[name].refit
+        assert refit is not None  # every kind that can be added up has one
+        own = replace(environment.piece(number, len(weights), f"{name}: "), checkpoint=folder / name)
+        part = TrainedModel(judged.features, info=judged.info["parts"][name])
+        settings = _settings(config, name, int(config.options.get("table_factors", TABLE_FACTORS)))
+        models.append(refit(split, settings, own, part, None))
+    spreads = tuple(spread(model.scorer, train, seed=environment.seed) for model in models)
+    return _as_one(SumScorer(tuple(model.scorer for model in models), tuple(weights.values()), spreads), models)
+
+
+@teacher("sum", options=SumOptions, refit=refit_sum)
 def train_sum(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """Train each kind, then choose weights; where all that is chosen are tables, they stand side by side and are one."""
     options = SumOptions.model_validate(config.options)
     return _add_up(options.kinds.split("+"), options.table_factors, split, config, environment)
 
 
-@teacher("auto", options=AutoOptions)
+@teacher("auto", options=AutoOptions, refit=refit_sum)
 def train_auto(split: Split, config: TeacherConfig, environment: TrainingEnvironment) -> TrainedModel:
     """The sum of als, lowpass, graphfilter, softmax and ease, or the one that no other adds to."""
     options = AutoOptions.model_validate(config.options)
@@ -82,24 +110,29 @@ def _add_up(
         )
     validation = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
     found = fit_sum({name: model.scorer for name, model in models.items()}, validation, seed=environment.seed)
-    tables = replace(found.scorer, scorers=tuple(models[name].features for name in found.weights))
-    features = as_table(tables)
-    assert features is not None  # all of its parts are tables
-    full = found.scorer if as_table(found.scorer) is None else None
+    model = _as_one(found.scorer, [models[name] for name in found.weights])
     trials: list[Trial] = [trial | {"kind": name} for name, model in models.items() for trial in model.info["trials"]]
     info: ModelInfo = {
         "kind": config.kind,
-        "factors": features.dim,
+        "factors": model.features.dim,
         "weights": found.weights,
+        "parts": {name: _chosen(models[name].info) for name in found.weights},
         "reason": found.reason,
         "trials": trials,
-        "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(full or features),
+        "valid_ndcg_at_10": Validation.of(split, limit=None, seed=environment.seed)(model.scorer),
         "search_users": len(validation.users),
         "seconds": perf_counter() - started,
         "warnings": [text for model in models.values() for text in model.info.get("warnings", [])],
         "budget_hit": any(model.info.get("budget_hit", False) for model in models.values()),
     }
-    return TrainedModel(features, info=info, full=full)
+    return replace(model, info=info)
+
+
+def _as_one(scorer: SumScorer, parts: list[TrainedModel]) -> TrainedModel:
+    """The sum, and as its features those of its parts side by side, which are the sum itself where all parts are tables."""
+    features = as_table(replace(scorer, scorers=tuple(part.features for part in parts)))
+    assert features is not None  # features are tables
+    return TrainedModel(features, full=scorer if as_table(scorer) is None else None)
 
 
 def _settings(config: TeacherConfig, kind: str, table_factors: int) -> TeacherConfig:
@@ -116,3 +149,10 @@ def _settings(config: TeacherConfig, kind: str, table_factors: int) -> TeacherCo
 def _limited(config: TeacherConfig, seconds: float) -> TeacherConfig:
     """Each of the teachers with its share of the time."""
     return config.model_copy(update={"max_seconds": seconds, "search_seconds": seconds})
+
+
+def _chosen(info: ModelInfo) -> ModelInfo:
+    """What a part tells of itself, without its trials, which are told with those of the others."""
+    own = info.copy()
+    own.pop("trials", None)
+    return own

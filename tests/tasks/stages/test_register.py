@@ -73,7 +73,7 @@ def decide(
         workdir=str(workspace.root), run_name="mine", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=1
     )  # fmt: skip
     challenger = Candidate(version="2", n_bytes=8, latency_ms=1.0, **quality_of(own))
-    present: Any = SimpleNamespace(version="1")
+    present: Any = SimpleNamespace(name="m", version="1", tags={})
     settings = RegistryConfig(**{"min_group_users": 1, **policy})
     case = Case("m", challenger, student, split, own, settings, evaluation)
     return case.decide(context, present), own
