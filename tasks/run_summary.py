@@ -50,10 +50,10 @@ from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
 from tasks.references import judged_references
+from tasks.refit_report import open_report
 from tasks.report_pages import write_pages
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
 from tasks.stages.evaluate import EvaluationFacts, Mastered
-from tasks.stages.refit import open_report
 from tasks.stages.register import Registration
 from tasks.warm_start import Start, start_record
 

@@ -15,8 +15,8 @@ from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 
 REFIT_EPOCHS = 6
-"""Epochs from the judged student on. On grocery and MovieLens 100K as good on the days that follow as a whole training from the
-start of the refitted teacher, at a fraction of its time; twelve are no better than six, two are worse on grocery."""
+"""Epochs from the judged student on: in a first trial as good on the days that follow as a whole training from the refitted teacher's
+SVD, see docs/decisions.md."""
 
 
 def refit_student(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> TrainedModel:

@@ -19,9 +19,10 @@ from freqd.embeddings import TrainedModel
 from freqd.errors import DivergedError, RefitError
 from freqd.graph import build_graphs
 from freqd.json_types import JsonObject
-from freqd.refit import RefitReport, check_refit, report_of
+from freqd.refit.checks import check_refit
+from freqd.refit.report import RefitReport, report_of
 from freqd.spectral import Spectrum
-from freqd.storage.store import Artifact, ArtifactRef, Facts, Store
+from freqd.storage.store import Artifact, ArtifactRef, Facts
 from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.training import refit_teacher, source_digest
 from tasks import plugins
@@ -54,11 +55,6 @@ class Refitted(StageOutcome):
     def deployed(self) -> dict[str, ArtifactRef]:
         """For the registration, as ``RegisterInputs`` names them."""
         return {f"refit_{name}": ref for name, ref in self.refs.items()}
-
-
-def open_report(store: Store, ref: ArtifactRef) -> RefitReport:
-    """Read the checks."""
-    return RefitReport.model_validate(store.open(ref, Facts).values)
 
 
 def source(

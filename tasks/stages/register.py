@@ -29,12 +29,12 @@ from freqd.serve.recommender import Recommender
 from freqd.storage.files import folder_digest
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.mlops import pyfunc_model, registry, tracking
+from tasks.refit_report import open_report
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
 from tasks.stage import Only, Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC, EvaluationFacts
 from tasks.stages.gate import Case, Question, ask_gate, quality_of, rivals_of
-from tasks.stages.refit import open_report
 
 KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""

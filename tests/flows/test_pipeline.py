@@ -274,7 +274,9 @@ def test_changed_code_reruns_what_uses_it(
         provenance, "_module", lambda name: ("changed", ()) if name == "freqd.distill.svd" else original(name)
     )
     again = rerun(source, workdir)
-    assert again["cached_stages"] == [name for name in STAGES if name not in ("svd", "filtered_svd", "distill")]
+    assert again["cached_stages"] == [
+        name for name in STAGES if name not in ("svd", "filtered_svd", "distill", "refit")
+    ]
 
 
 def test_changed_data_is_noticed_and_ids_stay(

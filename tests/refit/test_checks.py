@@ -12,7 +12,8 @@ import pytest
 from freqd.data import everything
 from freqd.data.interactions import Interactions, Split
 from freqd.embeddings import Embeddings
-from freqd.refit import RefitReport, check_refit
+from freqd.refit.checks import check_refit
+from freqd.refit.report import RefitReport
 from freqd.teachers.lowpass import lowpass_factors, lowpass_table
 from tests.evaluate.conftest import assemble
 from tests.oracles import grocery_like

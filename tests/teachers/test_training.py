@@ -282,6 +282,8 @@ def test_a_teacher_that_does_not_fit_the_split_is_refused(
         tables = (np.full((size, 2), fill, np.float32) for size in (split.n_users + rows, split.n_items))
         return TrainedModel(Embeddings(*tables))
 
-    monkeypatch.setitem(REGISTRY.entries, "wrong", Entry(TeacherKind(train, Settings, None, False), "freqd.wrong"))
+    monkeypatch.setitem(
+        REGISTRY.entries, "wrong", Entry(TeacherKind(train, Settings, None, False, None), "freqd.wrong")
+    )
     with pytest.raises(InputError, match=what):
         train_teacher(planted, TeacherConfig(kind="wrong"), replace(HERE, checkpoint=tmp_path))

@@ -62,7 +62,7 @@ class Made:
         here = TrainingEnvironment(0, "cpu", workspace.root / "teacher")
         self.teacher = train_teacher(split, TEACHER, here)
         graphs = build_graphs(split.train, GRAPH)
-        measure = FeatureEvaluator.of(Validation.of(split, limit=None, seed=0))
+        measure = FeatureEvaluator.of(Validation.of(split, limit=None, seed=0), self.teacher)
         settings = SpectralConfig(bands=2, band_weights=False)
         spectrum = analyse(graphs, self.teacher.features, measure, settings, rng=np.random.default_rng(0))
         self.student = distill(
