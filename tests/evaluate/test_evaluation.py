@@ -148,6 +148,8 @@ def test_never_recommends_what_is_masked_and_agrees_with_itself(grocery_split, g
     tail = popularity_groups(np.bincount(grocery_split.train.item, minlength=grocery_split.n_items)) == 2
     in_tail = (test[report.users[:, None], ranked] & tail[ranked]).sum()
     assert report.metrics["tail_recall_at_20"] == pytest.approx(in_tail / test[report.users][:, tail].sum())
+    assert report.metrics["tail_recall_at_10"] == pytest.approx(report.groups["popularity"][2]["recall_at_10"])
+    assert report.metrics["tail_recall_at_10"] < report.metrics["tail_recall_at_20"]
     within = diversity_within_lists(ranked[:, :10], grocery_split.train.matrix())
     assert report.metrics["diversity_within_lists_at_10"] == pytest.approx(within)
 

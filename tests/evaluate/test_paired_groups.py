@@ -65,6 +65,13 @@ def test_intervals_of_a_recall_hold_the_true_difference_as_often_as_they_say(pai
     assert 0.84 <= held / trials <= 0.96
 
 
+def test_a_user_is_drawn_with_hits_and_targets_together(pair):
+    """Where one model finds every target and the other none, no resample can differ, whoever is drawn."""
+    a, b = (replace(e, hits=hits) for e, hits in zip(pair, (pair[0].targets, 0 * pair[1].targets), strict=True))
+    (found,) = compared(a, b)
+    assert {(d.mean, d.low, d.high) for d in found.popularity} == {(1.0, 1.0, 1.0)}
+
+
 def test_a_group_without_targets_has_no_difference(pair):
     a, b = (replace(e, targets=e.targets * [1, 1, 0], hits=e.hits * [1, 1, 0]) for e in pair)
     (found,) = compared(a, b)

@@ -49,7 +49,8 @@ def captions(summary: RunResult) -> dict[str, Caption]:
             _told("Test recall@10 by the items' popularity", _groups(by_popularity(summary))),
         ),
         "differences_users": Caption(
-            "A bar that does not touch 0 is more than chance for that group; among 20 such bars one misses by chance.",
+            f"A bar that does not touch 0 is more than chance for that group. Each is a {fmt.percent(summary.gap_closed.confidence)} interval "
+            "for its group alone; among many, some miss by chance.",
             _told("Student minus others in NDCG@10 by the users' activity", _differences(groups.by_activity(summary))),
         ),
         "differences_items": Caption(

@@ -31,9 +31,9 @@ def samples_view(samples: Samples) -> SamplesView:
     order = "newest first" if samples.by_time else "in the order of their ids, since the data have no times"
     untitled = "" if samples.titled else " Items are shown by their ids; `data.items` gives them titles."
     return SamplesView(
-        f"Some users, drawn at random from each group by activity, under pseudonyms: at most {MOST} items that they had before the "
-        f"test, {order}; what they took in the test; and what each model would have shown them. A tick marks what they then "
-        f"took. Five users prove nothing: the numbers above do. This section is in this copy of the report only.{untitled}",
+        f"Some users, drawn at random from each group by activity, under pseudonyms: what they had before the test and what they "
+        f"took in it, at most {MOST} of each, {order}; and what each model would have shown them. A tick marks what they then took. A few "
+        f"users prove nothing: the numbers above do. This section is in this copy of the report only.{untitled}",
         [_view(user) for user in samples.users],
     )
 

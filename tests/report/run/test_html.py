@@ -14,6 +14,7 @@ from freqd.report import numbers as fmt
 from freqd.report.run import html
 from freqd.report.run.html import data_uri
 from freqd.report.run_result import RunResult
+from freqd.report.samples import SampleItem, Samples, SampleUser
 
 VOID = {"meta", "img", "link", "br", "input", "hr", "source"}
 CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -135,6 +136,24 @@ def test_each_missing_section(full: dict[str, Any], figures: dict[str, bytes]) -
         page = Page(render({name: part for name, part in full.items() if name != section}, small))
         check_self_contained(page)
         check_accessible(page)
+
+
+def test_sample_users_are_in_the_copy_that_asks_for_them(full: dict[str, Any]) -> None:
+    result = RunResult.model_validate(full)
+    item = SampleItem(name="<b>Milk</b>", category="Dairy", hit=True)
+    lists = {"teacher": (item,), "student": (item, item)}
+    user = SampleUser(name="user-0123", n_had=1, n_took=1, had=(item,), took=(item,), lists=lists)
+    samples = Samples(users=(user,), by_time=True, titled=True)
+    source = html.render(result, {}, samples)
+    page = Page(source)
+    check_self_contained(page)
+    check_accessible(page)
+    assert "user-0123: 1 item before, 1 in the test" in page.text
+    assert "✓ <b>Milk</b>" in page.text, "a title is only text"
+    assert "Student (2 hits)" in page.cells
+    for without in (None, Samples(users=(), by_time=True, titled=True)):
+        assert "user-0123" not in html.render(result, {}, without)
+        assert 'id="samples"' not in html.render(result, {}, without)
 
 
 def test_hostile_text_is_only_text(hostile: dict[str, Any], figures: dict[str, bytes]) -> None:
