@@ -24,7 +24,7 @@ class DistillContext:
         ranking_teacher: the filtered teacher whose scores the ranking terms imitate; the teacher itself where no
             filter helps.
         graphs: the user graph and the item graph (and the bipartite one, if that was asked for).
-        feature_filters: h(L) per side for the feature terms.
+        feature_filters: h(L) per side for the feature terms that name none.
         train: R, (n_users, n_items) binary CSR.
         dim: d, the student's embedding dimension.
         seed: of every random choice that an objective makes while it is built.
