@@ -58,7 +58,7 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
     (entry,) = first["data"]
     assert [table["dim"] for table in entry["tables"]] == [2, 4]
     for table in entry["tables"]:
-        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "rce", "freqd+fitnet"]
+        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "rce", "fitnet+freqd"]
         for row in table["rows"]:
             assert row["parameters"] == table["dim"] * (entry["users"] + entry["items"])
             assert row["seeds"] == ([] if row["method"] == "svd" else [0, 1])
@@ -288,11 +288,11 @@ def test_every_method_gets_the_best_of_the_grid_on_validation(
 
 
 def test_brackets_change_weight_and_options_of_a_method_and_name_it() -> None:
-    words = words_of(["rce,freqd[weight=0.5,distance='cosine']+rce[filtered=false]", "rce"])
-    assert words == ["rce", "freqd[weight=0.5,distance='cosine']+rce[filtered=false]"]
+    words = words_of(["rce,rce[filtered=false]+freqd[weight=0.5,distance='cosine']", "rce"])
+    assert words == ["rce", "rce[filtered=false]+freqd[weight=0.5,distance='cosine']"]
     found = resolve(build([]), words)
     assert list(found) == words
-    freqd, rce = found[words[1]]
+    rce, freqd = found[words[1]]
     assert (freqd.weight, freqd.options, rce.options) == (0.5, {"distance": "cosine"}, {"filtered": False})
     assert rce.weight == found["rce"][0].weight
     assert found["rce"][0].options == {}
