@@ -28,7 +28,7 @@ from benchmarks.harness import (
     show,
 )
 from benchmarks.lightgcn import LAYERS
-from benchmarks.training import context, model_epochs, student_epochs
+from benchmarks.training import LINEAR, context, model_epochs, student_epochs
 from benchmarks.whole import TINY, run_freqd
 from freqd.config import GraphConfig, ObjectiveConfig
 from freqd.distill import build_objectives
@@ -60,10 +60,8 @@ def run(options: Options, device: str) -> Report:
     rows: dict[str, Measured] = {}
     for name, objectives in {
         f"BPR epoch, d = {dim}": (),
-        f"FreqD epoch, linear projector, D = {teacher_dim}, d = {dim}": (ObjectiveConfig(name="freqd", weight=0.01),),
-        f"FreqD epoch, 5 MLP experts, D = {teacher_dim}, d = {dim}": (
-            ObjectiveConfig(name="freqd", weight=0.01, options={"projector": "mixture"}),
-        ),
+        f"FreqD epoch, linear projector, D = {teacher_dim}, d = {dim}": (LINEAR,),
+        f"FreqD epoch, 5 MLP experts, D = {teacher_dim}, d = {dim}": (ObjectiveConfig(name="freqd"),),
         f"ranking-distillation epoch, D = {teacher_dim}, d = {dim}": (ObjectiveConfig(name="rce"),),
     }.items():
         terms = build_objectives(objectives, surroundings)

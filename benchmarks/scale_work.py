@@ -18,8 +18,8 @@ from scipy import sparse
 from benchmarks import data
 from benchmarks.harness import memory_peak, reset_peak
 from benchmarks.scaled import Scale, counted_pairs, scaled
-from benchmarks.training import context, student_epochs
-from freqd.config import DataConfig, GraphConfig, ObjectiveConfig
+from benchmarks.training import LINEAR, context, student_epochs
+from freqd.config import DataConfig, GraphConfig
 from freqd.data import Interactions, Places, ingest
 from freqd.distill import build_objectives
 from freqd.embeddings import Embeddings
@@ -94,7 +94,7 @@ def freqd_pass(train: sparse.csr_array, graphs: Graphs) -> None:
     teacher = Embeddings(*(rng.standard_normal((n, TEACHER_DIM), dtype=np.float32) for n in train.shape))
     filters = SideFilters(user=Filter(form="linear", alpha=0.2), item=Filter(form="linear", alpha=0.2))
     surroundings = context(train, teacher, graphs, filters, DIM)
-    terms = build_objectives([ObjectiveConfig(name="freqd", weight=0.01)], surroundings)
+    terms = build_objectives([LINEAR], surroundings)
     epoch = student_epochs(train, terms, dim=DIM)
     epoch()
     epoch.close()

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.harness import Epochs
+from freqd.config import ObjectiveConfig
 from freqd.distill import DistillContext
 from freqd.embeddings import Embeddings
 from freqd.graph import Graphs
@@ -21,6 +22,20 @@ from freqd.training.optim import OptimConfig
 
 BATCH = 2048
 FOREVER = 1_000_000
+LINEAR = ObjectiveConfig(
+    name="freqd",
+    weight=0.01,
+    options={
+        "projector": "linear",
+        "distance": "squared",
+        "form": "auto",
+        "keep_prob": 1.0,
+        "sample": 128,
+        "every": 4,
+        "neighbours": 4,
+    },
+)
+"""FreqD's cheapest form with a projector: the context's filters, a sample of every fourth batch."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefect import flow, runtime
 
 from flows.common import NewRun, drain, foundations, open_run
 from flows.naming import new_name
-from freqd.config import ComparisonPlan, DataConfig, DistillConfig, RunConfig
+from freqd.config import ComparisonPlan, DataConfig, DistillConfig, MethodConfig, RunConfig
 from freqd.data.sources import name_of
+from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.json_types import JsonObject
 from freqd.report.comparison_result import StageOfComparison
@@ -20,6 +22,7 @@ from tasks.run_context import Outcome, RunContext, StageOutcome
 from tasks.runtime.workspace import Workspace
 from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
+from tasks.stages.inputs import DistillInputs
 from tasks.stages.svd import filtered_svd, svd
 
 DEFAULTS = RunConfig()
@@ -96,13 +99,16 @@ class _DataSet:
             for seed in seeds:
                 mine = context.model_copy(update={"seed": seed})
                 named = Named("scratch", dim, seed)
-                alone = self._book(baselines(mine, split, _student(config.distill, dim), config.baselines), named)
+                student = _student(config.distill, dim, MethodConfig(objectives=()))
+                alone = self._book(baselines(mine, split, student, config.baselines), named)
                 students.append(self._judged(split, alone, "scratch", named))
             for truncated in (svd(context, inputs.teacher, dim), filtered_svd(context, inputs, dim)):
                 named = Named(truncated.name, dim)
                 students.append(self._judged(split, self._book(truncated, named), "svd", named))
             for method, own in plan.methods.items():
-                settings = _student(config.distill, dim, **own.model_dump(exclude_none=True))
+                settings = self._best(
+                    inputs, [_student(config.distill, dim, each) for each in plan.variants(own)], method
+                )
                 for seed in seeds:
                     mine = context.model_copy(update={"seed": seed})
                     named = Named(method, dim, seed)
@@ -119,6 +125,19 @@ class _DataSet:
             students=tuple(students),
             stages=tuple(self._stages),
         )
+
+    def _best(self, inputs: DistillInputs, tried: Sequence[DistillConfig], method: str) -> DistillConfig:
+        """Of several settings those with which the first seed's student is best on validation."""
+        if len(tried) == 1:
+            return tried[0]
+        context = self._context
+        values = []
+        for settings in tried:
+            named = Named(method, settings.dim, context.seed)
+            taught = self._book(distill(context, inputs, settings, self._config.spectral), named)
+            student = context.workspace.store.open(taught.student, TrainedModel)
+            values.append(student.info["valid_ndcg_at_10"])
+        return tried[values.index(max(values))]
 
     def _book(self, outcome: Outcome, named: Named = NOBODY) -> Outcome:
         self._stages.append(
@@ -141,5 +160,6 @@ class _DataSet:
         return contender
 
 
-def _student(config: DistillConfig, dim: int, **changes: object) -> DistillConfig:
-    return DistillConfig.model_validate({**config.model_dump(), "dim": dim, **changes})
+def _student(config: DistillConfig, dim: int, method: MethodConfig) -> DistillConfig:
+    own = method.model_dump(exclude_none=True)
+    return DistillConfig.model_validate({**config.model_dump(), "dim": dim, **own})

@@ -172,6 +172,16 @@ class Trial(TypedDict, total=False):
     failed: bool
 
 
+class FeatureTrial(TypedDict):
+    """A filter of the feature loss that was tried: labels of both sides, what it gained over none and its standard error."""
+
+    user: str
+    item: str
+    valid_ndcg_at_10: float
+    gain: float
+    error: float
+
+
 class StartInfo(TypedDict, total=False):
     """How a training went on from an earlier model; ``rows`` are those kept, new and gone, of both sides."""
 
@@ -216,8 +226,10 @@ class ModelInfo(TypedDict, total=False):
     start: StartInfo
     warm_start: str
     objectives: list[dict[str, object]]
-    feature_filters: dict[str, str]
-    ranking_filters: dict[str, str]
+    feature_filters: dict[str, object]
+    feature_trials: list[FeatureTrial]
+    feature_reason: str
+    ranking_filters: dict[str, object]
     brought: dict[str, dict[str, int]]
     weights: dict[str, float]
     parts: dict[str, ModelInfo]

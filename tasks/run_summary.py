@@ -16,7 +16,7 @@ from freqd import provenance
 from freqd.config import RunConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.data.sources import labels_of, name_of
-from freqd.embeddings import TrainedModel
+from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.gate import Verdict
 from freqd.report.markdown import escape
@@ -43,7 +43,7 @@ from freqd.report.run_result_parts import (
     Training,
 )
 from freqd.report.run_result_start import Budget, TrainingSeconds
-from freqd.spectral import SideSpectrum, Spectrum
+from freqd.spectral import SideFilters, SideSpectrum, Spectrum
 from freqd.storage.files import temporary, text_digest, write_atomic
 from freqd.storage.store import ArtifactRef, Store
 from tasks.mlops import tracking
@@ -157,7 +157,7 @@ def collect(
         ),
         references=judged_references(context.workspace, config, refs, facts),
         groups=ByModel[Groups].model_validate({name: found.groups for name, found in reports.items()}),
-        spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts.mastery),
+        spectrum=_spectrum(store.open(refs["spectrum.spectrum"], Spectrum), facts.mastery, models["student"].info),
         training=ByModel[Training].model_validate(
             {name: {"history": model.history, "info": model.info} for name, model in models.items()}
         ),
@@ -199,8 +199,9 @@ def _data(config: RunConfig, split: Split, digest: str) -> DataFacts:
     )
 
 
-def _spectrum(spectrum: Spectrum, mastery: Mastered) -> SpectrumFacts:
-    """``mastery`` is that of each student by side."""
+def _spectrum(spectrum: Spectrum, mastery: Mastered, student: ModelInfo) -> SpectrumFacts:
+    """``mastery`` is that of each student by side; ``student`` knows the filters of its feature loss."""
+    feature = student.get("feature_filters")
 
     def side(name: Side, bands: SideSpectrum) -> SideFacts:
         return SideFacts.model_validate(
@@ -218,10 +219,11 @@ def _spectrum(spectrum: Spectrum, mastery: Mastered) -> SpectrumFacts:
         method=BySide(user=spectrum.user.method, item=spectrum.item.method),
         base_ndcg=spectrum.base_ndcg,
         filters=Filters(
-            feature=ChosenFilter.both(spectrum.feature_filters), ranking=ChosenFilter.both(spectrum.ranking_filters)
+            feature=feature and ChosenFilter.both(SideFilters.model_validate(feature)),
+            ranking=ChosenFilter.both(spectrum.ranking_filters),
         ),
         trials=tuple(FilterTrial(**trial) for trial in spectrum.trials),
-        reason=spectrum.reason,
+        reason=" ".join(filter(None, (spectrum.reason, student.get("feature_reason")))),
         user=side("user", spectrum.user),
         item=side("item", spectrum.item),
         **({} if spectrum.whole_ndcg is None else {"whole_ndcg": spectrum.whole_ndcg}),

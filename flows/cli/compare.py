@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ class MethodResult:
         list[str] | None,
         Parameter(
             consume_multiple=True,
-            help="scratch, svd, filtered_svd, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
+            help="scratch, svd, filtered_svd, alone, objectives, or sums of them such as freqd+rce; options in brackets, rce[filtered=false] "
             "[the settings' own objectives].",
         ),
     ] = None
@@ -46,10 +46,23 @@ class MethodResult:
         str | None,
         Parameter(help="als, bpr, lightgcn, features, lists or one of a plugin, in place of the setting teacher.kind."),
     ] = None
-    against: Annotated[str, Parameter(help="The method that the others are tested against; it is one of them.")] = (
-        "scratch"
-    )
-    seeds: Annotated[int, Parameter(help="Students of each method and size; the intervals are over them.")] = 3
+    against: Annotated[
+        str | None, Parameter(help="The method that the others are tested against; it is one of them [scratch].")
+    ] = None
+    seeds: Annotated[
+        int | None, Parameter(help="Students of each method and size; the intervals are over them [3].")
+    ] = None
+    learning_rates: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            help="Step sizes tried for every method, with the first seed, such as 2e-3,5e-3 [distill.learning_rate].",
+        ),
+    ] = None
+    weight_decays: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="L2 strengths tried with each of the step sizes [distill.weight_decay]."),
+    ] = None
 
     def plan(self, settings: RunConfig, data: Sequence[str]) -> ComparisonPlan:
         """The comparison that is asked for.
@@ -60,21 +73,25 @@ class MethodResult:
         from freqd.config import ComparisonPlan
 
         chosen = _methods(settings, self.methods, self.tuned_ or ())
-        if self.against not in (*BASELINES, *chosen):
+        against = self.against or BASELINES[0]
+        if against not in (*BASELINES, *chosen):
             raise InputError(
-                f"--against {self.against!r} is not among the methods",
+                f"--against {against!r} is not among the methods",
                 f"name one of {', '.join((*BASELINES, *chosen))}",
             )
         texts = [str(settings.distill.dim)] if self.student_dims is None else words_of(self.student_dims)
         return ComparisonPlan(
             methods=chosen,
             dims=sizes(settings, texts),
-            seeds=self.seeds,
+            seeds=SEEDS if self.seeds is None else self.seeds,
             data=_different(settings, words_of(data)),
-            against=self.against,
+            against=against,
+            learning_rates=_floats("--learning-rates", self.learning_rates),
+            weight_decays=_floats("--weight-decays", self.weight_decays),
         )
 
 
+SEEDS = 3
 COMPARED = MethodResult()
 
 
@@ -113,18 +130,32 @@ def compare(
     compared: MethodResult = COMPARED,
     given: SettingsFrom = NO_SETTINGS,
     place: Place = PLACE,
+    case: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="Cases of a preset of comparisons, such as freqd [all of them]."),
+    ] = None,
 ) -> int:
     """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
 
     The no-distillation baseline and the SVD student are always included. What earlier runs computed is used again,
     and a comparison that was killed resumes when the same command is given again.
+
+    A preset of comparisons (freqd) names methods, data and seeds itself: each of its cases is a comparison of its own.
     """
-    kind = [] if compared.teacher is None else [f"teacher.kind={compared.teacher}"]
-    settings = given.read(None, *kind)
-    if compared.seeds < 1:
+    from freqd.config import load
+
+    if compared.seeds is not None and compared.seeds < 1:
         raise InputError(
             f"--seeds must be at least 1, got {compared.seeds}", "3 or more give an interval worth reading"
         )
+    if given.preset in load.comparison_names():
+        return _cases(given, compared, words_of(case or []), place)
+    if case is not None:
+        raise InputError(
+            "--case names a part of a preset of comparisons", f"give --preset {load.comparison_names()[0]} too"
+        )
+    kind = [] if compared.teacher is None else [f"teacher.kind={compared.teacher}"]
+    settings = given.read(None, *kind)
     out = place.checked()
     plan = compared.plan(settings, data or [])
     result = start(settings, place.workdir, "compare:comparison", sources=plan.data, plan=plan, name=place.name)
@@ -132,6 +163,50 @@ def compare(
 
     _show(ComparisonResult.model_validate(result), out)
     return DONE
+
+
+def _cases(given: SettingsFrom, compared: MethodResult, chosen: Sequence[str], place: Place) -> int:
+    """The comparisons of a preset, one after the other, each under its own name; what ``compared`` names wins.
+
+    Raises:
+        InputError: there is no such case.
+    """
+    from freqd.config import load
+    from freqd.report.comparison_result import ComparisonResult
+
+    name = str(given.preset)
+    preset = load.comparison(name)
+    for each in chosen:
+        if each not in preset.cases:
+            raise InputError(f"there is no case {each!r}", f"cases are: {', '.join(preset.cases)}")
+    out = place.checked()
+    for each in chosen or preset.cases:
+        case = preset.cases[each]
+        settings = given.read(base=[preset.settings, case.settings])
+        own = replace(
+            compared,
+            methods=compared.methods or list(preset.methods),
+            against=compared.against or preset.against,
+            seeds=compared.seeds or case.seeds or preset.seeds,
+            learning_rates=compared.learning_rates or list(map(str, preset.learning_rates)),
+            weight_decays=compared.weight_decays or list(map(str, preset.weight_decays)),
+        )
+        plan = own.plan(settings, [])
+        result = start(settings, place.workdir, "compare:comparison", plan=plan, name=f"{place.name or name}-{each}")
+        _show(ComparisonResult.model_validate(result), out and out / each)
+    return DONE
+
+
+def _floats(option: str, words: Sequence[str] | None) -> tuple[float, ...]:
+    """Numbers of an option.
+
+    Raises:
+        InputError: one is none.
+    """
+    try:
+        return tuple(float(word) for word in words_of(words or []))
+    except ValueError as error:
+        raise InputError(f"{option}: {error}", f"for example {option} 2e-3,5e-3") from error
 
 
 def _show(result: ComparisonResult, out: Path | None) -> None:

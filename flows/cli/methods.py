@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BASELINES = ("scratch", "svd", "filtered_svd")
 """Methods without an objective; they are part of every comparison."""
 
+ALONE = "alone"
+"""The student trained as the methods are, with no objective."""
+
 OUTSIDE = r"(?![^\[]*\])"
 """Behind a separator: it does not stand within brackets."""
 
@@ -36,7 +39,7 @@ def resolve(settings: RunConfig, names: Sequence[str] | None) -> dict[str, tuple
 
     Args:
         settings: the run's settings.
-        names: methods; None is the settings' own sum of objectives.
+        names: methods, ``alone`` among them; None is the settings' own sum of objectives.
 
     Raises:
         InputError: a method does not exist, or its brackets cannot be read.
@@ -44,9 +47,7 @@ def resolve(settings: RunConfig, names: Sequence[str] | None) -> dict[str, tuple
     from freqd.distill import REGISTRY, check_objectives
 
     own = {term.name: term for term in settings.distill.objectives}
-    exist = (
-        f"methods are: {', '.join((*BASELINES, *sorted(REGISTRY)))}, and sums of all but the first three, as freqd+rce"
-    )
+    exist = f"methods are: {', '.join((*BASELINES, ALONE, *sorted(REGISTRY)))}, and sums of all but the first four, as freqd+rce"
     if names is None:
         names = ["+".join(own)] if own else []
     elif not names:
@@ -56,9 +57,12 @@ def resolve(settings: RunConfig, names: Sequence[str] | None) -> dict[str, tuple
     for method in names:
         if method in BASELINES:
             continue
+        if method == ALONE:
+            resolved[ALONE] = ()
+            continue
         terms = [_term(term.strip(), method, own) for term in re.split(rf"\+{OUTSIDE}", method)]
         for _, term in terms:
-            if term.name in BASELINES:
+            if term.name in (*BASELINES, ALONE):
                 raise InputError(f"{term.name!r} cannot be part of the sum {method!r}", exist)
             if term.name not in REGISTRY:
                 raise InputError(f"there is no method {term.name!r}", exist)
@@ -132,7 +136,7 @@ def methods(*, given: SettingsFrom = NO_SETTINGS) -> int:
 
     given.read()
     table = Table("name", "is", "comes", box=None, padding=(0, 2, 0, 0))
-    for name in BASELINES:
+    for name in (*BASELINES, ALONE):
         table.add_row(name, "student without an objective", "built in")
     for registry in (objectives, teachers):
         for name in sorted(registry):

@@ -63,7 +63,9 @@ class SettingsFrom:
     """Where settings are taken from: the preset, then the file, then what is set one by one; later ones win."""
 
     config: Config = None
-    preset: Annotated[str | None, Parameter(help="Settings that come with freqd: quick, paper.")] = None
+    preset: Annotated[
+        str | None, Parameter(help="Settings that come with freqd: quick, paper; for compare also freqd.")
+    ] = None
     set_: Set = None
     plugin: PluginFiles = None
 
@@ -83,13 +85,20 @@ class SettingsFrom:
                 "install it as a package with an entry point (docs/extending.md), and leave its file out of the settings",
             )
 
-    def read(self, data: DataOptions | None = None, *more: str, start_from: str | None = None) -> RunConfig:
+    def read(
+        self,
+        data: DataOptions | None = None,
+        *more: str,
+        start_from: str | None = None,
+        base: Sequence[load.Layer] | None = None,
+    ) -> RunConfig:
         """The run's settings.
 
         Args:
             data: what the command line says of the data.
             more: further settings as ``section.key=value``, which win over the others.
             start_from: a run to go on from.
+            base: what all others win over, in place of the preset.
 
         Raises:
             InputError: a setting does not exist or its value is refused, or a plugin is broken.
@@ -98,8 +107,8 @@ class SettingsFrom:
         from freqd.config import load
 
         plugins.load_files(self.plugin or ())
-        layers: list[load.Layer] = []
-        if self.preset is not None:
+        layers: list[load.Layer] = list(base or ())
+        if self.preset is not None and base is None:
             layers.append(load.preset(self.preset))
         if self.config is not None:
             layers.append(read_settings(self.config))

@@ -11,7 +11,7 @@ from freqd.config.base import Fraction, Scalar, Settings, describe
 from freqd.config.data import Column, ColumnConfig, DataConfig
 from freqd.config.models import AutoEpochs, BaselinesConfig, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, IndexConfig, RegistryConfig, StartConfig
-from freqd.config.plans import BackfillPlan, ComparisonPlan, SearchPlan
+from freqd.config.plans import BackfillPlan, ComparisonPlan, ComparisonPreset, SearchPlan
 from freqd.config.report import ReportConfig
 from freqd.config.run import RunConfig
 
@@ -23,6 +23,7 @@ __all__ = [
     "Column",
     "ColumnConfig",
     "ComparisonPlan",
+    "ComparisonPreset",
     "DataConfig",
     "DistillConfig",
     "DriftConfig",

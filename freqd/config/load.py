@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from freqd.config import RunConfig, describe
+from freqd.config import ComparisonPreset, RunConfig, describe
 from freqd.errors import InputError
 
 Layer = Mapping[str, object]
@@ -32,6 +32,18 @@ def preset(name: str) -> dict[str, object]:
     if name not in preset_names():
         raise InputError(f"there is no preset {name!r}", f"presets are: {', '.join(preset_names())}")
     return tomllib.loads((resources.files("freqd") / "presets" / f"{name}.toml").read_text())
+
+
+def comparison_names() -> list[str]:
+    """Names of the presets of comparisons that come with freqd."""
+    folder = resources.files("freqd") / "presets" / "comparisons"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def comparison(name: str) -> ComparisonPreset:
+    """A preset of comparisons, one of ``comparison_names``."""
+    text = (resources.files("freqd") / "presets" / "comparisons" / f"{name}.toml").read_text()
+    return ComparisonPreset.model_validate(tomllib.loads(text))
 
 
 def read_toml(path: Path) -> dict[str, object]:

@@ -89,11 +89,19 @@ class TeacherConfig(Settings):
         return self
 
 
+OWN_WEIGHTS = {"fitnet": 0.5, "freqd": 0.5}
+"""Weights of objectives that nothing is said about, where they are not 1."""
+
+
 class ObjectiveConfig(Settings):
     """One term of the distillation loss, by its name in the registry, with its weight and options."""
 
     name: str = Field(description="Name in the registry of objectives: see `freqd.distill.objectives`.")
-    weight: float = Field(1.0, ge=0.0, description="Factor of this term in the loss.")
+    weight: float = Field(
+        default_factory=lambda given: OWN_WEIGHTS.get(given.get("name", ""), 1.0),
+        ge=0.0,
+        description="Factor of this term in the loss.",
+    )
     options: dict[str, Scalar] = Field(default_factory=dict, description="Options of this objective.")
 
 
@@ -115,7 +123,7 @@ class DistillConfig(Settings):
     layers: int = Field(2, ge=1, le=8, description="LightGCN student: propagation layers.")
     dim: int = Field(20, ge=1, le=1024, description="Embedding dimension of the student.")
     objectives: tuple[ObjectiveConfig, ...] = Field(
-        (ObjectiveConfig(name="freqd", weight=0.01), ObjectiveConfig(name="rce", weight=1.0)),
+        (ObjectiveConfig(name="rce", weight=1.0),),
         description="Terms of the distillation loss.",
     )
     base_weight: float = Field(1.0, ge=0.0, description="Factor of the student's own BPR loss.")

@@ -26,7 +26,7 @@ class DistillContext:
         ranking_teacher: what gives those that the ranking terms imitate: the filtered features, or the raw teacher where no
             filter helps.
         graphs: the user graph and the item graph (and the bipartite one, if that was asked for).
-        feature_filters: h(L) per side for the feature terms.
+        feature_filters: h(L) per side for the feature terms that name none.
         train: R, (n_users, n_items) binary CSR.
         dim: d, the student's embedding dimension.
         seed: of every random choice that an objective makes while it is built.

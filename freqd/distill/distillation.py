@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freqd.config import DistillConfig, ObjectiveConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
-from freqd.distill.objectives import build_objectives, ranking_terms
+from freqd.distill.feature_filters import choose_by_trials, trial_epochs
+from freqd.distill.objectives import build_objectives, check_objectives, ranking_terms
 from freqd.distill.student import DISTILLED, VALIDATION_USERS, epochs_of, new_student
 from freqd.distill.warm_start import choose_start
-from freqd.embeddings import ModelInfo, TrainedModel
+from freqd.embeddings import Embeddings, ModelInfo, TrainedModel
+from freqd.evaluate.metrics import PerUser
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.scorer import Scorer
@@ -58,8 +60,14 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     objectives = objectives_of(sources.teacher, config)
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
     context = context_of(sources, config, environment)
-    terms = build_objectives(objectives, context)
+    checked = check_objectives(objectives)
     start = choose_start(context, config, validate, sources.previous)
+    candidates, measured = spectrum.feature_candidates, None
+    if len(candidates) > 1 and any(cls.needs_measured_filters(options) for cls, options, weight in checked if weight):
+        trials = _Trials(context, config, validate, start.tables, environment)
+        measured = choose_by_trials(candidates, trials.train)
+        context = replace(context, feature_filters=measured.filters)
+    terms = build_objectives(objectives, context)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
     model = new_student(config, validate.train, start.tables, seed)
     trained = fit(model, terms, validate, OptimConfig.of(config, epochs=epochs), environment)
@@ -70,12 +78,17 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
             dim=config.dim,
             warm_start=start.name,
             objectives=[term.model_dump() for term in objectives],
-            feature_filters=_labels(spectrum.feature_filters),
-            ranking_filters=_labels(spectrum.ranking_filters),
+            ranking_filters=spectrum.ranking_filters.model_dump(),
         )
     )
+    filtering = [term.filters for term in terms if term.filters is not None]
+    if filtering:
+        trained.info["feature_filters"] = filtering[0].model_dump()
+    if measured is not None:
+        trained.info["feature_trials"] = list(measured.trials)
+        trained.info["feature_reason"] = measured.reason
     if objectives != config.objectives:
-        trained.info["notes"] = ["lists have no features to learn from, so the default term on features is left out"]
+        trained.info["notes"] = ["lists have no features to learn from, so the term on features is left out"]
     if start.info:
         trained.info["start"] = start.info
     return trained
@@ -94,7 +107,7 @@ def context_of(sources: DistillSources, config: DistillConfig, environment: Trai
         raw_teacher=teacher.scorer,
         ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
         graphs=sources.graphs,
-        feature_filters=spectrum.feature_filters,
+        feature_filters=spectrum.feature_candidates[0],
         train=sources.split.train.matrix(),
         dim=config.dim,
         seed=environment.seed,
@@ -111,5 +124,27 @@ def ranking_teacher(teacher: TrainedModel, graphs: Graphs, filters: SideFilters)
     return apply_filters(teacher.features, graphs, filters)
 
 
-def _labels(filters: SideFilters) -> dict[str, str]:
-    return {"user": filters.user.label(), "item": filters.item.label()}
+@dataclass
+class _Trials:
+    """Short trainings of the student that differ in the feature filters alone; ``start`` are its tables."""
+
+    context: DistillContext
+    config: DistillConfig
+    validate: Validation
+    start: Embeddings | None
+    environment: TrainingEnvironment
+    done: int = 0
+
+    def train(self, filters: SideFilters) -> PerUser:
+        """NDCG@10 of each validation user with these filters."""
+        train, config, seed = self.validate.train, self.config, self.context.seed
+        epochs = trial_epochs(train.nnz, config.batch_size)
+        optim = OptimConfig.of(config, epochs=epochs, eval_every=epochs, max_seconds=None)
+        self.done += 1
+        label = f"trial {self.done} of the feature filter, "
+        environment = TrainingEnvironment(
+            seed, self.environment.device, progress=lambda _, text: self.environment.progress(0.0, label + text)
+        )
+        terms = build_objectives(config.objectives, replace(self.context, feature_filters=filters))
+        model = new_student(config, train, self.start, seed)
+        return self.validate.per_user(fit(model, terms, self.validate, optim, environment).features)

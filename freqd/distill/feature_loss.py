@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
-from freqd.distill.fused_loss import FeatureBatch, fused_relative_squared_error
-from freqd.distill.projectors import LinearProjector
+from freqd.distill.fused_loss import FeatureBatch, fused_distance, fused_relative_squared_error
+from freqd.distill.projectors import LinearProjector, NoProjector
 from freqd.distill.sampled_filter import RowFilter
 from freqd.embeddings import FloatMatrix
+from freqd.models.readers import combined
 from freqd.numerics.jit import njit
-from freqd.training.interfaces import RowLookup
+from freqd.training.interfaces import RowLookup, SparseRows
 from freqd.training.row_kernels import FloatArray, LongArray
 
 Distance = Literal["squared", "cosine"]
@@ -26,6 +29,7 @@ class SideDistillation:
     The squared loss is divided by the teacher's energy Σ ‖h(L)T‖² of the same rows: it is the share of it that is not
     yet matched, so that one weight means the same for teachers of any scale and size.
     The cosine loss of a row is 1 − cos(h(L)T, P(h(L)S)); rows in which the teacher is zero do not count.
+    Edge dropout leaves out the same edges on both sides, so that h(L)T of the batch's rows is then computed at each step.
 
     Args:
         teacher: T, (n, D).
@@ -40,19 +44,18 @@ class SideDistillation:
         self.row_filter = row_filter
         self.distance = distance
         self.device = row_filter.device
-        self.target = torch.from_numpy(np.ascontiguousarray(row_filter.whole(teacher), np.float32)).to(self.device)
+        self.target = self._tensor(row_filter.whole(teacher))
         self.energies = self.target.square().sum(1)
+        self.teacher = FixedRows(self._tensor(teacher)) if row_filter.drops_edges else None
         self.projector = projector.to(self.device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Those of the projector."""
         return self.projector.parameters()
 
-    def fit_projector(self, student: FloatMatrix) -> None:
-        """Start a linear projector at its optimum for the student's present features, (n, d)."""
-        if isinstance(self.projector, LinearProjector):
-            rows = np.ascontiguousarray(self.row_filter.whole(student), np.float32)
-            self.projector.fit(torch.from_numpy(rows).to(self.device), self.target)
+    def filtered(self, student: FloatMatrix) -> tuple[Tensor, Tensor]:
+        """All rows of h(L)S, (n, d), for the student's features, (n, d), and of h(L)T, (n, D)."""
+        return self._tensor(self.row_filter.whole(student)), self.target
 
     def loss(self, gather: RowLookup, rows: Tensor, shares: Tensor, rng: np.random.Generator) -> Tensor:
         """Weighted sum of the rows' losses.
@@ -61,18 +64,49 @@ class SideDistillation:
             gather: the student's rows by their numbers.
             rows: (r,) distinct.
             shares: (r,) weight of each row.
-            rng: of the neighbours drawn and of the edge dropout.
+            rng: of the neighbours drawn, of the edge dropout and of the projector's.
         """
+        again = copy.deepcopy(rng) if self.teacher is not None else rng
         filtered = self.row_filter.rows(gather, rows, rng)
-        energies = self.energies.index_select(0, rows)
-        if self.distance == "squared" and isinstance(self.projector, LinearProjector) and self.device.type == "cpu":
-            return fused_relative_squared_error(
-                FeatureBatch(filtered, self.projector.weight, self.target, rows, energies, shares)
-            )
-        target, projected = self.target.index_select(0, rows), self.projector(filtered)
+        if self.teacher is None:
+            energies = self.energies.index_select(0, rows)
+            if self.distance == "squared" and self.device.type == "cpu":
+                if isinstance(self.projector, LinearProjector):
+                    return fused_relative_squared_error(
+                        FeatureBatch(filtered, self.projector.weight, self.target, rows, energies, shares)
+                    )
+                if isinstance(self.projector, NoProjector):
+                    return fused_distance(filtered, self.target, rows, energies, shares)
+            target = self.target.index_select(0, rows)
+        else:
+            target = self.row_filter.rows(self.teacher, rows, again)
+            energies = target.square().sum(1)
+        projected = self.projector(filtered, rng)
         if self.distance == "squared":
             return relative_squared_error(projected, target, energies, shares)
         return cosine_distance(projected, target, energies, shares)
+
+    def _tensor(self, table: FloatMatrix) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(table, np.float32)).to(self.device)
+
+
+class FixedRows:
+    """Rows of a table that is not trained."""
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Rows (*index.shape, D)."""
+        return self._table[index]
+
+    def combine(self, rows: SparseRows) -> Tensor:
+        """M T: (r, D)."""
+        if self._table.device.type != "cpu":
+            return combined(self, rows)
+        starts, columns, values = (tensor.numpy() for tensor in rows)
+        part = sparse.csr_array((values, columns, starts), shape=(len(starts) - 1, len(self._table)))
+        return torch.from_numpy(part @ self._table.numpy())
 
 
 def relative_squared_error(projected: Tensor, target: Tensor, energies: Tensor, shares: Tensor) -> Tensor:

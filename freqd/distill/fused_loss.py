@@ -1,4 +1,4 @@
-"""The squared feature loss of a linear projector, with its gradient written out: a function of tensors on the CPU.
+"""The squared feature loss of a linear projector or of none, with its gradient written out: functions of tensors on the CPU.
 
 For filtered rows s of the student and t of the teacher, with weights a of the rows:
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from freqd.numerics.jit import kernel
-from freqd.training.row_kernels import FREE_ORDER, FloatArray
+from freqd.training.row_kernels import FREE_ORDER, FloatArray, LongArray
 
 
 class FeatureBatch(NamedTuple):
@@ -47,6 +47,12 @@ def fused_relative_squared_error(batch: FeatureBatch) -> Tensor:
     Differentiable in rows and weight.
     """
     result: Tensor = _Unmatched.apply(*batch)  # type: ignore[no-untyped-call]
+    return result
+
+
+def fused_distance(rows: Tensor, target: Tensor, numbers: Tensor, energies: Tensor, shares: Tensor) -> Tensor:
+    """ℓ without a projector, W = 1; the arguments are those of ``FeatureBatch``, D = d. Differentiable in rows."""
+    result: Tensor = _Distance.apply(rows, target, numbers, energies, shares)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -91,5 +97,46 @@ def _weigh(
             distance += s * (difference - cross[c, r])
             own[r, c] = np.float32(2.0) * part * difference
             scaled[c, r] = np.float32(-2.0) * part * s
-        value += part * distance
+        value += float(part) * distance
+    return value
+
+
+class _Distance(torch.autograd.Function):
+    """As ``_Unmatched``, without a projector."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, *more: Tensor) -> Tensor:
+        ctx.slopes = torch.empty(rows.shape)
+        target, numbers, energies, shares = (tensor.numpy() for tensor in more)
+        loss = _distances(rows.numpy(), target, numbers, energies, shares, ctx.slopes.numpy())
+        return torch.tensor(loss, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.slopes.mul_(gradients[0].item()), None, None, None, None
+
+
+@kernel(error_model="numpy", fastmath=FREE_ORDER)
+def _distances(
+    rows: FloatArray,
+    target: FloatArray,
+    numbers: LongArray,
+    energies: FloatArray,
+    shares: FloatArray,
+    slopes: FloatArray,
+) -> float:
+    """ℓ from s and T (D = d); ``slopes`` becomes ∂s."""
+    total = 0.0
+    for r in range(len(rows)):
+        total += shares[r] * energies[r]
+    total = max(total, 1e-30)
+    value = 0.0
+    for r in range(len(rows)):
+        part = np.float32(shares[r] / total)
+        distance = 0.0
+        for c in range(rows.shape[1]):
+            difference = rows[r, c] - target[numbers[r], c]
+            distance += float(difference * difference)
+            slopes[r, c] = np.float32(2.0) * part * difference
+        value += float(part) * distance
     return value

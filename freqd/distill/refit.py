@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from freqd.config import DistillConfig
 from freqd.distill.distillation import DistillSources, context_of, objectives_of
 from freqd.distill.objectives import build_objectives, check_objectives
@@ -10,6 +12,7 @@ from freqd.distill.warm_start import align_previous_student, warm_start
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.errors import RefitError
 from freqd.evaluate.validation import Validation
+from freqd.spectral import SideFilters
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
@@ -47,6 +50,8 @@ def refit_student(sources: DistillSources, config: DistillConfig, environment: T
     judged = sources.previous.model.info
     epochs = min(REFIT_EPOCHS, judged["best_epoch"])
     context = context_of(sources, config, environment)
+    if (chosen := judged.get("feature_filters")) is not None:
+        context = replace(context, feature_filters=SideFilters.model_validate(chosen))
     terms = build_objectives(objectives, context)
     data = Validation.of(sources.split, limit=VALIDATION_USERS, seed=environment.seed)
     svd = epochs == 0 and judged["warm_start"] == "svd"

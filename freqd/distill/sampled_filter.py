@@ -154,6 +154,11 @@ class RowFilter:
             arrays = matrix.indptr, matrix.indices, matrix.data.astype(np.float32, copy=False)
             self.matrix = (*arrays, *_sums_and_diagonal(*arrays))
 
+    @property
+    def drops_edges(self) -> bool:
+        """Whether a slice leaves out some of its edges."""
+        return self.keep_prob < 1.0 and self.degree > 0
+
     def whole(self, signal: FloatMatrix) -> FloatMatrix:
         """h(L) of all rows of ``signal``, (n, d); itself where there is no filter."""
         return signal if self.degree == 0 else self.filter.apply(self.norm_adj, signal)

@@ -133,7 +133,19 @@ def notes(result: ComparisonResult) -> list[str]:
         for row in table.rows
         if row.gap_closed and row.gap_closed.reason
     )
-    return [*said, *reasons]
+    return [*said, *_chosen(result), *reasons]
+
+
+def _chosen(result: ComparisonResult) -> list[str]:
+    """Which step size and L2 strength each method has, where they differ."""
+    said = []
+    for entry in result.data:
+        for table in entry.tables:
+            taught = [row for row in table.rows if row.method != "scratch" and row.learning_rate is not None]
+            if len({(row.learning_rate, row.weight_decay) for row in taught}) > 1:
+                each = "; ".join(f"{row.method}: {row.learning_rate:g}, {row.weight_decay:g}" for row in taught)
+                said.append(f"{entry.name}, dimension {table.dim}, step size and L2 strength: {each}.")
+    return said
 
 
 def csv(result: ComparisonResult) -> str:

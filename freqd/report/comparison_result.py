@@ -49,6 +49,7 @@ class MethodResult(ResultPart):
 
     Attributes:
         seconds: mean of a training's.
+        learning_rate, weight_decay: with which the models were trained, where they were.
         median_ms: to rank all items for one user, one thread.
         gap_closed: None for the no-distillation baseline.
         minus_against: None for the method that the others are tested against.
@@ -65,6 +66,8 @@ class MethodResult(ResultPart):
     bytes: int
     median_ms: float
     models: tuple[ArtifactRef, ...]
+    learning_rate: float | None = None
+    weight_decay: float | None = None
     gap_closed: Interval | None = None
     minus_against: PairwiseTest | None = None
     mastery: BySide[Series] | None = None

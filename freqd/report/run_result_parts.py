@@ -178,14 +178,15 @@ class ChosenFilter(Filter):
 
 
 class Filters(ResultPart):
-    """Of the feature loss and of the ranking loss."""
+    """Of the feature loss, None where there is none, and of the ranking loss."""
 
-    feature: BySide[ChosenFilter]
+    feature: BySide[ChosenFilter] | None = None
     ranking: BySide[ChosenFilter]
 
-    def of(self, use: Use) -> BySide[ChosenFilter]:
-        """Those of one loss."""
-        return self.feature if use == "feature" else self.ranking
+    def used(self) -> dict[Use, BySide[ChosenFilter]]:
+        """Those of the losses that there are."""
+        feature: dict[Use, BySide[ChosenFilter]] = {} if self.feature is None else {"feature": self.feature}
+        return {**feature, "ranking": self.ranking}
 
 
 class FilterTrial(ResultPart):

@@ -24,8 +24,8 @@ from freqd.spectral.selection import (
     Measured,
     Scan,
     Side,
-    choose_feature_filter,
     choose_ranking_filters,
+    feature_candidates,
     fixed_filters,
 )
 from freqd.spectral.spectrum import SideSpectrum, Spectrum
@@ -71,8 +71,8 @@ def analyse(
     """See the teacher by graph frequency, on validation only, and choose the filters of the distillation.
 
     Importance of a band of one side: NDCG@10 of the teacher with only that band kept, and with only that band
-    removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``choose_feature_filter``; a
-    fixed filter is taken for both, measured once and reported, never overruled.
+    removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``feature_candidates``; a
+    fixed filter is taken for both losses, measured once and reported, never overruled.
 
     Filters act on features. Of a teacher that is more than its features (``judge.whole``) the spectrum is that of the features,
     and filtered features are taken only if they beat the teacher itself; the identity then stands for the teacher itself.
@@ -128,12 +128,9 @@ class _Analysis:
         measured = Measured(self.filtered)
         measured.know(SideFilters(), self.unfiltered)
         if config.filter == "auto":
-            ranking, ranking_reason = choose_ranking_filters(measured, config, raw_ndcg, self.band_fit(found))
-            chosen = {side: choose_feature_filter(side, found[side], self.edges, config, base_ndcg) for side in SIDES}
-            feature = SideFilters(user=chosen["user"][0], item=chosen["item"][0])
-            reason = f"{ranking_reason} Feature loss. {chosen['user'][1]} {chosen['item'][1]}"
+            ranking, reason = choose_ranking_filters(measured, config, raw_ndcg, self.band_fit(found))
         else:
-            ranking = feature = fixed_filters(config)
+            ranking = fixed_filters(config)
             value = measured.ndcg("item", ranking)
             reason = (
                 f"The filter was set by hand: {ranking.item.label()} on both sides. "
@@ -151,7 +148,7 @@ class _Analysis:
             item=found["item"],
             base_ndcg=base_ndcg,
             trials=measured.trials,
-            feature_filters=feature,
+            feature_candidates=feature_candidates(found, self.edges, config, base_ndcg),
             ranking_filters=ranking,
             reason=reason,
             whole_ndcg=None if self.judge.whole is None else raw_ndcg,

@@ -1,8 +1,8 @@
-"""Which filter: measured for the ranking, derived from the bands' importance for the feature loss."""
+"""Which filter: the ranking's is measured here, for the feature loss candidates are named that trials are made with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.config import SpectralConfig
-from freqd.spectral.band_weights import importance
+from freqd.spectral.band_weights import importance_weights, weighted_filter
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.spectral.spectrum import SideSpectrum
 
@@ -25,9 +25,8 @@ MAX_MONOTONE = 0.5
 PATIENCE = 2
 """A scan over growing α ends after so many values in a row that are each below the one before."""
 
-MIN_SHIFT = 0.05
-"""Mean frequencies closer than this, on [0, 2], count as equal: the bands' own importance is no more precise."""
-
+FEATURE_DEGREE = 4
+"""Degree of the polynomial that follows the feature loss's weights of the bands."""
 
 Scan = Sequence[Filter]
 """Filters of one kind in the order of their strength."""
@@ -169,45 +168,24 @@ def _relative_gain(value: float, base: float) -> float:
     return 1.0 if value > 0 else 0.0
 
 
-def choose_feature_filter(
-    side: Side, spectrum: SideSpectrum, edges: FloatArray, config: SpectralConfig, base_ndcg: float
-) -> tuple[Filter, str]:
-    """Filter of one side's feature-distillation loss, and why.
+def feature_candidates(
+    spectra: Mapping[Side, SideSpectrum], edges: FloatArray, config: SpectralConfig, base_ndcg: float
+) -> tuple[SideFilters, ...]:
+    """Filters of the feature loss to choose from by trials, none first; a filter that the user set is the only one.
 
-    The loss weighs an error in band b by h(λ_b)², so that without a filter the student's effort goes where the
-    teacher's energy e_b is. It should go where the ranking is made, v_b (``importance``). Compared are the mean frequencies of
-    both, Σ λ_b e_b / Σ e_b and Σ λ_b v_b / Σ v_b, with λ_b the middle of the band. Where they are at least ``MIN_SHIFT``
-    apart, the filter is taken whose weights h² bring the mean frequency of the energy closest to that of the importance:
-
-    - the importance lies lower: low frequencies carry the ranking beyond their share of the energy. Of the low-pass filters
-      with α in ``config.alphas`` up to 1/2; linear before quadratic, small α before large;
-    - it lies higher: of the high-pass filters.
-
-    Otherwise the importance is spread as the energy is: the identity.
+    The loss weighs an error in band b by h(λ_b)². Candidates are the low-pass of the paper, α = 1/2, the high-pass of the same
+    strength, and weights that bring the errors' weight from where the teacher's energy is to where the ranking is made
+    (``importance_weights``), followed by a polynomial of low degree: a step filters the whole student with it.
     """
-    middle = (edges[:-1] + edges[1:]) / 2.0
-    energy = np.maximum(spectrum.energies, 0.0)
-    worth = importance(spectrum, base_ndcg)
-    word = SIDE_WORD[side]
-    if worth.sum() <= 0.0 or energy.sum() <= 0.0:
-        return Filter(), f"{word}: identity, since no band is worth anything for the ranking."
-    of_energy = _mean_frequency(middle, energy)
-    of_worth = _mean_frequency(middle, worth)
-    seen = f"mean frequency of the energy {of_energy:.2f}, of what the ranking needs {of_worth:.2f}"
-    shift = of_energy - of_worth
-    if abs(shift) < MIN_SHIFT:
-        return Filter(), f"{word}: identity ({seen}: importance is spread as energy is)."
-    which, tried = ("low", low_passes(config)) if shift > 0 else ("high", [high_pass(config)])
-    options = [Filter()] + [each for scan in tried for each in scan if each.alpha <= MAX_MONOTONE]
-    reached = [_mean_frequency(middle, energy * each.response(middle) ** 2) for each in options]
-    best = int(np.argmin([abs(mean - of_worth) for mean in reached]))
-    if options[best].is_identity:
-        return Filter(), f"{word}: identity ({seen}: no filter comes closer)."
-    return options[best], (
-        f"{word}: {options[best].label()} ({seen}: {which} frequencies carry the ranking; "
-        f"the filter moves the weight to {reached[best]:.2f})."
+    if config.filter != "auto":
+        return (fixed_filters(config),)
+    weighed = {
+        side: weighted_filter(importance_weights(found, base_ndcg, 1.0), edges, FEATURE_DEGREE)
+        for side, found in spectra.items()
+    }
+    passes = [Filter(form="linear", alpha=alpha) for alpha in (MAX_MONOTONE, -MAX_MONOTONE)]
+    return (
+        SideFilters(),
+        *(SideFilters(user=each, item=each) for each in passes),
+        SideFilters(user=weighed["user"], item=weighed["item"]),
     )
-
-
-def _mean_frequency(frequency: FloatArray, weight: FloatArray) -> float:
-    return float(frequency @ weight / weight.sum())

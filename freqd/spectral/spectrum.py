@@ -50,7 +50,7 @@ class Spectrum:
         base_ndcg: validation NDCG@10 of the teacher's features as they are.
         trials: filters that were measured: ``side`` that was varied, its ``form``, ``alpha`` and ``weights``, ``other``
             (label of the other side's filter) and ``ndcg``.
-        feature_filters: filters of the feature-distillation loss.
+        feature_candidates: filters of the feature-distillation loss to choose from, none first; only one if the user set it.
         ranking_filters: filters of the teacher that the ranking term learns from.
         reason: why these filters, in plain words, for the report.
         whole_ndcg: of a teacher that is more than its features its own validation NDCG@10, which filtered features have to beat.
@@ -64,7 +64,7 @@ class Spectrum:
     item: SideSpectrum
     base_ndcg: float
     trials: list[dict[str, Any]]
-    feature_filters: SideFilters
+    feature_candidates: tuple[SideFilters, ...]
     ranking_filters: SideFilters
     reason: str
     whole_ndcg: float | None = None
@@ -86,7 +86,7 @@ class Spectrum:
             "method": {"user": self.user.method, "item": self.item.method},
             "base_ndcg": self.base_ndcg,
             "trials": self.trials,
-            "feature_filters": self.feature_filters.model_dump(),
+            "feature_candidates": [filters.model_dump() for filters in self.feature_candidates],
             "ranking_filters": self.ranking_filters.model_dump(),
             "reason": self.reason,
             **({} if self.whole_ndcg is None else {"whole_ndcg": self.whole_ndcg}),
@@ -109,7 +109,7 @@ class Spectrum:
             item=side("item"),
             base_ndcg=content["base_ndcg"],
             trials=content["trials"],
-            feature_filters=SideFilters.model_validate(content["feature_filters"]),
+            feature_candidates=tuple(map(SideFilters.model_validate, content["feature_candidates"])),
             ranking_filters=SideFilters.model_validate(content["ranking_filters"]),
             reason=content["reason"],
             whole_ndcg=content.get("whole_ndcg"),

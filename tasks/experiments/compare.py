@@ -280,7 +280,10 @@ class _Table:
         size = ModelSize.model_validate(facts[0].values)
         latencies = [JudgedLatency.model_validate(fact.measured).latency for fact in facts]
         confidence = self.config.evaluate.confidence
+        info = self.store.open(runs[0].trained.refs[runs[0].model], TrainedModel).info
         return MethodResult(
+            learning_rate=info.get("learning_rate"),
+            weight_decay=info.get("weight_decay"),
             method=method,
             runs=len(runs),
             seeds=tuple(run.seed for run in runs if run.seed is not None),

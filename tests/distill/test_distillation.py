@@ -40,7 +40,7 @@ def spectrum() -> Spectrum:
         item=side,
         base_ndcg=0.5,
         trials=[],
-        feature_filters=SideFilters(user=linear, item=linear),
+        feature_candidates=(SideFilters(user=linear, item=linear),),
         ranking_filters=SideFilters(),
         reason="",
     )
@@ -141,8 +141,39 @@ def test_the_observer_fills_the_history(run):
 def test_what_was_done_is_told(run):
     info = run(CONFIG.model_copy(update={"epochs": 1})).info
     assert info["method"] == "distill"
-    assert info["feature_filters"] == {"user": "linear α=0.2", "item": "linear α=0.2"}
-    assert [term["name"] for term in info["objectives"]] == [term.name for term in CONFIG.objectives]
+    assert "feature_filters" not in info
+    objectives = (ObjectiveConfig(name="freqd", options={"alpha": 0.3}), ObjectiveConfig(name="rce"))
+    info = run(CONFIG.model_copy(update={"epochs": 1, "objectives": objectives}), "more").info
+    linear = Filter(form="linear", alpha=0.3)
+    assert info["feature_filters"] == SideFilters(user=linear, item=linear).model_dump()
+    assert "feature_trials" not in info
+    assert [term["name"] for term in info["objectives"]] == ["freqd", "rce"]
+
+
+CANDIDATES = tuple(
+    SideFilters(user=each, item=each) for each in (Filter(), *(Filter(form="linear", alpha=a) for a in (0.5, -0.5)))
+)
+
+
+def test_auto_measures_the_feature_filter_with_students_and_only_for_a_feature_term(run, spectrum, monkeypatch):
+    object.__setattr__(spectrum, "feature_candidates", CANDIDATES)
+    told = []
+    auto = ObjectiveConfig(name="freqd", options={"form": "auto", "projector": "tied"})
+    config = CONFIG.model_copy(update={"epochs": 2, "warm_start": "random", "objectives": (auto,)})
+    student = run(config, progress=lambda done, text: told.append(text))
+    trials = student.info["feature_trials"]
+    assert [trial["item"] for trial in trials] == ["identity", "linear α=0.5", "linear α=-0.5"]
+    assert len({trial["valid_ndcg_at_10"] for trial in trials}) == 3
+    best = max(trials, key=lambda trial: trial["gain"])
+    taken = best["gain"] > 2 * best["error"]
+    chosen = CANDIDATES[trials.index(best) if taken else 0]
+    assert student.info["feature_filters"] == chosen.model_dump()
+    assert student.info["feature_reason"].startswith("Feature loss: ")
+    assert told[0].startswith("trial 1 of the feature filter, epoch 1")
+    monkeypatch.setattr("freqd.distill.distillation.choose_by_trials", lambda *_: pytest.fail("nothing asked for it"))
+    run(CONFIG.model_copy(update={"epochs": 1}), "rce")
+    fixed = (ObjectiveConfig(name="freqd", options={"projector": "tied"}),)
+    run(CONFIG.model_copy(update={"epochs": 1, "objectives": fixed}), "fixed")
 
 
 def test_a_misspelt_objective_is_refused(run):

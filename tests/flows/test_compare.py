@@ -17,7 +17,8 @@ from flows.cli.methods import resolve, tuned, words_of
 from flows.compare import comparison
 from flows.pipeline import pipeline
 from freqd.config import ComparisonPlan, EvaluateConfig, MethodConfig, RunConfig
-from freqd.config.load import build, parse_assignment
+from freqd.config.load import build, comparison_names, parse_assignment
+from freqd.config.load import comparison as comparison_preset
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
 from freqd.report.comparison_result import ComparisonResult, SeedStatistics
@@ -57,7 +58,7 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
     (entry,) = first["data"]
     assert [table["dim"] for table in entry["tables"]] == [2, 4]
     for table in entry["tables"]:
-        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "filtered_svd", "rce", "freqd+fitnet"]
+        assert [row["method"] for row in table["rows"]] == ["scratch", "svd", "filtered_svd", "rce", "fitnet+freqd"]
         for row in table["rows"]:
             assert row["parameters"] == table["dim"] * (entry["users"] + entry["items"])
             assert row["seeds"] == ([] if row["method"] in ("svd", "filtered_svd") else [0, 1])
@@ -207,18 +208,91 @@ def test_methods_can_be_tested_against_any_of_them() -> None:
 def test_methods_keep_the_settings_weights_and_order() -> None:
     settings = build([])
     found = resolve(settings, ["rce+freqd", "freqd+rce", "fitnet", "svd", "scratch"])
-    assert list(found) == ["freqd+rce", "fitnet"]
-    assert found["freqd+rce"] == settings.distill.objectives
-    assert found["fitnet"][0].weight == 1.0
-    assert list(resolve(settings, None)) == ["freqd+rce"]
+    assert list(found) == ["rce+freqd", "fitnet"]
+    assert found["rce+freqd"][:1] == settings.distill.objectives
+    assert found["fitnet"][0].weight == 0.5
+    assert list(resolve(settings, None)) == ["rce"]
+
+
+def test_the_student_alone_is_a_method_without_objectives() -> None:
+    assert resolve(build([]), ["alone", "rce"])["alone"] == ()
+    with pytest.raises(InputError, match="alone"):
+        resolve(build([]), ["alone+rce"])
+
+
+def test_a_grid_is_all_pairs_of_step_size_and_l2_and_the_methods_own_where_there_is_none() -> None:
+    method = MethodConfig(objectives=(), learning_rate=0.5)
+
+    def pairs(**grid: Any) -> list[tuple[float | None, float | None]]:
+        plan = ComparisonPlan(methods={"alone": method}, **grid)
+        return [(each.learning_rate, each.weight_decay) for each in plan.variants(method)]
+
+    assert pairs() == [(0.5, None)]
+    assert pairs(weight_decays=(0.0, 1e-2)) == [(0.5, 0.0), (0.5, 1e-2)]
+    assert pairs(learning_rates=(0.1, 0.2), weight_decays=(0.0, 1e-2)) == [
+        (0.1, 0.0),
+        (0.1, 1e-2),
+        (0.2, 0.0),
+        (0.2, 1e-2),
+    ]
+
+
+@pytest.mark.parametrize("name", comparison_names())
+def test_every_preset_of_comparisons_is_valid(name: str) -> None:
+    preset = comparison_preset(name)
+    for case in preset.cases.values():
+        settings = build([preset.settings, case.settings])
+        found = resolve(settings, preset.methods)
+        assert {preset.against} <= set(found)
+        grid = {"learning_rates": preset.learning_rates, "weight_decays": preset.weight_decays}
+        plan = ComparisonPlan(methods={m: MethodConfig(objectives=terms) for m, terms in found.items()}, **grid)
+        assert all(len(plan.variants(method)) <= 4 for method in plan.methods.values())
+
+
+def test_a_preset_runs_its_cases_and_what_the_line_says_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[tuple[RunConfig, ComparisonPlan, str]] = []
+
+    def start(settings: RunConfig, workdir: object, flow: str, *, plan: ComparisonPlan, name: str) -> dict[str, Any]:
+        started.append((settings, plan, name))
+        return {}
+
+    monkeypatch.setattr("flows.cli.compare.start", start)
+    monkeypatch.setattr("flows.cli.compare._show", lambda *_: None)
+    monkeypatch.setattr(ComparisonResult, "model_validate", lambda _: None)
+    words = ["compare", "--preset", "freqd", "--case", "gowalla,citeulike-given", "--set", "distill.dim=7"]
+    assert app(words, exit_on_error=False, print_error=False, result_action="return_value") == 0
+    (gowalla, plan, name), (citeulike, other, _) = started
+    assert (name, gowalla.data.source, citeulike.data.source) == ("freqd-gowalla", ("gowalla",), ("citeulike",))
+    assert (plan.seeds, other.seeds, plan.dims, plan.against) == (3, 5, (7,), "fitnet")
+    assert (gowalla.distill.epochs, citeulike.distill.epochs, gowalla.teacher.kind) == (40, 120, "bpr")
+    assert plan.methods["alone"].objectives == ()
+    assert len(plan.variants(plan.methods["freqd"])) == 4
+    words += ["--methods", "freqd,alone", "--against", "alone", "--seeds", "1", "--learning-rates", "1e-3"]
+    assert app(words, exit_on_error=False, print_error=False, result_action="return_value") == 0
+    _, plan, _ = started[2]
+    assert (list(plan.methods), plan.against, plan.seeds) == (["freqd", "alone"], "alone", 1)
+    assert (plan.learning_rates, len(plan.weight_decays)) == ((1e-3,), 2)
+
+
+def test_every_method_gets_the_best_of_the_grid_on_validation(
+    source: Path, workdir: Path, first: dict[str, Any]
+) -> None:
+    methods = {"alone": MethodConfig(objectives=())}
+    found = compare(
+        source, workdir, name="grid", methods=methods, dims=(2,), learning_rates=(1e-6, 2e-2), weight_decays=(0.0,)
+    )
+    row = rows_of(found)[-1]
+    assert (row["method"], row["learning_rate"], row["seeds"]) == ("alone", 2e-2, [0, 1])
+    trained = [stage for stage in found["stages"] if stage["stage"] == "distill"]
+    assert [stage["cached"] for stage in trained] == [False, False, True, False]
 
 
 def test_brackets_change_weight_and_options_of_a_method_and_name_it() -> None:
-    words = words_of(["rce,freqd[weight=0.5,distance='cosine']+rce[filtered=false]", "rce"])
-    assert words == ["rce", "freqd[weight=0.5,distance='cosine']+rce[filtered=false]"]
+    words = words_of(["rce,rce[filtered=false]+freqd[weight=0.5,distance='cosine']", "rce"])
+    assert words == ["rce", "rce[filtered=false]+freqd[weight=0.5,distance='cosine']"]
     found = resolve(build([]), words)
     assert list(found) == words
-    freqd, rce = found[words[1]]
+    rce, freqd = found[words[1]]
     assert (freqd.weight, freqd.options, rce.options) == (0.5, {"distance": "cosine"}, {"filtered": False})
     assert rce.weight == found["rce"][0].weight
     assert found["rce"][0].options == {}
@@ -265,6 +339,9 @@ def test_wrong_sizes_are_refused(dims: list[str]) -> None:
         (["--data", "grocry", "--methods", "rce"], "grocery"),
         (["--data", "grocery", "--methods", "rce,magic"], "magic"),
         (["--data", "grocery", "--seeds", "0"], "seeds"),
+        (["--data", "grocery", "--learning-rates", "fast"], "learning-rates"),
+        (["--preset", "freqd", "--case", "nothing"], "nothing"),
+        (["--preset", "quick", "--case", "citeulike-given"], "case"),
         (["--data", "grocery", "--methods", "rce", "--against", "cd"], "against"),
         (["--data", "grocery", "--name", "../mine"], "name"),
     ],

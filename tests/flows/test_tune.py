@@ -68,7 +68,7 @@ def test_the_first_trial_has_the_settings_as_they_are(first: dict[str, Any], sou
     settings = first["trials"][0]["settings"]
     assert settings["distill.learning_rate"] == given.learning_rate
     assert settings["distill.weight_decay"] == given.weight_decay == 0.0
-    assert settings["freqd.weight"] == given.objectives[0].weight
+    assert settings["freqd.weight"] == 0.5
     assert settings["rce.top"] == 50
     assert settings == {dimension["name"]: dimension["own"] for dimension in first["space"]}
 

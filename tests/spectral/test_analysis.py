@@ -138,7 +138,7 @@ def test_round_trip(tmp_path):
         assert a.method == b.method
         for name in ("energies", "density", "importance_only", "importance_without", "part_energies"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    for name in ("base_ndcg", "trials", "feature_filters", "ranking_filters", "reason"):
+    for name in ("base_ndcg", "trials", "feature_candidates", "ranking_filters", "reason"):
         assert getattr(before, name) == getattr(after, name)
 
 
@@ -146,14 +146,16 @@ def test_round_trip(tmp_path):
 def test_a_fixed_filter_is_taken_and_measured_but_not_overruled(form):
     found = run(teacher(0.0), SpectralConfig(bands=2, filter=form, alpha=0.9))
     chosen = Filter(form=form, alpha=0.9)
-    assert found.ranking_filters == found.feature_filters == SideFilters(user=chosen, item=chosen)
+    assert found.feature_candidates == (found.ranking_filters,)
+    assert found.ranking_filters == SideFilters(user=chosen, item=chosen)
     assert [trial["form"] for trial in found.trials] == [form]
     assert f"{found.trials[0]['ndcg']:.4f}" in found.reason
 
 
 def test_a_fixed_identity_costs_no_trial():
     found = run(teacher(0.0), SpectralConfig(bands=2, filter="identity"))
-    assert found.ranking_filters == found.feature_filters == SideFilters()
+    assert found.feature_candidates == (found.ranking_filters,)
+    assert found.ranking_filters == SideFilters()
     assert found.trials == []
 
 
@@ -174,7 +176,7 @@ def test_graphs_without_edges_and_features_without_energy():
     for method in ("exact", "chebyshev"):
         config = SpectralConfig(bands=4, method=method)
         found = run(zero, config, validate=lambda t: 0.0, graphs=empty)
-        assert found.ranking_filters == found.feature_filters == SideFilters()
+        assert found.ranking_filters == found.feature_candidates[0] == SideFilters()
         np.testing.assert_array_equal(found.user.energies, 0.0)
         json.dumps(found.user.energies.tolist(), allow_nan=False)
 

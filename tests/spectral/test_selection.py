@@ -8,8 +8,8 @@ from freqd.spectral import Filter, SideFilters, SideSpectrum, band_edges
 from freqd.spectral.band_weights import weighted_filter
 from freqd.spectral.selection import (
     Measured,
-    choose_feature_filter,
     choose_ranking_filters,
+    feature_candidates,
     fixed_filters,
     high_pass,
     low_passes,
@@ -139,66 +139,30 @@ def test_fixed_filters():
 # -- the filter of the feature loss -----------------------------------------------------------------
 
 
-def test_importance_spread_as_the_energy_leaves_the_loss_alone():
-    chosen, reason = choose_feature_filter("user", side(EVEN, [0.01] * 8), EDGES, CONFIG, BASE)
-    assert chosen.is_identity
-    assert "spread as energy is" in reason
+def candidates(users: SideSpectrum, items: SideSpectrum, config: SpectralConfig = CONFIG) -> tuple[SideFilters, ...]:
+    return feature_candidates({"user": users, "item": items}, EDGES, config, BASE)
 
 
-def test_importance_at_low_frequencies_gives_a_low_pass():
-    chosen, reason = choose_feature_filter("item", side(EVEN, [8, 7, 6, 5, 4, 3, 2, 1]), EDGES, CONFIG, BASE)
-    assert not chosen.is_identity
-    assert "low frequencies carry the ranking" in reason
-    middle = (EDGES[:-1] + EDGES[1:]) / 2
-    worth = np.array([8, 7, 6, 5, 4, 3, 2, 1])
-    weight = chosen.response(middle) ** 2
-    # The choice is the closest of all candidates, by the definition.
-    distances = {
-        each: abs(
-            middle @ each.response(middle) ** 2 / (each.response(middle) ** 2).sum() - middle @ worth / worth.sum()
-        )
-        for scan in low_passes(CONFIG)
-        for each in scan
-    }
-    assert distances[chosen] == min(distances.values())
-    assert abs(middle @ weight / weight.sum() - middle @ worth / worth.sum()) < 0.05
+def test_none_a_low_pass_a_high_pass_and_weights_of_the_bands_are_to_be_tried():
+    none, low, high, weights = candidates(side(EVEN, [8, 7, 6, 5, 4, 3, 2, 1]), side(EVEN, [1, 1, 1, 1, 4, 4, 4, 4]))
+    assert none == SideFilters()
+    for filters, alpha in ((low, 0.5), (high, -0.5)):
+        assert filters.user == filters.item == Filter(form="linear", alpha=alpha)
+    expected = np.sqrt([8, 7, 6, 5, 4, 3, 2, 1])
+    np.testing.assert_allclose(weights.user.weights, expected / expected.mean())
+    assert weights.item.response([0.2]) < 1.0 < weights.item.response([1.8])
+    assert weights.user.degree == weights.item.degree == 4
 
 
-def test_stronger_importance_of_low_frequencies_gives_a_stronger_filter():
-    mild, _ = choose_feature_filter("item", side(EVEN, [3, 3, 3, 2, 2, 2, 2, 2]), EDGES, CONFIG, BASE)
-    strong, _ = choose_feature_filter("item", side(EVEN, [9, 3, 1, 0, 0, 0, 0, 0]), EDGES, CONFIG, BASE)
-    grid = np.array([1.0])
-    assert strong.response(grid) < mild.response(grid) < 1.0
+def test_bands_without_any_worth_all_weigh_the_same():
+    weights = candidates(side(EVEN, [0.0] * 8), side(EVEN, [-0.01] * 8))[3]
+    assert set(weights.user.weights) == set(weights.item.weights) == {1.0}
 
 
-def test_importance_at_high_frequencies_gives_a_high_pass():
-    worth = np.array([1, 1, 1, 1, 2, 2, 2, 2])
-    chosen, reason = choose_feature_filter("user", side(EVEN, list(worth)), EDGES, CONFIG, BASE)
-    assert chosen.alpha < 0.0
-    assert "high frequencies carry the ranking" in reason
-    middle = (EDGES[:-1] + EDGES[1:]) / 2
-    distances = {
-        each: abs(
-            middle @ each.response(middle) ** 2 / (each.response(middle) ** 2).sum() - middle @ worth / worth.sum()
-        )
-        for each in (Filter(), *high_pass(CONFIG))
-    }
-    assert distances[chosen] == min(distances.values())
-    assert distances[chosen] < distances[Filter()]
-
-
-def test_strengths_above_one_half_are_no_low_pass():
-    config = SpectralConfig(alphas=(0.9,))
-    chosen, reason = choose_feature_filter("user", side(EVEN, [9, 3, 1, 0, 0, 0, 0, 0]), EDGES, config, BASE)
-    assert chosen.is_identity
-    assert "no filter comes closer" in reason
-
-
-@pytest.mark.parametrize(("energies", "worth"), [(EVEN, [0.0] * 8), (EVEN, [-0.01] * 8)])
-def test_bands_without_any_worth_keep_the_identity(energies, worth):
-    chosen, reason = choose_feature_filter("user", side(energies, worth), EDGES, CONFIG, BASE)
-    assert chosen.is_identity
-    assert "no band is worth anything" in reason
+def test_a_filter_that_was_set_is_the_only_one():
+    linear = Filter(form="linear", alpha=0.3)
+    found = candidates(side(EVEN, EVEN), side(EVEN, EVEN), SpectralConfig(filter="linear", alpha=0.3))
+    assert found == (SideFilters(user=linear, item=linear),)
 
 
 @pytest.mark.parametrize(("users", "taken"), [(400, True), (4, False)])

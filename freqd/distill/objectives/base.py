@@ -15,6 +15,7 @@ from freqd.distill.context import DistillContext
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
 from freqd.plugins import Registry
+from freqd.spectral.filters import SideFilters
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
@@ -31,17 +32,24 @@ class Objective(ABC):
         context: teacher, graphs and filters.
         needs_trajectory: whether it learns from the teacher's way (``context.trajectory``).
         needs_features: whether it learns from the teacher's features (``context.teacher``), which lists do not have.
+        filters: with which it filters features, if it does.
     """
 
     name: str = ""
     needs_trajectory: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     Options: ClassVar[type[Settings]] = Settings
+    filters: SideFilters | None = None
 
     def __init__(self, options: Any, weight: float, context: DistillContext) -> None:
         self.options = options
         self.weight = weight
         self.context = context
+
+    @classmethod
+    def needs_measured_filters(cls, options: Any) -> bool:
+        """Whether ``context.feature_filters`` must have been chosen by trials for these options."""
+        return False
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """What is trained with the student and thrown away afterwards."""

@@ -6,10 +6,13 @@ It is ``freqd`` with the identity as its filter: Σ_k ‖q_kᵀ (T − P(S))‖�
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from freqd.distill.context import DistillContext
 from freqd.distill.objectives.base import objective
 from freqd.distill.objectives.freqd import FeatureObjective, FeatureOptions
 from freqd.distill.sampled_filter import RowFilter
+from freqd.distill.warm_start import warm_start
 from freqd.spectral.filters import Filter
 
 
@@ -20,6 +23,8 @@ class FitNet(FeatureObjective):
     Options = FeatureOptions
 
     def __init__(self, options: FeatureOptions, weight: float, context: DistillContext) -> None:
-        graphs, device = context.graphs, context.device
+        graphs, device, teacher = context.graphs, context.device, context.teacher
         users, items = (RowFilter(g.norm_adj, Filter(), device=device) for g in (graphs.user, graphs.item))
-        super().__init__(options, weight, context, (users, items))
+        if options.projector == "student-space":
+            teacher = warm_start(replace(context, ranking_teacher=teacher))
+        super().__init__(options, weight, context, teacher, (users, items))

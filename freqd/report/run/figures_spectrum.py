@@ -62,12 +62,12 @@ def _apart(bounds: list[float]) -> list[float]:
 
 def _filters(axes: Axes, summary: RunResult, side: Side, bounds: list[float]) -> None:
     frequency = np.linspace(bounds[0], bounds[-1], 201)
-    styles: tuple[tuple[Use, Any], ...] = (("feature", "-"), ("ranking", (0, (4, 2))))
-    filters = summary.spectrum.filters
+    styles: dict[Use, Any] = {"feature": "-", "ranking": (0, (4, 2))}
     drawn: list[tuple[str, Any, Any]] = [
-        (use, style, filters.of(use).of(side).response(frequency) ** 2) for use, style in styles
+        (use, styles[use], filters.of(side).response(frequency) ** 2)
+        for use, filters in summary.spectrum.filters.used().items()
     ]
-    if np.allclose(drawn[0][2], drawn[1][2]):
+    if len(drawn) > 1 and np.allclose(drawn[0][2], drawn[1][2]):
         drawn = [("both", "-", drawn[0][2])]
     twin = axes.twinx()
     names = {"feature": "h(λ)², feature loss", "ranking": "h(λ)², ranking loss", "both": "h(λ)², both losses"}
@@ -148,6 +148,6 @@ def spectrum_caption(summary: RunResult, side: Side) -> str:
     """The method and the filters of one side."""
     exact = summary.spectrum.method.of(side) == "exact"
     how = "exact eigendecomposition" if exact else "Chebyshev filters, approximate"
-    uses: tuple[Use, ...] = ("feature", "ranking")
-    labels = [f"Filter of the {use} loss: {filter_label(summary.spectrum.filters.of(use).of(side))}." for use in uses]
+    used = summary.spectrum.filters.used()
+    labels = [f"Filter of the {use} loss: {filter_label(filters.of(side))}." for use, filters in used.items()]
     return " ".join([f"Graph of {PLURAL[side]}, {how}.", *labels])

@@ -29,12 +29,12 @@ def filter_label(chosen: ChosenFilter) -> str:
 
 def filter_rows(summary: RunResult) -> list[tuple[str, str, str]]:
     """Rows (what it is for, the users' filter, the items' filter) of the filters that distillation used."""
-    uses: tuple[tuple[Use, str], ...] = (
-        ("feature", "Feature loss: how much each frequency weighs"),
-        ("ranking", "Ranking loss: how the teacher is filtered before its ranking is imitated"),
-    )
-    chosen = ((what, summary.spectrum.filters.of(use)) for use, what in uses)
-    return [(what, filter_label(sides.user), filter_label(sides.item)) for what, sides in chosen]
+    what: dict[Use, str] = {
+        "feature": "Feature loss: how much each frequency weighs",
+        "ranking": "Ranking loss: how the teacher is filtered before its ranking is imitated",
+    }
+    used = summary.spectrum.filters.used()
+    return [(what[use], filter_label(sides.user), filter_label(sides.item)) for use, sides in used.items()]
 
 
 def side_sentences(summary: RunResult, side: Side) -> list[str]:
