@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from freqd.config import DistillConfig, ObjectiveConfig
+from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
 from freqd.distill.feature_filters import choose_by_trials, trial_epochs
-from freqd.distill.objectives import build_objectives, check_objectives, ranking_terms
+from freqd.distill.objectives import build_objectives, check_objectives
 from freqd.distill.student import DISTILLED, VALIDATION_USERS, epochs_of, new_student
 from freqd.distill.warm_start import choose_start
 from freqd.embeddings import Embeddings, ModelInfo, TrainedModel
@@ -52,22 +52,20 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         environment: its ``checkpoint`` is the file, or the folder of the file, of the training's state.
 
     Raises:
-        InputError: an unknown objective or option, one that learns from features which the teacher does not have, or a previous
-            student of another kind or size.
+        InputError: an unknown objective or option, or a previous student of another kind or size.
         DivergedError: the loss is no longer finite.
     """
     spectrum, seed = sources.spectrum, environment.seed
-    objectives = objectives_of(sources.teacher, config)
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
     context = context_of(sources, config, environment)
-    checked = check_objectives(objectives)
+    checked = check_objectives(config.objectives)
     start = choose_start(context, config, validate, sources.previous)
     candidates, measured = spectrum.feature_candidates, None
     if len(candidates) > 1 and any(cls.needs_measured_filters(options) for cls, options, weight in checked if weight):
         trials = _Trials(context, config, validate, start.tables, environment)
         measured = choose_by_trials(candidates, trials.train)
         context = replace(context, feature_filters=measured.filters)
-    terms = build_objectives(objectives, context)
+    terms = build_objectives(config.objectives, context)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
     model = new_student(config, validate.train, start.tables, seed)
     trained = fit(model, terms, validate, OptimConfig.of(config, epochs=epochs), environment)
@@ -77,7 +75,7 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
             backbone=config.backbone,
             dim=config.dim,
             warm_start=start.name,
-            objectives=[term.model_dump() for term in objectives],
+            objectives=[term.model_dump() for term in config.objectives],
             ranking_filters=spectrum.ranking_filters.model_dump(),
         )
     )
@@ -87,16 +85,9 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     if measured is not None:
         trained.info["feature_trials"] = list(measured.trials)
         trained.info["feature_reason"] = measured.reason
-    if objectives != config.objectives:
-        trained.info["notes"] = ["lists have no features to learn from, so the term on features is left out"]
     if start.info:
         trained.info["start"] = start.info
     return trained
-
-
-def objectives_of(teacher: TrainedModel, config: DistillConfig) -> tuple[ObjectiveConfig, ...]:
-    """Those of the settings that this teacher can teach: lists have no features to learn from."""
-    return config.objectives if teacher.has_features else ranking_terms(config.objectives)
 
 
 def context_of(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> DistillContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from freqd.config import DistillConfig
-from freqd.distill.distillation import DistillSources, context_of, objectives_of
+from freqd.distill.distillation import DistillSources, context_of
 from freqd.distill.objectives import build_objectives, check_objectives
 from freqd.distill.student import VALIDATION_USERS, new_student
 from freqd.distill.warm_start import align_previous_student, warm_start
@@ -41,8 +41,7 @@ def refit_student(sources: DistillSources, config: DistillConfig, environment: T
     """
     if sources.previous is None:
         raise ValueError("a refit goes on from the judged student, and there is none")
-    objectives = objectives_of(sources.teacher, config)
-    for objective, _, weight in check_objectives(objectives):
+    for objective, _, weight in check_objectives(config.objectives):
         if objective.needs_trajectory and weight > 0.0:
             raise RefitError(
                 f"the objective {objective.name!r} learns from rankings of the teacher's training, and a refitted teacher keeps none"
@@ -52,7 +51,7 @@ def refit_student(sources: DistillSources, config: DistillConfig, environment: T
     context = context_of(sources, config, environment)
     if (chosen := judged.get("feature_filters")) is not None:
         context = replace(context, feature_filters=SideFilters.model_validate(chosen))
-    terms = build_objectives(objectives, context)
+    terms = build_objectives(config.objectives, context)
     data = Validation.of(sources.split, limit=VALIDATION_USERS, seed=environment.seed)
     svd = epochs == 0 and judged["warm_start"] == "svd"
     start = warm_start(context) if svd else align_previous_student(sources.previous, context.teacher)

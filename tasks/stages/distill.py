@@ -90,5 +90,5 @@ def teach(at: Stage, inputs: DistillInputs, config: DistillConfig, spectral: Spe
         headline,
         {"valid_ndcg_at_10": ndcg},
         model.history,
-        lines=[*model.info.get("notes", []), *cut(model.info)],
+        lines=cut(model.info),
     )

@@ -11,7 +11,6 @@ import pytest
 from freqd.config import DistillConfig, ObjectiveConfig, TeacherConfig
 from freqd.data.interactions import Interactions, Split
 from freqd.distill import check_objectives
-from freqd.distill.objectives import ranking_terms
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import top_k
@@ -192,7 +191,5 @@ def test_objectives_that_learn_from_features_are_refused_before_anything_starts(
     assert check_objectives([terms[0].model_copy(update={"weight": 0.0}), terms[1]], lists)
 
 
-def test_of_the_default_objectives_the_ranking_term_is_left() -> None:
-    default = DistillConfig().objectives
-    check_objectives(default, TeacherConfig(kind="lists", lists="lists.csv"))
-    assert [term.name for term in ranking_terms(default)] == ["rce"]
+def test_the_default_objectives_learn_from_lists() -> None:
+    assert check_objectives(DistillConfig().objectives, TeacherConfig(kind="lists", lists="lists.csv"))

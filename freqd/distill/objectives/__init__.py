@@ -9,10 +9,9 @@ from freqd.distill.objectives.base import (
     build_objectives,
     check_objectives,
     objective,
-    ranking_terms,
 )
 
-__all__ = ["REGISTRY", "Objective", "build_objectives", "check_objectives", "objective", "ranking_terms"]
+__all__ = ["REGISTRY", "Objective", "build_objectives", "check_objectives", "objective"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from freqd.config import DistillConfig, ObjectiveConfig, Settings, TeacherConfig
+from freqd.config import ObjectiveConfig, Settings, TeacherConfig
 from freqd.config.base import parse_options
 from freqd.distill.context import DistillContext
 from freqd.embeddings import Embeddings
@@ -103,6 +103,14 @@ def trajectory_needed(name: str) -> InputError:
     )
 
 
+def features_needed(name: str) -> InputError:
+    """The error of an objective that has no features to learn from."""
+    return InputError(
+        f"distill.objectives: {name!r} learns from the teacher's features, and lists have none",
+        "use terms that learn from a ranking, such as rce: --set 'distill.objectives=[{name = \"rce\"}]'",
+    )
+
+
 def check_objectives(
     configs: Sequence[ObjectiveConfig], teacher: TeacherConfig | None = None
 ) -> list[tuple[type[Objective], Settings, float]]:
@@ -116,8 +124,6 @@ def check_objectives(
         InputError: an unknown objective, option or value, the message names what there is; or an objective that needs
             the teacher's way, which the teacher will not keep, or features, which it will not have.
     """
-    if teacher is not None and teacher.kind == "lists":
-        ranking_terms(configs)
     checked = []
     for config in configs:
         cls = REGISTRY.get(config.name)
@@ -129,28 +135,10 @@ def check_objectives(
         options = parse_options(cls.Options, config.options, "distill.objectives", config.name)
         if teacher is not None and cls.needs_trajectory and config.weight > 0.0 and teacher.trajectory_points < 2:
             raise trajectory_needed(config.name)
+        if teacher is not None and teacher.kind == "lists" and cls.needs_features and config.weight > 0.0:
+            raise features_needed(config.name)
         checked.append((cls, options, config.weight))
     return checked
-
-
-def ranking_terms(configs: Sequence[ObjectiveConfig]) -> tuple[ObjectiveConfig, ...]:
-    """The terms that a teacher without features can teach: the default objectives lose their feature term.
-
-    Raises:
-        InputError: others than the default ones were asked for, and one of them learns from features.
-    """
-    unfit = [config.name for config in configs if config.weight > 0.0 and _needs_features(config.name)]
-    if unfit and tuple(configs) != DistillConfig().objectives:
-        raise InputError(
-            f"distill.objectives: {unfit[0]!r} learns from the teacher's features, and lists have none",
-            "use terms that learn from a ranking, such as rce: --set 'distill.objectives=[{name = \"rce\"}]'",
-        )
-    return tuple(config for config in configs if config.name not in unfit)
-
-
-def _needs_features(name: str) -> bool:
-    found = REGISTRY.get(name)
-    return found is not None and found.needs_features
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], context: DistillContext) -> list[Objective]:

@@ -15,6 +15,7 @@ from freqd.report.run.standing import (
     beats_scratch,
     distillation_added,
     metric_of,
+    small_models_near,
     standing,
     teacher_adds_nothing,
     teacher_lead_uncertain,
@@ -65,7 +66,9 @@ def verdict(summary: RunResult) -> Verdict:
         else " Distillation added nothing to the start: no epoch was better on validation."
     )
     savings = f"It {size_phrase(summary)} and {speed_phrase(summary)}."
-    return Verdict(title, f"{quality}{start} {savings} {gate_sentence(summary)}", tone)
+    near = small_models_near(summary)
+    rivals = f" Of the same size, {' and '.join(near)} alone may be as good on these users." if near else ""
+    return Verdict(title, f"{quality}{rivals}{start} {savings} {gate_sentence(summary)}", tone)
 
 
 def _quality(summary: RunResult) -> tuple[str, str, Tone]:

@@ -54,6 +54,15 @@ def references_ahead(summary: RunResult) -> list[str]:
     return [model.name for model in sorted(ahead, key=lambda model: -model.metrics["ndcg_at_10"])]
 
 
+def small_models_near(summary: RunResult) -> list[str]:
+    """Models of the student's size without a teacher, the no-distillation baseline apart, that the student does not beat beyond chance."""
+    return [
+        BASELINES[model.name]
+        for model in summary.references.models
+        if model.name in BASELINES and model.student_minus is not None and model.student_minus.low <= 0.0
+    ]
+
+
 def standing(summary: RunResult, other: Role) -> Standing | None:
     """How the student stands to another model on these users; None if that was not measured.
 

@@ -83,6 +83,20 @@ def test_a_student_that_is_its_start_is_said_to_be(full: dict[str, Any]) -> None
     assert "Distillation added" not in sentences.verdict(of(full)).sentence
 
 
+def test_another_small_model_that_may_be_as_good_is_named(full: dict[str, Any]) -> None:
+    model = {
+        "name": "als", "same_size": True, "parameters": 1, "valid_ndcg_at_10": 0.04, "metrics": {"ndcg_at_10": 0.049},
+        "student_minus": {"mean": 0.001, "low": -0.002, "high": 0.004, "p_value": 0.5},
+    }  # fmt: skip
+    full["references"] = {"models": [model]}
+    assert "Of the same size, ALS alone may be as good on these users." in sentences.verdict(of(full)).sentence
+    model["student_minus"]["low"] = 0.0001
+    assert "may be as good" not in sentences.verdict(of(full)).sentence
+    model |= {"name": "ease", "same_size": False}
+    model["student_minus"]["low"] = -0.1
+    assert "may be as good" not in sentences.verdict(of(full)).sentence
+
+
 def test_below_training_alone(full: dict[str, Any]) -> None:
     full["metrics"]["student"]["ndcg_at_10"] = 0.041
     full["gap_closed"] |= {"value": -0.33, "low": -0.6, "high": -0.1}
