@@ -27,7 +27,7 @@ from tasks.stages.evaluate import evaluate
 from tasks.stages.inputs import DistillInputs
 from tasks.stages.references import references
 from tasks.stages.refit import RefitInputs, Refitted, refit
-from tasks.stages.register import NewVersion, RegisterInputs, register
+from tasks.stages.register import CANDIDATES, NewVersion, RegisterInputs, register
 from tasks.stages.svd import filtered_svd, svd
 from tasks.warm_start import Start, find_start
 
@@ -106,13 +106,18 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
     models["student"] = distilled.student
     yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral, reports))
     if config.registry.enabled:
+        candidate = CANDIDATES[config.registry.candidate]
         deployed: dict[str, ArtifactRef] = {}
         if config.refits:
             yield (again := refitted(run, config, found, distilled.student))
             deployed = again.deployed
-        new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, distilled.student, found.start))
+        new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, models[candidate], found.start))
         entered = RegisterInputs(
-            split=inputs.split, student=distilled.student, report=judged.student, facts=judged.facts, **deployed
+            split=inputs.split,
+            student=models[candidate],
+            report=judged.refs[candidate],
+            facts=judged.facts,
+            **deployed,
         )
         yield (registered := register(run, entered, new, config.registry, config.evaluate))
         approval.ask(run, registered.registration, config.registry)

@@ -15,6 +15,8 @@ Training = TypeVar("Training", DistillConfig, BaselinesConfig)
 
 TRAINING_SHARE = 0.8
 """Of the budget; data, graphs, spectrum, evaluation, registration and report have the rest."""
+REFIT_SHARE = 0.3
+"""Of the trainings' time, for the refit of teacher and student on all interactions, which no clock stops."""
 TEACHER_SHARE = 0.5
 """Of the trainings' time, for a teacher that has no limit of its own."""
 
@@ -28,7 +30,7 @@ def within_budget(config: RunConfig) -> RunConfig:
     """
     if config.budget_minutes is None:
         return config
-    available = 60.0 * config.budget_minutes * TRAINING_SHARE
+    available = 60.0 * config.budget_minutes * TRAINING_SHARE * (1.0 - (REFIT_SHARE if config.refits else 0.0))
     teacher, distill, baselines = config.teacher, config.distill, config.baselines
     students = (distill, baselines) if baselines.small else (distill,)
     share = (1 - TEACHER_SHARE) * available / len(students)

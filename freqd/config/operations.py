@@ -78,6 +78,11 @@ class RegistryConfig(Settings):
         description="Share of the champion's interactions in the time that both have which the data must hold to count as a later "
         "state of the same data.",
     )
+    candidate: Literal["student", "baseline"] = Field(
+        "student",
+        description="What is registered: the distilled student, or the no-distillation baseline, where distillation has nothing to add. "
+        "In a second run of the same settings all but the registration comes from the cache. The baseline is not refitted.",
+    )
     approval: Literal["none", "ask"] = Field(
         "none",
         description="ask: where the gate says yes, a question on the Prefect page waits for a person to say yes or no.",

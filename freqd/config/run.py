@@ -45,12 +45,17 @@ class RunConfig(Settings):
     @property
     def refits(self) -> bool:
         """Whether what is registered is a refit on all interactions; published comparisons have none."""
-        return self.registry.enabled and self.registry.refit == "all" and self.evaluate.protocol != "kd-paper"
+        asked = self.registry.enabled and self.registry.refit == "all" and self.registry.candidate == "student"
+        return asked and self.evaluate.protocol != "kd-paper"
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
         if self.start.run != "none" and self.teacher.kind == "als" and self.teacher.trajectory_points:
             raise ValueError(
                 "teacher.trajectory_points needs an ALS teacher that is trained from scratch; set start.run to none"
+            )
+        if self.registry.candidate == "baseline" and not self.baselines.small:
+            raise ValueError(
+                "registry.candidate = 'baseline' needs a model of the student's size: name als, bpr or softmax in baselines.models"
             )
         return self

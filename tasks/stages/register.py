@@ -40,6 +40,8 @@ KEY = "freqd.register_key"
 """Tag of a version: the key of the stage that registered it, so that a killed one goes on with its own version."""
 EXAMPLE_USER = "somebody"
 """In the model's input example, which everybody sees on the MLflow page: no user's own id."""
+CANDIDATES = {"student": "student", "baseline": "scratch"}
+"""Which judged model is meant by each value of ``registry.candidate``."""
 PINNED = ("mlflow", "numba", "numpy", "polars", "scipy")
 NEEDED = ("filelock", "isal", "llvmlite", "pandas", "pydantic", "safetensors", "threadpoolctl")
 """What a registered model needs where it is loaded, in the versions that made it, and in any."""
@@ -138,22 +140,28 @@ def register(
 
     The gate looks at the judged student: the refit has seen the test part.
     """
-    parts = at.open(inputs.split, Split)
+    parts, candidate = at.open(inputs.split, Split), CANDIDATES[config.candidate]
     features = at.open(inputs.student, TrainedModel).features
     own = at.open(inputs.report, Evaluation)
     known, measured = EvaluationFacts.open(at.store, inputs.facts)
     at.progress(0.1, "writing the model")
     deployed = inputs.deployed(at)
-    tags = {**new.tags, **_numbers(own, known), **inputs.tags(at.store), KEY: at.key}
+    tags = {
+        **new.tags,
+        **_numbers(own, known),
+        **inputs.tags(at.store),
+        "freqd.candidate": config.candidate,
+        KEY: at.key,
+    }
     version = _earlier(new.model, at.key) or _log_version(at.run, deployed, own, new.model, tags)
     at.progress(0.7, "asking the gate")
     challenger = Candidate(
         version=str(version.version),
         n_bytes=deployed.features.n_bytes,
-        latency_ms=measured.latency["student"].median_ms,
+        latency_ms=measured.latency[candidate].median_ms,
         judged_users=_judged_users(parts),
-        gap_closed=known.gap_closed.value,
-        rivals=rivals_of(known),
+        gap_closed=known.gap_closed.value if candidate == "student" else None,
+        rivals=rivals_of(known) if candidate == "student" else (),
         **quality_of(own),
     )
     tracking.client().set_registered_model_alias(new.model, registry.CHALLENGER, version.version)

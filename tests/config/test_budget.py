@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freqd.config import BaselinesConfig, DistillConfig, RunConfig, TeacherConfig
-from freqd.config.budget import TRAINING_SHARE, within_budget
+from freqd.config import BaselinesConfig, DistillConfig, RegistryConfig, RunConfig, TeacherConfig
+from freqd.config.budget import REFIT_SHARE, TRAINING_SHARE, within_budget
 
 NONE = BaselinesConfig(models=())
+JUDGED = RegistryConfig(refit="none")
 
 
 def seconds(config: RunConfig) -> float:
@@ -26,7 +27,7 @@ def test_without_a_budget_and_with_a_wide_one_nothing_changes() -> None:
         "distill": DistillConfig(max_seconds=300),
         "baselines": BaselinesConfig(max_seconds=300),
     }
-    wide = RunConfig(budget_minutes=60, **limits)
+    wide = RunConfig(registry=JUDGED, budget_minutes=60, **limits)
     assert within_budget(wide) == wide
 
 
@@ -38,14 +39,24 @@ def test_by_default_no_clock_bounds_a_training() -> None:
 @pytest.mark.parametrize(("models", "each"), [(("als", "popular"), 120), (("popular",), 240), ("none", 240)])
 def test_a_budget_bounds_what_has_no_limit_of_its_own(models: object, each: float) -> None:
     baselines = BaselinesConfig.model_validate({"models": models})
-    found = within_budget(RunConfig(budget_minutes=10, teacher=TeacherConfig(kind="als"), baselines=baselines))
+    found = within_budget(
+        RunConfig(registry=JUDGED, budget_minutes=10, teacher=TeacherConfig(kind="als"), baselines=baselines)
+    )
     assert found.teacher.search_seconds == pytest.approx(240)
     assert found.distill.max_seconds == pytest.approx(each)
     assert seconds(found) == pytest.approx(480)
 
 
+def test_a_refit_has_time_left_to_it() -> None:
+    judged, refitted = (
+        within_budget(RunConfig(budget_minutes=10, registry=RegistryConfig(refit=refit))) for refit in ("none", "all")
+    )
+    assert seconds(refitted) == pytest.approx((1 - REFIT_SHARE) * seconds(judged))
+
+
 def test_what_does_not_fit_is_shortened_by_one_factor() -> None:
     config = RunConfig(
+        registry=JUDGED,
         teacher=TeacherConfig(kind="als", search_seconds=120),
         distill=DistillConfig(max_seconds=100),
         baselines=BaselinesConfig(max_seconds=100),
@@ -59,7 +70,11 @@ def test_what_does_not_fit_is_shortened_by_one_factor() -> None:
 
 def test_a_trained_teacher_without_a_limit_gets_half() -> None:
     config = RunConfig(
-        teacher=TeacherConfig(kind="bpr"), distill=DistillConfig(max_seconds=1000), baselines=NONE, budget_minutes=10
+        registry=JUDGED,
+        teacher=TeacherConfig(kind="bpr"),
+        distill=DistillConfig(max_seconds=1000),
+        baselines=NONE,
+        budget_minutes=10,
     )
     found = within_budget(config)  # 480 s for 240 and 1000
     assert found.teacher.max_seconds == pytest.approx(480 * 240 / 1240, abs=1e-3)
@@ -71,6 +86,7 @@ def test_a_trained_teacher_without_a_limit_gets_half() -> None:
 
 def test_a_brought_teacher_takes_no_time() -> None:
     config = RunConfig(
+        registry=JUDGED,
         teacher=TeacherConfig(kind="features", features="x"),
         distill=DistillConfig(max_seconds=100),
         baselines=BaselinesConfig(max_seconds=100),
@@ -94,7 +110,7 @@ def test_the_trainings_never_have_more_than_their_share(
 ) -> None:
     teacher = TeacherConfig.model_validate({"kind": kind, "search_seconds": search, "max_seconds": limit})
     distill, small = DistillConfig(max_seconds=student), BaselinesConfig() if baselines else NONE
-    config = RunConfig(teacher=teacher, distill=distill, baselines=small, budget_minutes=minutes)
+    config = RunConfig(registry=JUDGED, teacher=teacher, distill=distill, baselines=small, budget_minutes=minutes)
     found = within_budget(config)
     assert seconds(found) <= 60 * minutes * TRAINING_SHARE + 0.01
     assert found.distill.max_seconds <= student + 1e-3

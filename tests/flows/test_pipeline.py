@@ -25,6 +25,7 @@ from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
+from freqd.report.run.sentences import gate_sentence
 from freqd.report.run.text import result_table
 from freqd.report.run_result import RunResult
 from tasks.mlops.audit import AuditTrail
@@ -292,6 +293,19 @@ def test_changed_data_is_noticed_and_ids_stay(
     )
     new = pl.read_parquet(Path(again["stages"][0]["refs"]["split"]["uri"]) / "users.parquet")
     assert new["id"].to_list() == [*old["id"].to_list(), "a-newcomer"]
+
+
+def test_the_baseline_can_be_registered_in_the_students_place(
+    first: dict[str, Any], source: Path, workdir: Path
+) -> None:
+    again = rerun(source, workdir, "registry.candidate=baseline", "registry.model_name=plain")
+    assert set(STAGES) - set(again["cached_stages"]) == {"refit", "register"}, "a baseline is not refitted"
+    version = MlflowClient().get_model_version("plain", again["model"]["version"])
+    assert version.tags["freqd.student_digest"] == first["artifacts"]["baselines.scratch"]["digest"]
+    assert float(version.tags["freqd.ndcg_at_10"]) == pytest.approx(first["metrics"]["scratch"]["ndcg_at_10"], abs=1e-6)
+    assert version.tags["freqd.candidate"] == "baseline"
+    assert again["gate"]["promoted"]
+    assert "the no-distillation baseline is the candidate" in gate_sentence(RunResult.model_validate(again))
 
 
 def test_a_stage_that_is_forced_gives_the_same_result(first: dict[str, Any], source: Path, workdir: Path) -> None:

@@ -145,12 +145,19 @@ def gate_sentence(summary: RunResult) -> str:
             return "It was not registered, as this run asked."
         return "It has not passed through a gate."
     which = f" ({model.name}, version {model.version})" if model else ""
+    subject = "It"
+    if setting_of(summary.config, "registry.candidate") == "baseline":
+        subject = "As this run asked, the no-distillation baseline is the candidate: it"
     if gate.promoted:
-        return f"It was promoted to champion{which}."
+        return f"{subject} was promoted to champion{which}."
     if gate.verdict == WAITING:
-        return f"It was registered{which} and waits for a person's approval."
+        return f"{subject} was registered{which} and waits for a person's approval."
     because = f": {_sentence(gate.reasons[0])}" if gate.reasons else "."
-    return f"It was registered{which} but not promoted{because}" if which else f"It was not promoted{because}"
+    return (
+        f"{subject} was registered{which} but not promoted{because}"
+        if which
+        else f"{subject} was not promoted{because}"
+    )
 
 
 def _sentence(words: str) -> str:
@@ -297,5 +304,8 @@ def advice(summary: RunResult) -> list[str]:
     if beats_scratch(summary):
         use = "Meanwhile the distilled student is safe to use: it is significantly better than the no-distillation baseline, though not thanks to a better teacher."
     else:
-        use = "If no teacher gets ahead, use the no-distillation baseline: it is as small, and distillation has nothing to add on this data."
+        use = (
+            "If no teacher gets ahead, use the no-distillation baseline: it is as small, and distillation has nothing to add on this data. "
+            "The same command with --set registry.candidate=baseline registers it; all else comes from the cache."
+        )
     return [*(said or NO_GAP_REMEDIES), use]
