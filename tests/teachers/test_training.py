@@ -266,7 +266,7 @@ def test_gowalla_reference(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_named_with_those_that_exist(planted: Split, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no teacher of kind 'svd\+\+'") as error:
         train_teacher(planted, TeacherConfig(kind="svd++"), replace(HERE, checkpoint=tmp_path))
-    assert "als, bpr, ease, features, graphfilter, lightgcn, lowpass, softmax, sum" in error.value.remedy
+    assert "als, bpr, ease, features, graphfilter, lightgcn, lists, lowpass, softmax, sum" in error.value.remedy
 
 
 def test_built_in_kinds_have_no_options() -> None:
