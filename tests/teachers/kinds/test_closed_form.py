@@ -16,6 +16,7 @@ from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
 from freqd.scorer import ItemScorer
 from freqd.teachers.item_search import search_ease
+from freqd.teachers.kinds import closed_form
 from freqd.teachers.training import check_teacher, train_teacher
 from freqd.training.environment import TrainingEnvironment
 
@@ -59,10 +60,13 @@ def test_the_graph_filter_is_the_model_in_full_with_a_table_beside_it(shelf: Spl
     assert model.info["table_valid_ndcg_at_10"] == pytest.approx(judge(model.features))
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_ease_is_kept_whole_where_its_table_is_worse_beyond_chance(shelf: Split, tmp_path: Path, whole: bool) -> None:
-    factors = 2 if whole else shelf.n_items
-    model = train_teacher(shelf, TeacherConfig(kind="ease", factors=(factors,)), replace(HERE, checkpoint=tmp_path))
+@pytest.mark.parametrize(("factors", "errors", "whole"), [(2, 2.0, True), (2, 1000.0, False), (10_000, 2.0, False)])
+def test_ease_is_kept_whole_where_its_table_is_worse_by_so_many_standard_errors(
+    shelf: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factors: int, errors: float, whole: bool
+) -> None:
+    monkeypatch.setattr(closed_form, "ERRORS", errors)
+    config = TeacherConfig(kind="ease", factors=(min(factors, shelf.n_items),))
+    model = train_teacher(shelf, config, replace(HERE, checkpoint=tmp_path))
     judge = Validation.of(shelf, limit=None, seed=0)
     assert (model.full is not None) == whole
     assert model.info["valid_ndcg_at_10"] == pytest.approx(judge(model.scorer))
