@@ -183,10 +183,10 @@ class RowFilter:
         numbers = rows.cpu().numpy()
         starts, columns, values = _entries(*self.matrix, numbers, self.neighbours, rng.random(len(numbers)))
         if self.keep_prob < 1.0:
-            kept = rng.random(len(values), np.float32) < self.keep_prob
-            scale = np.where(kept, np.float32(1.0 / self.keep_prob), np.float32(0.0))
-            on_diagonal = columns == np.repeat(numbers, np.diff(starts))
-            values = values * np.where(on_diagonal, np.float32(1.0), scale)
+            own = columns == np.repeat(numbers, np.diff(starts))
+            kept = own | (rng.random(len(values), np.float32) < self.keep_prob)
+            values = np.where(own, values, values / np.float32(self.keep_prob))[kept]
+            starts, columns = np.concatenate(([0], np.cumsum(kept)))[starts], columns[kept]
         return SparseRows(*(torch.from_numpy(array).to(self.device) for array in (starts, columns, values)))
 
     def _product(self, gather: RowLookup, rows: Tensor, times: int, rng: np.random.Generator) -> Tensor:
