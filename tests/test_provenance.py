@@ -10,12 +10,12 @@ import pytest
 from freqd import provenance
 from freqd.numerics.jit import _cache_folder
 from tasks.experiments.compare import mastery
+from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.graphs import graph
 from tasks.stages.ingest import ingest
 from tasks.stages.register import register
-from tasks.stages.scratch import scratch
 from tasks.stages.spectrum import spectrum
 from tasks.stages.teacher import teacher
 
@@ -97,7 +97,7 @@ def test_the_key_of_every_stage_holds_its_own_module_and_what_it_computes_with()
 
 
 def test_how_a_report_is_worded_makes_no_stage_anew() -> None:
-    for one in (ingest, graph, teacher, scratch, spectrum, distill, evaluate, register):
+    for one in (ingest, graph, teacher, baselines, spectrum, distill, evaluate, register):
         assert not [name for name in _followed(one.module) if name.startswith("freqd.report.run")], one.name
     assert not [name for name in _followed(distill.module) if name == "tasks.stages.evaluate"]
 

@@ -12,6 +12,15 @@ from freqd.config.operations import CadenceConfig, DriftConfig, RegistryConfig, 
 from freqd.config.report import ReportConfig
 
 
+MOVED = {
+    "baseline_models": "models",
+    "scratch_learning_rate": "learning_rate",
+    "scratch_weight_decay": "weight_decay",
+    "scratch_epochs": "epochs",
+}
+"""Settings of ``distill`` that are settings of ``baselines`` now."""
+
+
 class RunConfig(Settings):
     """One run of freqd, from interactions to a registered student."""
 
@@ -47,6 +56,20 @@ class RunConfig(Settings):
         """Whether what is registered is a refit on all interactions; published comparisons have none."""
         asked = self.registry.enabled and self.registry.refit == "all" and self.registry.candidate == "student"
         return asked and self.evaluate.protocol != "kd-paper"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, given: object) -> object:
+        """Settings of schedules and working directories that were made when ``baselines`` was part of ``distill``."""
+        if not (isinstance(given, dict) and isinstance(given.get("distill"), dict)):
+            return given
+        distill = dict(given["distill"])
+        moved = {new: distill.pop(old) for old, new in MOVED.items() if old in distill}
+        if distill.pop("baselines", True) is False:
+            moved["models"] = "none"
+        for name in {"models", "learning_rate", "weight_decay"} & set(moved):
+            moved[name] = moved[name] if isinstance(moved[name], list | tuple) else (moved[name],)
+        return {**given, "distill": distill, "baselines": {**moved, **given.get("baselines", {})}}
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:

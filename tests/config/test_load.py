@@ -101,3 +101,18 @@ def test_the_page_of_settings_is_what_the_models_say() -> None:
     assert page.read_text() == as_markdown(describe(RunConfig)), (
         "write it again: freqd settings --markdown > docs/settings.md"
     )
+
+
+def test_settings_of_before_are_read_where_they_stand_now() -> None:
+    old = {
+        "baseline_models": ["bpr"],
+        "scratch_learning_rate": [0.01],
+        "scratch_weight_decay": [0.1],
+        "scratch_epochs": 7,
+    }
+    found = RunConfig.model_validate({"distill": {**old, "dim": 8}})
+    assert found == build([parse_assignment(word) for word in (
+        "baselines.models=bpr", "baselines.learning_rate=0.01", "baselines.weight_decay=0.1", "baselines.epochs=7", "distill.dim=8",
+    )])  # fmt: skip
+    assert RunConfig.model_validate({"distill": {"baselines": False}}).baselines.models == ()
+    assert RunConfig.model_validate({"distill": {"baselines": True}}) == RunConfig()

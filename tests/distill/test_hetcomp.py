@@ -183,7 +183,7 @@ def test_a_resumed_distillation_with_all_that_lasts_over_epochs_ends_where_an_un
         item=side,
         base_ndcg=0.5,
         trials=[],
-        feature_filters=SideFilters(),
+        feature_candidates=(SideFilters(),),
         ranking_filters=SideFilters(),
         reason="",
     )

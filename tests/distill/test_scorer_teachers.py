@@ -23,7 +23,7 @@ from freqd.training.environment import TrainingEnvironment
 HERE = TrainingEnvironment(seed=1, device="cpu")
 BANDS = np.full(2, 0.5)
 SIDE = SideSpectrum("exact", BANDS, BANDS, BANDS, BANDS, BANDS)
-SPECTRUM = Spectrum(np.array([0.0, 1.0, 2.0]), SIDE, SIDE, 0.5, [], SideFilters(), SideFilters(), "")
+SPECTRUM = Spectrum(np.array([0.0, 1.0, 2.0]), SIDE, SIDE, 0.5, [], (SideFilters(),), SideFilters(), "")
 RANKING = ("rce", "rrd", "cd", "dcd", "unkd")
 
 
