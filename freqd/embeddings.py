@@ -240,6 +240,10 @@ class ModelInfo(TypedDict, total=False):
     refit: bool
 
 
+ORIGIN = ("kind", "method", "backbone", "best_epoch", "refit", "start", "feature_filters", "ranking_filters")
+"""What of ``info`` tells models with the same numbers apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A trained recommender: its features and how it came to be.
@@ -270,11 +274,6 @@ class TrainedModel:
         """What ranks."""
         return self.features if self.full is None else self.full
 
-    @property
-    def has_features(self) -> bool:
-        """Whether its features are its own: those of lists stand in for what nobody knows."""
-        return not isinstance(self.full, ListScorer)
-
     def __repr__(self) -> str:
         name = self.info.get("kind") or self.info.get("method") or "unnamed"
         ndcg = self.info.get("valid_ndcg_at_10")
@@ -282,7 +281,11 @@ class TrainedModel:
         return f"<TrainedModel {name}: {self.features!r}{judged}>"
 
     def write(self, folder: Path) -> None:
-        """Write ``features.safetensors`` and ``training.json``; ``extra``, ``trajectory`` and ``scorer.safetensors`` if there are any."""
+        """Write ``features.safetensors``, ``origin.json`` and ``training.json``, and if there are any ``extra``, ``trajectory`` and ``scorer.safetensors``.
+
+        ``training.json`` holds times, so it is no part of the digest. What must not be taken for that of another model with
+        the same numbers is in ``origin.json`` as well: a student whose best epoch is 0 has those of its start.
+        """
         self.features.write(folder)
         if self.extra:
             _save(dict(self.extra), folder / "extra.safetensors")
@@ -290,6 +293,8 @@ class TrainedModel:
             _save({"items": self.trajectory}, folder / "trajectory.safetensors")
         if self.full is not None:
             _save(self.full.arrays(), folder / "scorer.safetensors")
+        origin = {name: self.info[name] for name in ORIGIN if name in self.info}  # type: ignore[literal-required]
+        (folder / "origin.json").write_text(json.dumps(origin, sort_keys=True))
         (folder / "training.json").write_text(json.dumps({"history": self.history, "info": self.info}))
 
     @classmethod

@@ -11,7 +11,6 @@ from freqd.config.models import BaselinesConfig, DistillConfig, TeacherConfig
 from freqd.config.operations import CadenceConfig, DriftConfig, RegistryConfig, StartConfig
 from freqd.config.report import ReportConfig
 
-
 MOVED = {
     "baseline_models": "models",
     "scratch_learning_rate": "learning_rate",

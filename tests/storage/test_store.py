@@ -42,6 +42,18 @@ def test_same_content_has_one_address_and_another_content_another(store: Store) 
     assert store.save(table(0)) != store.save(table(1))
 
 
+def test_models_of_the_same_numbers_keep_what_they_are(store: Store) -> None:
+    earlier = TrainedModel(table(), info={"method": "distill", "best_epoch": 20, "seconds": 1.0})
+    student = TrainedModel(
+        table(), info={"method": "distill", "best_epoch": 0, "start": {"way": "previous"}, "seconds": 2.0}
+    )
+    again = TrainedModel(table(), info={**student.info, "seconds": 3.0})
+    refs = [store.save(model) for model in (earlier, student, again)]
+    assert store.open(refs[1], TrainedModel).info["best_epoch"] == 0
+    assert refs[0] != refs[1]
+    assert refs[1] == refs[2], "times make no other model"
+
+
 def test_the_manifest_is_not_part_of_the_digest(store: Store) -> None:
     first = store.save(table(), {"run": "a"})
     assert store.manifest(first).model_extra == {"run": "a"}

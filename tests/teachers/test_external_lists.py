@@ -165,7 +165,6 @@ def test_the_teacher_is_the_lists_with_a_table_beside_them(tmp_path: Path) -> No
     config = TeacherConfig(kind="lists", lists=write(tmp_path, RANKS), factors=(2, 3))
     model = train_teacher(SPLIT, config, TrainingEnvironment(seed=0, device="cpu"))
     assert isinstance(model.scorer, ListScorer)
-    assert not model.has_features
     assert model.features.dim == 3
     assert (model.info["kind"], model.info["factors"]) == ("lists", 3)
     assert "2 of 3 users have a list" in model.info["notes"][0]
