@@ -23,6 +23,7 @@ from tasks.runtime.workspace import Workspace
 from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
 from tasks.stages.inputs import DistillInputs
+from tasks.stages.references import references
 from tasks.stages.svd import filtered_svd, svd
 
 DEFAULTS = RunConfig()
@@ -93,6 +94,9 @@ class _DataSet:
         split = inputs.split
         master = self._judged(split, found.taught, "teacher", Named("teacher", None, config.seed))
 
+        beside = None
+        if names := config.baselines.references:
+            beside = self._book(references(context, split, names, config.baselines.max_items, config.evaluate))
         students = []
         seeds = seeds_of(config, plan)
         for dim in plan.dims:
@@ -122,6 +126,7 @@ class _DataSet:
             spectrum=inputs.spectrum,
             mastery=learnt.mastery,
             teacher=master,
+            references=beside,
             students=tuple(students),
             stages=tuple(self._stages),
         )

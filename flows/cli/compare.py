@@ -132,7 +132,7 @@ def compare(
     place: Place = PLACE,
     case: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, help="Cases of a preset of comparisons, such as freqd [all of them]."),
+        Parameter(consume_multiple=True, help="Cases of a preset of comparisons, such as freqd or results [all of them]."),
     ] = None,
 ) -> int:
     """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.
@@ -140,7 +140,7 @@ def compare(
     The no-distillation baseline and the SVD student are always included. What earlier runs computed is used again,
     and a comparison that was killed resumes when the same command is given again.
 
-    A preset of comparisons (freqd) names methods, data and seeds itself: each of its cases is a comparison of its own.
+    A preset of comparisons (freqd, results) names methods, data and seeds itself: each of its cases is a comparison of its own.
     """
     from freqd.config import load
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from freqd.report import numbers as fmt
 from freqd.report.canvas import FONT, WIDTH, legend, new_figure, png, shorten, style_axes
-from freqd.report.comparison_result import ComparedData, ComparisonResult, MethodResult, SeedStatistics
+from freqd.report.comparison_result import (
+    ComparedData,
+    ComparedReference,
+    ComparisonResult,
+    MethodResult,
+    SeedStatistics,
+)
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
@@ -58,7 +64,7 @@ def tables(result: ComparisonResult) -> list[tuple[str, Table]]:
             Table(
                 f"{entry.name}, students of dimension {table.dim}",
                 header,
-                [_cells(row) for row in (entry.teacher, *table.rows)],
+                [_cells(entry.teacher), *map(_reference_cells, entry.references), *map(_cells, table.rows)],
                 frozenset(range(1, len(header))),
             ),
         )
@@ -79,6 +85,11 @@ def _cells(row: MethodResult) -> list[str]:
         fmt.duration(row.seconds),
         fmt.count(row.parameters),
     ]
+
+
+def _reference_cells(row: ComparedReference) -> list[str]:
+    measured = (words for name, _ in METRICS for words in (fmt.metric(row.metrics[name]), UNKNOWN))
+    return [row.name, fmt.MISSING, *measured, *[fmt.MISSING] * 4, fmt.count(row.parameters)]
 
 
 def _interval(measured: SeedStatistics) -> str:
@@ -123,7 +134,7 @@ def notes(result: ComparisonResult) -> list[str]:
         f"Minus {result.against} is NDCG@10 minus that of {result.against}; p is two-sided, from a paired bootstrap over users "
         f"({fmt.count(result.bootstrap_samples)} resamples, values averaged over "
         "the seeds), corrected for the number of methods in the table (Holm).",
-        "The teacher was trained once and the SVD student has no random choice, so neither has an interval over seeds. Seconds are "
+        "The teacher and models of any size (popular, item-knn, ease) were trained once and the SVD student has no random choice, so none has an interval over seeds. Seconds are "
         "those of one training; those of scratch include the choice of its settings.",
     ]
     reasons = dict.fromkeys(

@@ -85,8 +85,16 @@ class SizeTable(ResultPart):
     rows: tuple[MethodResult, ...]
 
 
+class ComparedReference(ResultPart):
+    """A model of any size that was judged beside the students."""
+
+    name: str
+    parameters: int
+    metrics: dict[str, float]
+
+
 class ComparedData(ResultPart):
-    """One data set: what it is, its teacher, and a table a size."""
+    """One data set: what it is, its teacher, models of any size beside it, and a table a size."""
 
     name: str
     digest: str
@@ -99,6 +107,7 @@ class ComparedData(ResultPart):
     ranking_filter: BySide[str]
     edges: Series
     teacher: MethodResult
+    references: tuple[ComparedReference, ...] = ()
     tables: tuple[SizeTable, ...]
 
     def students(self) -> Iterator[MethodResult]:

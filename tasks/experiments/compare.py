@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, TypeAdapter
-from scipy import stats
 
 from freqd.config import ComparisonPlan, EvaluateConfig, RunConfig, SpectralConfig
 from freqd.data.interactions import PARTS, Split
@@ -21,15 +19,13 @@ from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.evaluate import evaluate as rank_and_measure
 from freqd.evaluate.latency import Latency, scoring_latency
-from freqd.evaluate.significance import Interval, gap_closed, holm, paired_bootstrap
 from freqd.graph.graph import Graphs
 from freqd.report import comparison as shown
 from freqd.report.comparison_result import (
     ComparedData,
+    ComparedReference,
     ComparisonResult,
     MethodResult,
-    PairwiseTest,
-    SeedStatistics,
     SizeTable,
     StageOfComparison,
 )
@@ -38,19 +34,19 @@ from freqd.report.run_result_parts import BySide, Series
 from freqd.spectral import Spectrum
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.experiments.results import books, replace_folder
+from tasks.experiments.statistics import compare_methods, over_seeds
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
 from tasks.stage import Only, Result, Stage, stage
 from tasks.stages.evaluate import METRIC, Mastered, ModelSize, size_of
 from tasks.stages.evaluate import mastery as band_mastery
 from tasks.stages.inputs import DistillInputs
+from tasks.stages.references import ReferenceFacts, Referred
 from tasks.stages.spectrum import MASTERY
 
 PerUser = npt.NDArray[np.floating]
 
 SHOWN = (METRIC, "recall_at_10")
-ALONE = "scratch"
-"""Where the gap begins, and what every method is tested against unless another one is named."""
 
 
 class Contender(BaseModel):
@@ -80,6 +76,7 @@ class Subject(BaseModel):
     spectrum: ArtifactRef
     mastery: ArtifactRef
     teacher: Contender
+    references: Referred | None
     students: tuple[Contender, ...]
     stages: tuple[StageOfComparison, ...]
 
@@ -235,8 +232,18 @@ def _subject(store: Store, subject: Subject, config: RunConfig, against: str) ->
         ranking_filter=BySide(user=filters.user.label(), item=filters.item.label()),
         edges=tuple(spectrum.edges.tolist()),
         teacher=table.measured("teacher", [subject.teacher]),
+        references=tuple(_references(store, subject.references)),
         tables=tuple(SizeTable(dim=dim, rows=table.rows(students, against)) for dim, students in sizes.items()),
     )
+
+
+def _references(store: Store, judged: Referred | None) -> Iterator[ComparedReference]:
+    """Models of any size that were judged beside the students."""
+    if judged is not None:
+        sizes = ReferenceFacts.open(store, judged.facts).sizes
+        for name, ref in judged.reports.items():
+            metrics = store.open(ref, Evaluation).metrics
+            yield ComparedReference(name=name, parameters=sizes[name].parameters, metrics=metrics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,49 +305,6 @@ class _Table:
             median_ms=float(np.median([latency.median_ms for latency in latencies])),
             models=tuple(run.trained.refs[run.model] for run in runs),
         )
-
-
-def compare_methods(
-    values: Mapping[str, PerUser], teacher: PerUser, config: EvaluateConfig, *, seed: int, against: str = ALONE
-) -> dict[str, tuple[Interval | None, PairwiseTest | None]]:
-    """How much of the gap each method closes, and its paired test against one of them, corrected for their number.
-
-    Args:
-        values: by method, among them ``scratch``: (n_users,) NDCG@10, means over the seeds.
-        teacher: (n_users,) of the same users.
-        config: resamples and level of the intervals.
-        seed: of the resamples, the same ones for every method.
-        against: the method that the others are tested against.
-
-    Returns:
-        By method; None in the place of the gap of ``scratch``, and of the test of ``against``.
-    """
-    samples, confidence = config.bootstrap_samples, config.confidence
-    bootstrap = partial(paired_bootstrap, samples=samples, confidence=confidence)
-    differences = {
-        method: bootstrap(mine, values[against], rng=np.random.default_rng(seed))
-        for method, mine in values.items()
-        if method != against
-    }
-    corrected = holm({method: difference.p_value for method, difference in differences.items()})
-    tests = {m: PairwiseTest(**asdict(difference), p_holm=corrected[m]) for m, difference in differences.items()}
-
-    def gap(method: str) -> Interval | None:
-        if method == ALONE:
-            return None
-        three = values[method], values[ALONE], teacher
-        return gap_closed(*three, samples=samples, confidence=confidence, rng=np.random.default_rng(seed))
-
-    return {method: (gap(method), tests.get(method)) for method in values}
-
-
-def over_seeds(values: Sequence[float], confidence: float) -> SeedStatistics:
-    """Mean over seeds with Student's t interval, mean ± t · s / √n; with one seed the ends are not known (None)."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return SeedStatistics(mean=mean, low=None, high=None, values=tuple(values))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return SeedStatistics(mean=mean, low=mean - half, high=mean + half, values=tuple(values))
 
 
 def _aligned(report: Evaluation, teacher: Evaluation) -> PerUser:

@@ -22,12 +22,12 @@ from freqd.config.load import comparison as comparison_preset
 from freqd.errors import InputError
 from freqd.report.comparison import markdown, plain
 from freqd.report.comparison_result import ComparisonResult, SeedStatistics
-from tasks.experiments.compare import compare_methods, over_seeds
 from tasks.experiments.results import replace_folder
+from tasks.experiments.statistics import compare_methods, over_seeds
 
 SMALL = (
     "data.split=random", "teacher.kind=als", "teacher.factors=[16]", "teacher.regularization=[1.0]", "teacher.alpha=[10.0]", "teacher.iterations=4",
-    "distill.epochs=2", "baselines.models=bpr", "baselines.epochs=4", "baselines.weight_decay=[1e-5]", "spectral.bands=2",
+    "distill.epochs=2", 'baselines.models=["popular", "ease", "bpr"]', "baselines.epochs=4", "baselines.weight_decay=[1e-5]", "spectral.bands=2",
     "evaluate.bootstrap_samples=200",
 )  # fmt: skip
 METHODS = ("scratch", "rce", "fitnet+freqd")
@@ -72,6 +72,15 @@ def test_every_method_size_and_seed_is_there(first: dict[str, Any]) -> None:
         1,
     ]
     assert [stages.count(name) for name in ("baselines", "distill", "judge")] == [4, 8, 17]
+
+
+def test_references_of_any_size_stand_below_the_teacher(first: dict[str, Any]) -> None:
+    (entry,) = first["data"]
+    assert [row["name"] for row in entry["references"]] == ["popular", "ease"]
+    for table in [plain(ComparisonResult.model_validate(first))]:
+        for row in entry["references"]:
+            shown = next(line for line in table.splitlines() if line.startswith(row["name"]))
+            assert f"{row['metrics']['ndcg_at_10']:.4f}" in shown
 
 
 def test_means_and_intervals_are_those_of_the_seeds(first: dict[str, Any]) -> None:
