@@ -132,7 +132,9 @@ def compare(
     place: Place = PLACE,
     case: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, help="Cases of a preset of comparisons, such as freqd or results [all of them]."),
+        Parameter(
+            consume_multiple=True, help="Cases of a preset of comparisons, such as freqd or results [all of them]."
+        ),
     ] = None,
 ) -> int:
     """Compare distillation methods: each teacher once, then all students; tables, figures and MLflow runs.

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from flows.cli.compare import sizes
 from flows.cli.main import app
-from flows.cli.methods import resolve, tuned, words_of
+from flows.cli.methods import BASELINES, resolve, tuned, words_of
 from flows.compare import comparison
 from flows.pipeline import pipeline
 from freqd.config import ComparisonPlan, EvaluateConfig, MethodConfig, RunConfig
@@ -252,7 +252,7 @@ def test_every_preset_of_comparisons_is_valid(name: str) -> None:
     for case in preset.cases.values():
         settings = build([preset.settings, case.settings])
         found = resolve(settings, preset.methods)
-        assert {preset.against} <= set(found)
+        assert {preset.against} <= {*BASELINES, *found}
         grid = {"learning_rates": preset.learning_rates, "weight_decays": preset.weight_decays}
         plan = ComparisonPlan(methods={m: MethodConfig(objectives=terms) for m, terms in found.items()}, **grid)
         assert all(len(plan.variants(method)) <= 4 for method in plan.methods.values())
