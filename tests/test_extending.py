@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from freqd.storage.files import file_digest
-from tests.test_docs import ROOT, SMALL, commands
+from tests.test_docs import ROOT, commands, small
 
 PAGE = "docs/extending.md"
 
@@ -56,7 +56,7 @@ class Reader:
 
     def run(self, words: list[str], name: str) -> dict[str, object]:
         """The summary of a run by a command of the page, made small."""
-        done = self(*words, *SMALL, "--name", name)
+        done = self(*words, *small(list(words)), "--name", name)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
         return dict(json.loads((self.work / "runs" / name / "summary.json").read_text()))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.test_docs import ROOT, SMALL, commands
+from tests.test_docs import ROOT, commands, small
 
 PAGE = "docs/lists.md"
 
@@ -28,7 +28,7 @@ def test_a_sequence_models_lists_teach_a_student(tmp_path: Path, planted: Callab
     environment["OMP_NUM_THREADS"] = "1"
     subprocess.run([sys.executable, "sasrec.py"], cwd=tmp_path, env=environment, check=True, timeout=300)
     (words,) = commands(PAGE)
-    command = [Path(sys.executable).parent / "freqd", *words[1:], *SMALL, "--name", "lists"]
+    command = [Path(sys.executable).parent / "freqd", *words[1:], *small(words), "--name", "lists"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
     said = done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def pseudonyms(source: Path, workdir: Path) -> list[str]:
 
 
 def test_the_local_report_shows_five_users_with_titles(run: dict[str, Any], source: Path, workdir: Path) -> None:
-    page = (workdir / "runs" / "titled" / "report.html").read_text()
+    page = re.sub(r"base64,[\w+/=]*", "", (workdir / "runs" / "titled" / "report.html").read_text())
     assert TITLE in page
     shown = [name for name in pseudonyms(source, workdir) if name in page]
     assert len(shown) == 5

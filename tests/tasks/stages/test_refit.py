@@ -128,7 +128,7 @@ def test_out_of_bounds_the_judged_student_is_deployed(made: Made, monkeypatch: p
 
 
 def test_what_cannot_be_trained_again_is_refused(made: Made) -> None:
-    way = STUDENT.model_copy(update={"objectives": (STUDENT.objectives[1].model_copy(update={"name": "hetcomp"}),)})
+    way = STUDENT.model_copy(update={"objectives": (STUDENT.objectives[0].model_copy(update={"name": "hetcomp"}),)})
     result = made.refit(distill=way)
     assert set(result.artifacts) == {"report"}
     assert "'hetcomp' learns from rankings of the teacher's training" in result.headline
