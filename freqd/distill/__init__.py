@@ -5,7 +5,6 @@ from freqd.distill.context import DistillContext
 from freqd.distill.distillation import DistillSources, distill
 from freqd.distill.objectives import REGISTRY, Objective, build_objectives, check_objectives, objective
 from freqd.distill.refit import refit_student
-from freqd.distill.svd import svd_student
 from freqd.distill.warm_start import check_student
 
 __all__ = [
@@ -20,6 +19,5 @@ __all__ = [
     "distill",
     "objective",
     "refit_student",
-    "svd_student",
     "train_baselines",
 ]

@@ -10,10 +10,10 @@ from freqd.config import DistillConfig
 from freqd.data.realign import Rows
 from freqd.distill.context import DistillContext
 from freqd.distill.student import new_student
-from freqd.distill.svd import svd_student
 from freqd.embeddings import Embeddings, FloatMatrix, StartInfo, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
+from freqd.low_rank import low_rank
 from freqd.numerics.linalg import ridge
 from freqd.teachers.previous_model import PreviousModel, warm_start_info
 
@@ -68,7 +68,7 @@ def warm_start(context: DistillContext) -> Embeddings:
     The scale does not change the ranking. It makes the student's scores the logits of the teacher's softmax at
     temperature 1, so that training starts with nothing to do about their size, whatever the teacher's scale.
     """
-    start = svd_student(context.ranking_table, context.dim)
+    start = low_rank(context.ranking_table, context.dim)
     factor = np.float32(context.spread**-0.5)
     rng = np.random.default_rng(context.seed)
     tables = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from freqd.distill.svd import svd_student
 from freqd.embeddings import TrainedModel
 from freqd.graph import Graphs
+from freqd.low_rank import low_rank
 from freqd.spectral import Spectrum
 from freqd.spectral.filters import apply_filters
 from freqd.storage.store import ArtifactRef
@@ -25,7 +25,7 @@ class Truncated(StageOutcome):
 @stage("svd", Truncated)
 def svd(at: Stage, teacher: ArtifactRef, dim: int) -> Result:
     """The best approximation of the teacher's scores of the student's size, without training."""
-    features = svd_student(at.open(teacher, TrainedModel).features, dim)
+    features = low_rank(at.open(teacher, TrainedModel).features, dim)
     model = TrainedModel(features, info={"method": "svd"})
     return Result({"svd": model}, f"dimension {features.dim}: the teacher's truncated SVD")
 
@@ -35,5 +35,5 @@ def filtered_svd(at: Stage, inputs: DistillInputs, dim: int) -> Result:
     """The same of the filtered teacher: a way to distil by frequency that needs no training."""
     filters = at.open(inputs.spectrum, Spectrum).ranking_filters
     filtered = apply_filters(at.open(inputs.teacher, TrainedModel).features, at.open(inputs.graphs, Graphs), filters)
-    model = TrainedModel(svd_student(filtered, dim), info={"method": "filtered_svd"})
+    model = TrainedModel(low_rank(filtered, dim), info={"method": "filtered_svd"})
     return Result({"svd": model}, f"dimension {dim}: the filtered teacher's truncated SVD")

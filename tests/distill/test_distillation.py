@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from freqd.config import BaselinesConfig, DistillConfig, ObjectiveConfig
-from freqd.distill import DistillSources, distill, svd_student
+from freqd.distill import DistillSources, distill
 from freqd.distill.baseline import train_bpr
 from freqd.distill.student import Auto, epochs_of
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import ndcg_on_validation
+from freqd.low_rank import low_rank
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
 from freqd.spectral.filters import Filter
 from freqd.training.environment import TrainingEnvironment
@@ -80,7 +81,7 @@ def test_a_distilled_student_beats_one_trained_alone_and_the_svd(run, choices, t
     assert student.features.dim == scratch.features.dim == 6
     assert on_test(split, student.features) > 1.1 * on_test(split, scratch.features)
     if backbone == "mf":
-        assert on_test(split, student.features) > on_test(split, svd_student(teacher, 6))
+        assert on_test(split, student.features) > on_test(split, low_rank(teacher, 6))
 
 
 def test_a_feature_term_alone_helps_a_student_from_a_random_start(run, choices, tmp_path):

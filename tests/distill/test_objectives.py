@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqd.config import ObjectiveConfig
-from freqd.distill import REGISTRY, build_objectives, check_objectives, svd_student
+from freqd.distill import REGISTRY, build_objectives, check_objectives
 from freqd.distill.feature_loss import unique_rows, unique_rows_by_torch
 from freqd.distill.objectives import Objective, objective
 from freqd.distill.projectors import ExpertsProjector
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
+from freqd.low_rank import low_rank
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.sampling import Batch
 
@@ -215,7 +216,7 @@ def test_in_student_space_the_target_is_the_svd_student_of_the_filtered_teacher(
         term = build(name, context, projector="student-space")
         assert list(term.parameters()) == []
         target = Embeddings(term.user.target.numpy(), term.item.target.numpy())
-        expected = svd_student(source, 4)
+        expected = low_rank(source, 4)
         scores, wanted = (table.users @ table.items.T for table in (target, expected))
         np.testing.assert_allclose(scores / scores.std(), wanted / wanted.std(), atol=1e-4)
         assert term.loss(view_of(target), SMALL).item() < 1e-10

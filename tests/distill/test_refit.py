@@ -12,12 +12,13 @@ import pytest
 from freqd.config import DistillConfig, GraphConfig, ObjectiveConfig, SpectralConfig
 from freqd.data import everything
 from freqd.data.interactions import Split
-from freqd.distill import DistillSources, distill, refit_student, svd_student
+from freqd.distill import DistillSources, distill, refit_student
 from freqd.distill.refit import REFIT_EPOCHS
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import RefitError
 from freqd.evaluate import Validation
 from freqd.graph import build_graphs
+from freqd.low_rank import low_rank
 from freqd.spectral import FeatureEvaluator, analyse, apply_filters
 from freqd.teachers.previous_model import PreviousModel
 from freqd.training.environment import TrainingEnvironment
@@ -85,7 +86,7 @@ def test_where_no_epoch_was_better_the_svd_of_the_refitted_teacher_is_the_studen
     all_of_it = refitting(sources, judged, best_epoch=0)
     again = refit_student(all_of_it, CONFIG, HERE)
     ranking = apply_filters(all_of_it.teacher.features, all_of_it.graphs, sources.spectrum.ranking_filters)
-    svd = svd_student(ranking, CONFIG.dim)
+    svd = low_rank(ranking, CONFIG.dim)
     one, other = (table.users @ table.items.T for table in (again.features, svd))
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(1.0, abs=1e-5)
 

@@ -11,6 +11,7 @@ from freqd.distill.warm_start import align_previous_student, check_student, choo
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate.validation import Validation
+from freqd.low_rank import low_rank
 from freqd.teachers.previous_model import PreviousModel
 
 INFO = {"backbone": "mf"}
@@ -103,3 +104,25 @@ def test_a_student_of_another_kind_is_refused(config: DistillConfig, problem: st
     student = TrainedModel(random_table(np.random.default_rng(0), 3, 3, 5), info=INFO)
     with pytest.raises(InputError, match=problem):
         check_student(student, config)
+
+
+@pytest.mark.parametrize("scale", [0.01, 30.0])
+def test_the_warm_start_ranks_as_the_svd_student_with_a_spread_that_does_not_depend_on_the_teachers_scale(
+    choices, new_context, scale
+):
+    split, teacher = choices
+    scaled = Embeddings(teacher.users * np.float32(scale), teacher.items)
+    start = warm_start(new_context(split, scaled, 5))
+    reference = warm_start(new_context(split, teacher, 5))
+    np.testing.assert_allclose(start.users @ start.items.T, reference.users @ reference.items.T, rtol=2e-3, atol=2e-3)
+    student = low_rank(teacher, 5)
+    plain = student.users @ student.items.T
+    ratio = (start.users @ start.items.T) / plain
+    np.testing.assert_allclose(ratio[np.abs(plain) > 0.1], np.median(ratio), rtol=1e-2)
+
+
+def test_idle_numbers_of_the_warm_start_can_move(choices, new_context):
+    split, teacher = choices
+    start = warm_start(new_context(split, teacher, 15))
+    assert start.users[:, 12:].std() > 1e-3
+    assert start.items[:, 12:].std() > 1e-3

@@ -272,7 +272,7 @@ def test_changed_code_reruns_what_uses_it(
 ) -> None:
     original = provenance._module
     monkeypatch.setattr(
-        provenance, "_module", lambda name: ("changed", ()) if name == "freqd.distill.svd" else original(name)
+        provenance, "_module", lambda name: ("changed", ()) if name == "freqd.low_rank" else original(name)
     )
     again = rerun(source, workdir)
     assert again["cached_stages"] == [

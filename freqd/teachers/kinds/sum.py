@@ -12,6 +12,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
+from freqd.low_rank import low_rank
 from freqd.scorer import SumScorer
 from freqd.teachers.item_weights import EASE_ITEMS
 from freqd.teachers.kinds._budget import work_folder
@@ -78,7 +79,11 @@ def refit_sum(
         settings = _settings(config, name, int(config.options.get("table_factors", TABLE_FACTORS)))
         models.append(refit(split, settings, own, part, None))
     spreads = tuple(spread(model.scorer, train, seed=environment.seed) for model in models)
-    return _as_one(SumScorer(tuple(model.scorer for model in models), tuple(weights.values()), spreads), models)
+    return _as_one(
+        SumScorer(tuple(model.scorer for model in models), tuple(weights.values()), spreads),
+        models,
+        max(config.factors),
+    )
 
 
 @teacher("sum", options=SumOptions, refit=refit_sum)
@@ -110,7 +115,7 @@ def _add_up(
         )
     validation = Validation.of(split, limit=SAMPLE_USERS, seed=environment.seed)
     found = fit_sum({name: model.scorer for name, model in models.items()}, validation, seed=environment.seed)
-    model = _as_one(found.scorer, [models[name] for name in found.weights])
+    model = _as_one(found.scorer, [models[name] for name in found.weights], max(config.factors))
     trials: list[Trial] = [trial | {"kind": name} for name, model in models.items() for trial in model.info["trials"]]
     info: ModelInfo = {
         "kind": config.kind,
@@ -128,11 +133,16 @@ def _add_up(
     return replace(model, info=info)
 
 
-def _as_one(scorer: SumScorer, parts: list[TrainedModel]) -> TrainedModel:
-    """The sum, and as its features those of its parts side by side, which are the sum itself where all parts are tables."""
+def _as_one(scorer: SumScorer, parts: list[TrainedModel], dim: int) -> TrainedModel:
+    """The sum, and as its features those of its parts side by side: the sum itself where all parts are tables.
+
+    Where they are not, these only come near it, so ``dim`` numbers of them are enough, and save the spectrum its time.
+    """
     features = as_table(replace(scorer, scorers=tuple(part.features for part in parts)))
     assert features is not None  # features are tables
-    return TrainedModel(features, full=scorer if as_table(scorer) is None else None)
+    if as_table(scorer) is not None:
+        return TrainedModel(features)
+    return TrainedModel(low_rank(features, dim) if features.dim > dim else features, full=scorer)
 
 
 def _settings(config: TeacherConfig, kind: str, table_factors: int) -> TeacherConfig:
