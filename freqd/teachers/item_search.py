@@ -57,8 +57,8 @@ def search_neighbours(
     data: Validation,
     environment: TrainingEnvironment,
     *,
-    neighbours: Sequence[int] = (20, 100, 400),
-    shrink: Sequence[float] = (0.0, 10.0, 50.0),
+    neighbours: Sequence[int] = (100, 400),
+    shrink: Sequence[float] = (20.0, 100.0),
 ) -> FoundItems:
     """The best ``neighbour_weights`` by validation NDCG@10; trials have neighbours and shrink."""
     settings: list[Trial] = [{"neighbours": k, "shrink": s} for k, s in product(neighbours, shrink)]
