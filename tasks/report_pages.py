@@ -45,7 +45,7 @@ def _samples(context: RunContext, config: RunConfig, result: RunResult) -> Sampl
         config=config.evaluate,
         evaluation=store.open(refs["evaluate.student"], Evaluation),
         models={
-            role.key: store.open(refs[WHERE[role.key]], TrainedModel).features
+            role.key: store.open(refs[WHERE[role.key]], TrainedModel).scorer
             for role in COMPARED
             if result.metrics.of(role.key) is not None
         },

@@ -16,14 +16,16 @@ class TeacherConfig(Settings):
         "auto",
         min_length=1,
         max_length=100,
-        description="auto: the sum of als, lowpass, graphfilter, softmax and, where the items are few, ease, weighted on validation; als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; softmax: matrix factorisation by a "
+        description="auto: the sum of als, lowpass, graphfilter, softmax and, where the items are few, ease, weighted on "
+        "validation; als: implicit-feedback ALS; bpr: matrix factorisation with BPR; lightgcn; softmax: matrix factorisation by a "
         "softmax over many items; lowpass: truncated SVD of the normalised interactions; ease, graphfilter: item-item models; "
         "sum: several added up, where that gains beyond chance; features: external embeddings; lists: lists that another model "
         "made; or the name of one that a plugin provides.",
     )
     options: dict[str, Scalar] = Field(
         default_factory=dict,
-        description="Options of auto (table_factors, max_items), ease (max_items), sum (kinds, table_factors) or of a kind that a plugin provides.",
+        description="Options of auto (table_factors, max_items), ease (max_items), sum (kinds, table_factors) or of a kind that "
+        "a plugin provides.",
     )
     features: str | None = Field(
         None,

@@ -62,6 +62,8 @@ class RunConfig(Settings):
         """Settings of schedules and working directories that were made when ``baselines`` was part of ``distill``."""
         if not (isinstance(given, dict) and isinstance(given.get("distill"), dict)):
             return given
+        if not {"baselines", *MOVED} & set(given["distill"]):
+            return given
         distill = dict(given["distill"])
         moved = {new: distill.pop(old) for old, new in MOVED.items() if old in distill}
         if distill.pop("baselines", True) is False:

@@ -131,10 +131,6 @@ class References(ResultPart):
     run: str | None = None
     created: str | None = None
 
-    def of(self, name: str) -> ReferenceResult | None:
-        """One of them; None if it was not judged."""
-        return next((model for model in self.models if model.name == name), None)
-
 
 class ActivityGroup(OpenResultPart):
     """Users of about the same activity; every metric a user has is in it by name."""

@@ -14,10 +14,10 @@ import numpy as np
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import IdArray, Interactions, Split
 from freqd.data.item_table import ItemTable
-from freqd.embeddings import Embeddings
 from freqd.evaluate import Evaluation, top_k
 from freqd.evaluate.evaluation import HEADLINE_K, seen_items
 from freqd.report.run_result_parts import ModelName, ResultPart
+from freqd.scorer import Scorer
 
 MOST = 10
 """Items of a list that are shown."""
@@ -74,7 +74,7 @@ class SampleSource:
     split: Split
     config: EvaluateConfig
     evaluation: Evaluation
-    models: Mapping[ModelName, Embeddings]
+    models: Mapping[ModelName, Scorer]
     titles: ItemTable | None
     pseudonym: Callable[[str], str]
 
@@ -85,7 +85,7 @@ def draw_samples(source: SampleSource, count: int, rng: np.random.Generator) -> 
     users = choose_users(source.evaluation, count, rng)
     seen = seen_items(split, source.config)
     targets = split.test.matrix()
-    lists = {name: top_k(features, seen, HEADLINE_K, users=users)[0] for name, features in source.models.items()}
+    lists = {name: top_k(scorer, seen, HEADLINE_K, users=users)[0] for name, scorer in source.models.items()}
     before = [split.train] if source.config.protocol == "kd-paper" else [split.train, split.valid]
     shown = []
     for row, user in enumerate(users):

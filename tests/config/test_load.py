@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from freqd.config import RunConfig, describe
+from freqd.config import BaselinesConfig, RunConfig, describe
 from freqd.config.load import as_markdown, build, merge, parse_assignment, preset, preset_names, read_toml
 from freqd.errors import InputError
 
@@ -116,3 +116,5 @@ def test_settings_of_before_are_read_where_they_stand_now() -> None:
     )])  # fmt: skip
     assert RunConfig.model_validate({"distill": {"baselines": False}}).baselines.models == ()
     assert RunConfig.model_validate({"distill": {"baselines": True}}) == RunConfig()
+    mixed = RunConfig.model_validate({"distill": {"dim": 8}, "baselines": BaselinesConfig(models=("als",))})
+    assert (mixed.distill.dim, mixed.baselines.models) == (8, ("als",))

@@ -15,6 +15,7 @@ from freqd.embeddings import Embeddings
 from freqd.evaluate import evaluate
 from freqd.report.run.samples import samples_view
 from freqd.report.samples import SampleSource, choose_users, draw_samples, newest_first
+from freqd.scorer import ListScorer
 
 ITEMS = 12
 
@@ -70,6 +71,13 @@ def test_what_a_user_had_took_and_is_recommended(source: SampleSource) -> None:
     assert names(bob.lists["teacher"])[:2] == ["i11", "i10"]
     assert [item.hit for item in bob.lists["teacher"]] == [True, *[False] * 8, True]
     assert len(bob.lists["teacher"]) == 10
+
+
+def test_a_teacher_that_is_no_table_recommends_what_its_own_scores_say(source: SampleSource) -> None:
+    lists = np.full((3, 2), [9, 8], np.int32)
+    teacher = ListScorer(lists, np.full((3, 2), [2.0, 1.0], np.float32), ITEMS)
+    samples = drawn(replace(source, models={**source.models, "teacher": teacher}))
+    assert {tuple(names(user.lists["teacher"])) for user in samples.users} == {("i9", "i8")}
 
 
 def test_the_published_protocol_leaves_validation_items_in_the_lists(source: SampleSource) -> None:
