@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
+from scipy.linalg import blas
 
 from freqd.numerics.listed_scores import table_scores
 from freqd.scorer import Arrays, IdArray, ItemScorer, ListScorer, Scorer, SumScorer
@@ -74,6 +75,11 @@ class Embeddings:
         scores: FloatMatrix = self.users[users] @ self.items.T
         return scores
 
+    def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
+        """As ``Scorer``; a product that adds to what is there, in the columns of BLAS."""
+        items, rows = np.ascontiguousarray(self.items), np.ascontiguousarray(self.users[users])
+        blas.sgemm(factor, items.T, rows.T, 1.0, total.T, trans_a=True, overwrite_c=True)
+
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``; O(b · L · d)."""
         return table_scores(self.users[users], self.items, lists)
@@ -112,6 +118,15 @@ def as_table(scorer: Scorer) -> Embeddings | None:
         for side in ("users", "items")
     )
     return Embeddings(users, items)
+
+
+def side_by_side(scorer: SumScorer) -> SumScorer:
+    """The same sum with all its tables as one, which is first: one matrix product instead of several."""
+    parts = list(zip(scorer.scorers, scorer.weights, scorer.spreads, strict=True))
+    tables = [part for part in parts if as_table(part[0]) is not None]
+    others = [part for part in parts if as_table(part[0]) is None]
+    one = as_table(SumScorer(*zip(*tables, strict=True))) if len(tables) > 1 else None
+    return scorer if one is None else SumScorer(*zip((one, 1.0, 1.0), *others, strict=True))
 
 
 def scorer_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Scorer:

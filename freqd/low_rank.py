@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from freqd.embeddings import Embeddings
+
+
+Float64 = npt.NDArray[np.float64]
+
+SMALLEST = 1e-14
+"""Eigenvalues of a Gram matrix below this share of the largest are rounding errors of it."""
 
 
 def low_rank(features: Embeddings, dim: int) -> Embeddings:
     """The rank-``dim`` features whose scores are nearest to these in the Frobenius norm (Eckart-Young).
 
-    The score matrix U Vᵀ is never formed: with U = Q_u R_u, V = Q_v R_v and the small SVD R_u R_vᵀ = A Σ Bᵀ,
-    the nearest are Q_u A_d Σ_d^½ and Q_v B_d Σ_d^½. Cost O((n_users + n_items) D² + D³), in float64.
+    The score matrix U Vᵀ is never formed: with UᵀU = R_uᵀ R_u, VᵀV = R_vᵀ R_v and the small SVD R_u R_vᵀ = A Σ Bᵀ, the nearest
+    are U R_u⁺ A_d Σ_d^½ and V R_v⁺ B_d Σ_d^½. Cost O((n_users + n_items) D² + D³), in float64.
 
     Args:
         features: (n_users, D) and (n_items, D).
@@ -22,13 +29,21 @@ def low_rank(features: Embeddings, dim: int) -> Embeddings:
     """
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}")
-    left, left_factor = np.linalg.qr(features.users.astype(np.float64))
-    right, right_factor = np.linalg.qr(features.items.astype(np.float64))
-    rotation_left, sizes, rotation_right = np.linalg.svd(left_factor @ right_factor.T, full_matrices=False)
+    left, right = features.users.astype(np.float64), features.items.astype(np.float64)
+    left_root, left_inverse = _root(left)
+    right_root, right_inverse = _root(right)
+    rotation_left, sizes, rotation_right = np.linalg.svd(left_root @ right_root.T, full_matrices=False)
     rank = min(dim, len(sizes))
     root = np.sqrt(sizes[:rank])
     users = np.zeros((len(left), dim), np.float32)
     items = np.zeros((len(right), dim), np.float32)
-    users[:, :rank] = left @ (rotation_left[:, :rank] * root)
-    items[:, :rank] = right @ (rotation_right[:rank].T * root)
+    users[:, :rank] = left @ (left_inverse @ (rotation_left[:, :rank] * root))
+    items[:, :rank] = right @ (right_inverse @ (rotation_right[:rank].T * root))
     return Embeddings(users=users, items=items)
+
+
+def _root(table: Float64) -> tuple[Float64, Float64]:
+    """R (D, D) with tableᵀ table = Rᵀ R, and R⁺; rows and columns beyond the rank are zero."""
+    values, vectors = np.linalg.eigh(table.T @ table)
+    root = np.sqrt(np.where(values > SMALLEST * values[-1], values, 0.0))
+    return (vectors * root).T, vectors * np.divide(1.0, root, out=np.zeros_like(root), where=root > 0.0)

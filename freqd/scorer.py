@@ -18,7 +18,7 @@ from scipy import sparse
 
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
-from freqd.numerics.listed_scores import NO_ITEM
+from freqd.numerics.listed_scores import NO_ITEM, ROWS_A_BLOCK
 
 IdArray = npt.NDArray[np.int32]
 FloatMatrix = npt.NDArray[np.float32]
@@ -49,6 +49,10 @@ class Scores(Protocol):
 
 class Scorer(Scores, Protocol):
     """A model: scores of all items, of given ones, and what it is made of."""
+
+    def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
+        """Add ``factor`` times the scores of ``block`` to ``total``, (b, n_items) and contiguous."""
+        ...
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """Scores of given items: row i of ``lists`` (b, L) for user i of ``users``; ``NO_ITEM`` scores 0."""
@@ -94,24 +98,31 @@ class ItemScorer:
     def block(self, users: IdArray) -> FloatMatrix:
         """As ``Scorer``; O(rows of W that are added)."""
         scores = np.zeros((len(users), self.n_items), np.float32)
-        pattern = self.train.indptr, self.train.indices
-        if isinstance(self.weights, np.ndarray):
-            _add_dense_rows(users, *pattern, self.weights, scores)
-        else:
-            _add_rows(users, *pattern, self.weights.indptr, self.weights.indices, self.weights.data, scores)
+        self.add_block(users, np.float32(1), scores)
         return scores
 
+    def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
+        """As ``Scorer``."""
+        pattern = self.train.indptr, self.train.indices
+        if isinstance(self.weights, np.ndarray):
+            _add_dense_rows(users, *pattern, self.weights, factor, total)
+        else:
+            kept = self.weights
+            _add_rows(users, *pattern, kept.indptr, kept.indices, kept.data, factor, total)
+
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
-        """As ``Scorer``; of sparse weights it costs what ``block`` does, of dense ones the listed items alone count."""
-        if not isinstance(self.weights, np.ndarray):
-            return _taken_in_blocks(self, users, lists)
-        weights, scores = self.weights, np.zeros(lists.shape, np.float32)
-        threads.run(
-            lambda rows: _add_listed(
-                users[rows], self.train.indptr, self.train.indices, weights, lists[rows], scores[rows]
-            ),
-            threads.blocks_of(len(users), USERS_A_BLOCK),
-        )
+        """As ``Scorer``; of sparse weights all those of the user's items are looked at, of dense ones the listed items'."""
+        scores = np.zeros(lists.shape, np.float32)
+
+        def fill(rows: slice) -> None:
+            asked = users[rows], self.train.indptr, self.train.indices
+            if isinstance(self.weights, np.ndarray):
+                _add_listed(*asked, self.weights, lists[rows], scores[rows])
+            else:
+                kept, place = self.weights, np.full(self.n_items, -1, np.int32)
+                _add_listed_rows(*asked, kept.indptr, kept.indices, kept.data, lists[rows], place, scores[rows])
+
+        threads.run(fill, threads.blocks_of(len(users), ROWS_A_BLOCK))
         return scores
 
     @property
@@ -188,9 +199,13 @@ class SumScorer:
     def block(self, users: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
         total = np.zeros((len(users), self.n_items), np.float32)
-        for scorer, factor in zip(self.scorers, self.factors, strict=True):
-            total += scorer.block(users) * factor
+        self.add_block(users, np.float32(1), total)
         return total
+
+    def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
+        """As ``Scorer``."""
+        for scorer, own in zip(self.scorers, self.factors, strict=True):
+            scorer.add_block(users, own * factor, total)
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
@@ -254,6 +269,10 @@ class ListScorer:
         scores[row, self.lists[users][row, place]] = self.scores[users][row, place]
         return scores
 
+    def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
+        """As ``Scorer``."""
+        total += self.block(users) * factor
+
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
         return _taken_in_blocks(self, users, lists)
@@ -296,22 +315,24 @@ def _taken_in_blocks(scorer: Scorer, users: IdArray, lists: IdArray) -> FloatMat
 
 
 @kernel(fastmath={"reassoc", "contract"})
-def _add_rows(users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, scores: Any) -> None:
-    """Add to each row of ``scores`` (b, n_items) the sparse rows of W of its user's items."""
+def _add_rows(
+    users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, factor: Any, scores: Any
+) -> None:
+    """Add to each row of ``scores`` (b, n_items) ``factor`` times the sparse rows of W of its user's items."""
     for row in range(len(users)):
         for p in range(indptr[users[row]], indptr[users[row] + 1]):
             for q in range(starts[indices[p]], starts[indices[p] + 1]):
-                scores[row, columns[q]] += values[q]
+                scores[row, columns[q]] += factor * values[q]
 
 
 @kernel(fastmath={"reassoc", "contract"})
-def _add_dense_rows(users: Any, indptr: Any, indices: Any, weights: Any, scores: Any) -> None:
+def _add_dense_rows(users: Any, indptr: Any, indices: Any, weights: Any, factor: Any, scores: Any) -> None:
     """As ``_add_rows``, of a dense W."""
     for row in range(len(users)):
         for p in range(indptr[users[row]], indptr[users[row] + 1]):
             item = indices[p]
             for column in range(scores.shape[1]):
-                scores[row, column] += weights[item, column]
+                scores[row, column] += factor * weights[item, column]
 
 
 @kernel(fastmath={"reassoc", "contract"})
@@ -323,3 +344,25 @@ def _add_listed(users: Any, indptr: Any, indices: Any, weights: Any, lists: Any,
             for column in range(lists.shape[1]):
                 if lists[row, column] >= 0:
                     scores[row, column] += weights[item, lists[row, column]]
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _add_listed_rows(
+    users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, lists: Any, place: Any, scores: Any
+) -> None:
+    """As ``_add_listed``, of a sparse W; ``place`` (n_items,), all −1, is scratch and is given back like that."""
+    for row in range(len(users)):
+        for column in range(lists.shape[1]):
+            if lists[row, column] >= 0:
+                place[lists[row, column]] = column
+        for p in range(indptr[users[row]], indptr[users[row] + 1]):
+            for q in range(starts[indices[p]], starts[indices[p] + 1]):
+                at = place[columns[q]]
+                if at >= 0:
+                    scores[row, at] += values[q]
+        for column in range(lists.shape[1]):  # an item that is listed twice has its score at the last of its places
+            if lists[row, column] >= 0:
+                scores[row, column] = scores[row, place[lists[row, column]]]
+        for column in range(lists.shape[1]):
+            if lists[row, column] >= 0:
+                place[lists[row, column]] = -1

@@ -35,6 +35,21 @@ def test_with_enough_numbers_it_is_the_teacher_and_the_rest_is_zero(random_table
     np.testing.assert_allclose(student.users[:, 3:], 0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_a_table_whose_columns_repeat_or_are_zero(random_table, kept):
+    teacher = random_table(np.random.default_rng(3), 30, 20, kept)
+    wide = Embeddings(
+        *(
+            np.hstack([table, 2 * table, np.zeros((len(table), 2), np.float32)])
+            for table in (teacher.users, teacher.items)
+        )
+    )
+    student = low_rank(wide, 6)
+    assert np.isfinite(student.users).all()
+    np.testing.assert_allclose(student.users @ student.items.T, wide.users @ wide.items.T, atol=1e-4)
+    np.testing.assert_allclose(student.items[:, kept:], 0.0, atol=1e-3)
+
+
 def test_the_energy_of_a_component_is_shared_evenly_by_both_sides(random_table):
     student = low_rank(random_table(np.random.default_rng(2), 20, 15, 6), 3)
     np.testing.assert_allclose(np.linalg.norm(student.users, axis=0), np.linalg.norm(student.items, axis=0), rtol=1e-4)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import Embeddings, TrainedModel, as_table
+from freqd.embeddings import Embeddings, TrainedModel, as_table, side_by_side
 from freqd.evaluate import evaluate, ranking, scoring_latency
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.spread import spread
@@ -97,8 +97,13 @@ def test_blocks_and_listed_scores_are_the_dense_ones(scorers, train, kind: str) 
     users = rng.permutation(train.shape[0])[:170].astype(np.int32)
     np.testing.assert_allclose(scorer.block(users), dense[users], rtol=1e-4, atol=1e-4)
     lists = rng.integers(-1, train.shape[1], (170, 12), dtype=np.int32)
+    lists[:, 7] = lists[:, 2]
     wanted = np.where(lists >= 0, np.take_along_axis(dense[users], np.maximum(lists, 0), axis=1), 0)
     np.testing.assert_allclose(scorer.listed(users, lists), wanted, rtol=1e-4, atol=1e-4)
+    total = rng.standard_normal((len(users), train.shape[1]), dtype=np.float32)
+    wanted = total + 2.5 * dense[users]
+    scorer.add_block(users, np.float32(2.5), total)
+    np.testing.assert_allclose(total, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,6 +182,17 @@ def test_a_sum_of_tables_is_one_table_with_the_same_scores(scorers, train) -> No
     )
     assert as_table(scorers["sum"][0]) is None
     assert as_table(SumScorer((scorers["sum"][0],), (1.0,), (1.0,))) is None
+
+
+def test_the_tables_of_a_sum_can_stand_side_by_side(scorers) -> None:
+    parts = [scorers[kind] for kind in ("table", "sparse", "tables", "dense")]
+    scorer = SumScorer(tuple(part for part, _ in parts), (0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 3.0, 4.0))
+    joined = side_by_side(scorer)
+    assert [type(part) for part in joined.scorers] == [Embeddings, ItemScorer, ItemScorer]
+    users = np.array([4, 0, 9], np.int32)
+    np.testing.assert_allclose(joined.block(users), scorer.block(users), rtol=1e-4, atol=1e-4)
+    without = SumScorer(scorer.scorers[:2], (0.5, 0.5), (1.0, 1.0))
+    assert side_by_side(without) is without
 
 
 def test_an_unlisted_item_is_never_recommended_not_even_by_a_sum(scorers, train) -> None:

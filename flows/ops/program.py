@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import sys
 
-from flows.ops.processes import STOP_SECONDS, end
+from flows.ops.processes import end
 from tasks.runtime.server_state import MARK, PROGRAM, environment_of, marked
+
+LEFT_SECONDS = 60.0
+"""How long what is left may take to end by itself: a run that is killed instead shows as Running until it is missed."""
 
 
 def main() -> None:
     """End what is left, and become the command."""
     others = [process for process in marked(os.environ[MARK]) if process.pid != os.getpid()]
-    end([p for p in others if environment_of(p.pid).get(PROGRAM) == os.environ[PROGRAM]], STOP_SECONDS)
+    end([p for p in others if environment_of(p.pid).get(PROGRAM) == os.environ[PROGRAM]], LEFT_SECONDS)
     os.execvp(sys.argv[1], sys.argv[1:])
 
 

@@ -17,13 +17,16 @@ from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.numerics import threads
 from freqd.numerics.jit import kernel
-from freqd.scorer import USERS_A_BLOCK, Scores
+from freqd.scorer import Scores
 
 USER_BLOCK = 512
 """Users a block: enough that re-packing the items for every block costs little beside the product."""
 
 ITEM_TILE = 512
 """Items a tile: with ``USER_BLOCK`` users 1 MiB of scores, which stays in the second-level cache."""
+
+SCORES_AT_ONCE = 1 << 24
+"""Scores that a thread holds of a model that is no table: 64 MiB, of all items for up to ``USER_BLOCK`` users."""
 
 SCAN = 64
 """Scores that are compared with the threshold at a time, in vector registers."""
@@ -45,7 +48,7 @@ def top_k(
 
     Exact and deterministic: the same for any number of threads. Of tables the time is that of the matrix product
     (2 · n · n_items · d operations) and a scan of its result; memory about 1 MiB a thread beyond the result. Of other scorers
-    it is that of the scores of all items, and memory their scores of ``USERS_A_BLOCK`` users a thread.
+    it is that of the scores of all items, and memory ``SCORES_AT_ONCE`` of them a thread.
 
     Args:
         scorer: the recommender; tables are one.
@@ -86,11 +89,13 @@ def _best_of_blocks(
         scores = scorer.block(chosen[rows])
         if not (scores < np.inf).all():
             raise ValueError("a score is NaN or infinite")
-        _hide_seen(chosen[rows], indptr, indices, scores)
-        _keep_best(scores, items[rows], best[rows])
+        starts, ends = indptr[chosen[rows]].astype(np.int64), indptr[chosen[rows] + 1].astype(np.int64)
+        _scan_tile(scores, 0, indices, starts, ends, items[rows], best[rows])
+        _sort_heaps(items[rows], best[rows])
 
+    size = min(max(SCORES_AT_ONCE // max(scorer.n_items, 1), 1), USER_BLOCK)
     with threads.one_blas_thread():
-        threads.run(rank, threads.blocks_of(len(chosen), USERS_A_BLOCK))
+        threads.run(rank, threads.blocks_of(len(chosen), size))
     return items, best
 
 
@@ -196,29 +201,6 @@ def _set_floor(users: Any, items: Any, lists: Any, heap_scores: Any) -> None:
             floor = min(floor, total)
             size = max(size, magnitude)
         heap_scores[row, :] = floor - rounding * size - 1e-30
-
-
-@kernel()
-def _hide_seen(users: Any, indptr: Any, indices: Any, scores: Any) -> None:
-    """Give each user's own items −inf."""
-    for row in range(len(users)):
-        for p in range(indptr[users[row]], indptr[users[row] + 1]):
-            scores[row, indices[p]] = -np.inf
-
-
-@kernel()
-def _keep_best(scores: Any, items: Any, best: Any) -> None:
-    """Fill each row of ``items`` and ``best`` (b, k) with the best of ``scores`` (b, n_items), in their order."""
-    last = best.shape[1] - 1
-    for row in range(scores.shape[0]):
-        for item in range(scores.shape[1]):
-            score = scores[row, item]
-            if score > best[row, last]:  # items ascend: among equals the earlier one stays ahead
-                place = last
-                while place > 0 and score > best[row, place - 1]:
-                    best[row, place], items[row, place] = best[row, place - 1], items[row, place - 1]
-                    place -= 1
-                best[row, place], items[row, place] = score, item
 
 
 @kernel(inline="always")

@@ -91,3 +91,60 @@ def _drop_seen(items: Any, indptr: Any, indices: Any) -> None:
             at = np.searchsorted(seen, items[user, column])
             if at < len(seen) and seen[at] == items[user, column]:
                 items[user, column] = -1
+
+
+def known_scores(lists: Lists, scores: FloatMatrix, before: Lists, scores_before: FloatMatrix) -> Lists:
+    """Fill in the scores of items that earlier lists held too, and say which are left.
+
+    Args:
+        lists, before: (b, L) and (b, K) int32, ascending in each row but for ``NO_ITEM`` in between.
+        scores: (b, L), filled where the item is known.
+        scores_before: (b, K).
+
+    Returns:
+        (b, most that a row lacks): the items without a score, in order; ``NO_ITEM`` where a row has no more of them.
+    """
+    lacking = np.full(lists.shape, NO_ITEM, np.int32)
+    counts = run(
+        lambda rows: _known(lists[rows], scores[rows], before[rows], scores_before[rows], lacking[rows]),
+        blocks_of(len(lists), ROWS_A_BLOCK),
+    )
+    return np.ascontiguousarray(lacking[:, : max(counts, default=0)])
+
+
+@kernel()
+def _known(lists: Any, scores: Any, before: Any, scores_before: Any, lacking: Any) -> int:
+    most = 0
+    for row in range(lists.shape[0]):
+        at = count = 0
+        for column in range(lists.shape[1]):
+            item = lists[row, column]
+            if item < 0:
+                continue
+            while at < before.shape[1] and before[row, at] < item:
+                at += 1
+            if at < before.shape[1] and before[row, at] == item:
+                scores[row, column] = scores_before[row, at]
+            else:
+                lacking[row, count] = item
+                count += 1
+        most = max(most, count)
+    return most
+
+
+def fill_in(lists: Lists, scores: FloatMatrix, lacking: Lists, found: FloatMatrix) -> None:
+    """Fill in the scores of the items that ``known_scores`` said were lacking."""
+    run(
+        lambda rows: _fill_in(lists[rows], scores[rows], lacking[rows], found[rows]),
+        blocks_of(len(lists), ROWS_A_BLOCK),
+    )
+
+
+@kernel()
+def _fill_in(lists: Any, scores: Any, lacking: Any, found: Any) -> None:
+    for row in range(lists.shape[0]):
+        at = 0
+        for column in range(lists.shape[1]):
+            if at < lacking.shape[1] and lists[row, column] >= 0 and lists[row, column] == lacking[row, at]:
+                scores[row, column] = found[row, at]
+                at += 1

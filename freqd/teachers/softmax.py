@@ -31,6 +31,7 @@ from freqd.embeddings import Embeddings, ModelInfo, TrainedModel, Trial
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.models.mf import MatrixFactorization
+from freqd.numerics import threads
 from freqd.teachers.lowpass import item_degrees, lowpass_factors, lowpass_table
 from freqd.teachers.search import SAMPLE_USERS
 from freqd.training.environment import TrainingEnvironment
@@ -86,7 +87,7 @@ class SoftmaxTerm:
             view.items(batch.positives),
             view.items(negatives),
             torch.from_numpy(log_weights).to(negatives.device),
-            batch.positives[:, None] == negatives,
+            (batch.positives, negatives),
         )
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
@@ -98,43 +99,82 @@ class SoftmaxTerm:
         return drawn, self._log_weights[drawn]
 
 
-def sampled_softmax(users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor) -> Tensor:
-    """Mean of −s_ui + log(exp s_ui + Σ_j w_j exp s_uj).
+def sampled_softmax(
+    users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, items: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Mean of −s_ui + log(exp s_ui + Σ_j w_j exp s_uj), without the pair's own item in the sum.
 
-    The (b, M) scores are turned into shares in place and kept for the way back: a third of what autograd would hold.
+    Both ways are gone at once, for some pairs at a time, on a CPU by several threads: their scores stay in the processor's cache,
+    and the (b, M) matrix of all is never formed. The number of threads does not change the result.
 
     Args:
         users, positives: (b, d) rows of each pair.
         negatives: (M, d).
         log_weights: (M,) log w.
-        same: (b, M) bool; where a negative is the pair's own positive, which is left out.
+        items: which items the positives (b,) and the negatives (M,) are.
     """
-    loss: Tensor = _SampledSoftmax.apply(users, positives, negatives, log_weights, same)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SampledSoftmax.apply(users, positives, negatives, log_weights, *items)  # type: ignore[no-untyped-call]
     return loss
+
+
+PAIRS_AT_ONCE = 256
+"""With 1,024 negatives 1 MiB of scores, which stays in the second-level cache."""
 
 
 class _SampledSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor
-    ) -> Tensor:
-        shares = torch.addmm(log_weights, users, negatives.T).masked_fill_(same, -torch.inf)
-        own = (users * positives).sum(1)
-        highest = torch.maximum(shares.amax(1), own)
-        shares.sub_(highest[:, None]).exp_()
-        miss = shares.sum(1)  # unlike 1 − share of the positive, exact where that is near 1
-        total = miss + (own - highest).exp()
-        shares.div_(total[:, None])
-        ctx.save_for_backward(users, positives, negatives, shares, miss / total)
-        return (total.log() + highest - own).mean()
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        users, positives, negatives, log_weights, own, others = (tensor.detach() for tensor in given)
+        places = torch.sort(others)
+        size = PAIRS_AT_ONCE if users.device.type == "cpu" else len(users)
+        losses, for_users, for_positives, for_negatives = zip(
+            *threads.run(
+                lambda rows: _of_pairs(users[rows], positives[rows], negatives, log_weights, own[rows], *places),
+                threads.blocks_of(len(users), size),
+            ),
+            strict=True,
+        )
+        ctx.slopes = torch.cat(for_users), torch.cat(for_positives), torch.stack(for_negatives).sum(0)
+        return torch.stack(losses).sum() / len(users)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        users, positives, negatives, shares, miss = ctx.saved_tensors
-        factor = gradients[0] / len(users)
-        weight = (factor * miss)[:, None]
-        for_users = factor * (shares @ negatives) - weight * positives
-        return for_users, -weight * users, factor * (shares.T @ users), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        factor = gradients[0] / len(ctx.slopes[0])
+        return *(slope * factor for slope in ctx.slopes), None, None, None
+
+
+def _of_pairs(
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    log_weights: Tensor,
+    own: Tensor,
+    others: Tensor,
+    order: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sum of the losses of some pairs, and its gradients by users, positives and negatives.
+
+    Args:
+        own: items of the positives.
+        others: items of the negatives, ascending.
+        order: which negative each of them is.
+    """
+    scores = torch.addmm(log_weights, users, negatives.T)
+    first = torch.searchsorted(others, own)
+    count = torch.searchsorted(others, own, right=True) - first
+    pair = torch.repeat_interleave(count)  # as often as its item is among the negatives
+    scores[
+        pair, order[torch.arange(len(pair), device=pair.device) - (count.cumsum(0) - count - first)[pair]]
+    ] = -torch.inf
+    score = (users * positives).sum(1)
+    highest = torch.maximum(scores.amax(1), score)
+    odds = scores.sub_(highest[:, None]).exp_()
+    miss = odds.sum(1)  # unlike 1 − share of the positive, exact where that is near 1
+    total = miss + (score - highest).exp()
+    weight = (miss / total)[:, None]
+    for_users = (odds @ negatives).div_(total[:, None]).sub_(weight * positives)
+    for_negatives = odds.T @ (users / total[:, None])
+    return (total.log() + highest - score).sum(), for_users, -weight * users, for_negatives
 
 
 @dataclass(frozen=True)

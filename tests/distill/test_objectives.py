@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from freqd.low_rank import low_rank
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.sampling import Batch
 
+LISTED = Embeddings.listed
 SMALL = Batch(
     users=torch.tensor([0, 0, 2]),
     positives=torch.tensor([1, 4, 1]),
@@ -277,6 +280,32 @@ def test_ranking_cross_entropy_by_hand(choices, new_context, random_table, view_
         shares = np.exp(own[items])
         expected.append(-(target / target.sum() * np.log(shares / shares.sum())).sum())
     np.testing.assert_allclose(term.loss(view_of(student), SMALL).item(), np.mean(expected), rtol=1e-4)
+
+
+def test_the_teacher_is_asked_once_for_what_stays_in_the_lists(choices, new_context, random_table, monkeypatch):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    term = build("rce", context, top=5, student_top=5, random=10)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        Embeddings, "listed", lambda own, users, lists: asked.append(lists.shape[1]) or LISTED(own, users, lists)
+    )
+    rng = np.random.default_rng(0)
+    drawn = []
+    for epoch in range(1, 8):
+        student = random_table(np.random.default_rng(epoch // 3), 150, 120, 4)
+        term.begin_epoch(epoch, student, rng)
+        lists, logits = term.lists.numpy(), term.logits.numpy()
+        wanted = LISTED(teacher, context.users, lists) * term.factor
+        np.testing.assert_allclose(logits[lists >= 0], wanted[lists >= 0], rtol=1e-4, atol=1e-5)
+        assert np.isneginf(logits[lists < 0]).all()
+        drawn.append({(user, item) for user, row in enumerate(lists.tolist()) for item in row if item >= 0})
+    assert max(asked[1:]) < asked[0] <= 15
+    assert all(len(before & after) < len(before) for before, after in pairwise(drawn)), "something is new in each epoch"
+    again = build("rce", context, top=5, student_top=5, random=10)
+    again.begin_epoch(7, student, rng)
+    assert torch.equal(again.lists, term.lists)
+    assert torch.equal(again.logits, term.logits), "a training that is resumed learns from the same numbers"
 
 
 def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(choices, new_context):

@@ -17,6 +17,7 @@ from freqd.data.interactions import Split
 from freqd.embeddings import Embeddings
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
+from freqd.teachers import softmax
 from freqd.teachers.lowpass import lowpass_factors, lowpass_table
 from freqd.teachers.softmax import SoftmaxGrid, SoftmaxTerm, sampled_softmax, scaled, softmax_start, train_softmax
 from freqd.training.environment import TrainingEnvironment
@@ -24,9 +25,11 @@ from freqd.training.optim import OptimConfig
 from freqd.training.sampling import Batch
 
 
-def plain(users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, same: Tensor) -> Tensor:
+def plain(
+    users: Tensor, positives: Tensor, negatives: Tensor, log_weights: Tensor, items: tuple[Tensor, Tensor]
+) -> Tensor:
     """As the definition reads, by autograd."""
-    others = (users @ negatives.T + log_weights).masked_fill(same, -torch.inf)
+    others = (users @ negatives.T + log_weights).masked_fill(items[0][:, None] == items[1], -torch.inf)
     logits = torch.cat([(users * positives).sum(1, keepdim=True), others], dim=1)
     return torch.nn.functional.cross_entropy(logits, torch.zeros(len(users), dtype=torch.long))
 
@@ -39,9 +42,12 @@ def test_value_and_gradients_are_those_of_the_definition(seed: int, scale: float
         (scale * torch.randn(n, 3, generator=generator, dtype=dtype)).requires_grad_() for n in (4, 4, 6)
     )
     log_weights = torch.randn(6, generator=generator, dtype=dtype)
-    same = torch.rand(4, 6, generator=generator) < 0.3
-    same[0] = True  # nothing but the positive: no loss
-    found, wanted = (loss(users, positives, negatives, log_weights, same) for loss in (sampled_softmax, plain))
+    items = torch.randint(3, (4,), generator=generator), torch.randint(3, (6,), generator=generator)
+    if seed % 4 == 0:
+        items[1][:] = items[0][0]  # for the first pair nothing but the positive: no loss
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(softmax, "PAIRS_AT_ONCE", 1 + seed % 4)
+        found, wanted = (loss(users, positives, negatives, log_weights, items) for loss in (sampled_softmax, plain))
     torch.testing.assert_close(found, wanted)
     rows = (users, positives, negatives)
     for one, other in zip(torch.autograd.grad(3 * found, rows), torch.autograd.grad(3 * wanted, rows), strict=True):

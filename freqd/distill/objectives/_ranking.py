@@ -24,14 +24,14 @@ class RankedObjective(Objective):
 
     Attributes:
         teacher: gives the scores of the filtered teacher if the option ``filtered`` asks for it, of the raw one otherwise.
-        best: (n_users, top) int32, the teacher's best items, best first.
+        best, best_scores: (n_users, top) int32 and float32, the teacher's best items, best first, and their scores.
         lists: this epoch's lists, (n_users, L) int32 on the context's device.
     """
 
     def __init__(self, options: Any, weight: float, context: DistillContext, *, top: int) -> None:
         super().__init__(options, weight, context)
         self.teacher = context.ranking_teacher if options.filtered else context.raw_teacher
-        self.best, _ = top_k(self.teacher, context.train, min(top, context.n_items))
+        self.best, self.best_scores = top_k(self.teacher, context.train, min(top, context.n_items))
         self.lists = torch.empty(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from freqd.config import TeacherConfig
 from freqd.data.interactions import Split
@@ -11,6 +12,14 @@ from freqd.teachers.kinds._budget import work_folder
 from freqd.teachers.previous_model import PreviousModel
 from freqd.teachers.registry import teacher
 from freqd.training.environment import TrainingEnvironment
+
+if TYPE_CHECKING:
+    from freqd.teachers.softmax import SoftmaxGrid
+
+NEGATIVES = 512
+STEPS, LEAST_EPOCHS = 6_000, 16
+"""On much data so many steps are enough, but no fewer epochs. With 64 factors on Gowalla: validation .0947 in half the time of the
+twelve best of 24 epochs with 1,024 negatives, .0929. Few factors, the no-distillation baseline's, do need those."""
 
 
 def refit_softmax(
@@ -23,7 +32,7 @@ def refit_softmax(
     """The judged size, step size and L2, up to the best epoch."""
     from freqd.teachers import softmax  # late, as below
 
-    return softmax.refit_softmax(split, softmax.SoftmaxGrid(), judged, environment)
+    return softmax.refit_softmax(split, _grid(split), judged, environment)
 
 
 @teacher("softmax", refit=refit_softmax)
@@ -34,7 +43,7 @@ def train_softmax(split: Split, config: TeacherConfig, environment: TrainingEnvi
     folder = work_folder(environment)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(set(config.factors))
-    grid = softmax.SoftmaxGrid()
+    grid = _grid(split)
     limit = None if config.max_seconds is None else config.max_seconds / len(sizes)
     grid = replace(grid, optim=replace(grid.optim, max_seconds=limit))
     best: TrainedModel | None = None
@@ -49,3 +58,13 @@ def train_softmax(split: Split, config: TeacherConfig, environment: TrainingEnvi
     best.info["trials"] = trials
     best.info["seconds"] = sum(trial["seconds"] for trial in trials)
     return best
+
+
+def _grid(split: Split) -> SoftmaxGrid:
+    """What is trained on these data."""
+    from freqd.teachers.softmax import SoftmaxGrid
+
+    plain = SoftmaxGrid()
+    most = plain.optim.epochs
+    epochs = min(max(STEPS * plain.optim.batch_size // max(len(split.train), 1), LEAST_EPOCHS), most)
+    return replace(plain, negatives=NEGATIVES, optim=replace(plain.optim, epochs=epochs))

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from freqd.config import Settings, TeacherConfig
 from freqd.data.interactions import Split
-from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table
+from freqd.embeddings import ModelInfo, TrainedModel, Trial, as_table, side_by_side
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
 from freqd.low_rank import low_rank
@@ -142,7 +142,7 @@ def _as_one(scorer: SumScorer, parts: list[TrainedModel], dim: int) -> TrainedMo
     assert features is not None  # features are tables
     if as_table(scorer) is not None:
         return TrainedModel(features)
-    return TrainedModel(low_rank(features, dim) if features.dim > dim else features, full=scorer)
+    return TrainedModel(low_rank(features, dim) if features.dim > dim else features, full=side_by_side(scorer))
 
 
 def _settings(config: TeacherConfig, kind: str, table_factors: int) -> TeacherConfig:

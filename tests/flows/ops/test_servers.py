@@ -166,7 +166,7 @@ def test_what_is_killed_is_started_anew_and_runs_are_carried_out(user: User) -> 
     endless = user.retrain(teacher={"kind": "bpr", "epochs": 100_000, "patience": 100_000})
     wait_for(lambda: user.ask(f"/flow_runs/{endless['id']}", None)["state_type"] == "RUNNING", 120)
     os.kill(before["worker"], signal.SIGKILL)
-    assert wait_for(lambda: ended(endless), 120) == "CRASHED", "nobody would look after it any more"
+    assert wait_for(lambda: ended(endless), 240) == "CRASHED", "nobody would look after it any more"
     for name in ("prefect", "mlflow"):
         os.kill(before[name], signal.SIGKILL)
     wait_for(lambda: before["prefect"] not in found.pids.values(), 10)
