@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from freqd.embeddings import Embeddings
 
-
 Float64 = npt.NDArray[np.float64]
 
 SMALLEST = 1e-14

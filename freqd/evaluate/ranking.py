@@ -224,6 +224,15 @@ def _sift_down(items, scores, size):  # type: ignore[no-untyped-def]
     scores[hole], items[hole] = score, item
 
 
+@kernel(inline="always")
+def _any_above(scores, start, threshold):  # type: ignore[no-untyped-def]
+    """Whether one of ``SCAN`` scores is above; a quarter of the time that the highest of them takes."""
+    found = False
+    for column in range(SCAN):
+        found |= scores[start + column] > threshold
+    return found
+
+
 @kernel(fastmath={"nnan", "nsz"})
 def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_scores):  # type: ignore[no-untyped-def]
     """Put the tile's scores that beat a user's k-th best into the user's heap.
@@ -246,13 +255,9 @@ def _scan_tile(tile, first, seen_items, cursor, seen_end, heap_items, heap_score
         best_scores = heap_scores[row]
         threshold = best_scores[0]
         for start in range(0, n_columns, SCAN):
-            stop = min(start + SCAN, n_columns)
-            highest = scores[start]
-            for column in range(start, stop):
-                highest = max(highest, scores[column])
-            if highest <= threshold:
+            if start + SCAN <= n_columns and not _any_above(scores, start, threshold):
                 continue
-            for column in range(start, stop):
+            for column in range(start, min(start + SCAN, n_columns)):
                 if scores[column] > threshold:
                     best_scores[0] = scores[column]
                     best_items[0] = first + column
