@@ -1,7 +1,6 @@
 """Ranking cross-entropy on the items that matter: the teacher's best, the student's own best, and random ones.
 
-For every user u a list 𝓛_u = teacher's top T ∪ student's present top S ∪ R random items, train items left out (of the random
-ones a quarter is drawn anew every epoch, so that the teacher is asked for few scores that it has not given before):
+For every user u a list 𝓛_u = teacher's top T ∪ student's present top S ∪ R random items, train items left out:
 
     loss = mean over u of −Σ_{j ∈ 𝓛_u} p_uj · log softmax_𝓛(s_u)_j,    p_u = softmax_𝓛(t_u / (τ σ))
 
@@ -22,7 +21,6 @@ from pydantic import Field
 from torch import Tensor
 
 from freqd.config import Settings
-from freqd.data.interactions import IdArray
 from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._ranking import RankedObjective
@@ -33,19 +31,13 @@ from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, fill_in, known_
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
-QUARTERS = 4
-RANDOM_ITEMS = 7
-"""Tells the numbers of this objective from those of other draws with the same seed."""
-
 
 class RceOptions(Settings):
     """Options of ``rce``."""
 
     top: int = Field(50, ge=1, le=10_000, description="T: the teacher's best items in a user's list.")
     student_top: int = Field(50, ge=0, le=10_000, description="S: the student's present best items in it.")
-    random: int = Field(
-        100, ge=0, le=10_000, description="R: random items in it, a quarter of them drawn anew every epoch."
-    )
+    random: int = Field(100, ge=0, le=10_000, description="R: random items in it, drawn anew every epoch.")
     temperature: float = Field(1.0, gt=0.0, description="τ, in units of the teacher's spread of scores.")
     refresh: int = Field(1, ge=1, description="Epochs between two rankings of the student's best items.")
     filtered: bool = Field(True, description="Imitate the filtered teacher that the spectral analysis chose.")
@@ -62,7 +54,6 @@ class RankingCrossEntropy(RankedObjective):
         width = min(options.student_top, context.n_items)
         self.student_top = torch.full((context.n_users, width), NO_ITEM, dtype=torch.int32)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
-        self.random: dict[int, IdArray] = {}
         by_item = np.argsort(self.best, axis=1)
         best = np.take_along_axis(self.best, by_item, axis=1)
         self.known = best, np.take_along_axis(self.best_scores, by_item, axis=1) * self.factor
@@ -79,26 +70,14 @@ class RankingCrossEntropy(RankedObjective):
         if width and (epoch - 1) % options.refresh == 0:
             best, _ = top_k(student, context.train, width, hint=self.student_top.numpy())
             self.student_top.copy_(torch.from_numpy(best))
-        lists = np.concatenate([self.best, self.student_top.numpy(), *self._random_items(epoch)], axis=1)
+        drawn = random_items(context.train, options.random, rng)
+        lists = np.concatenate([self.best, self.student_top.numpy(), drawn], axis=1)
         drop_repeated(lists)
         logits = np.full(lists.shape, -np.inf, np.float32)
         lacking = known_scores(lists, logits, *self.known)
         fill_in(lists, logits, lacking, self.teacher.listed(context.users, lacking) * self.factor)
         self.known = lists, logits
         self.lists, self.logits = (torch.from_numpy(array).to(context.device) for array in self.known)
-
-    def _random_items(self, epoch: int) -> list[IdArray]:
-        """Those drawn in this epoch and in the three before it, which a resumed training draws again."""
-        drawn = range(epoch - QUARTERS + 1, epoch + 1)
-        self.random = {past: self.random[past] if past in self.random else self._draw(past) for past in drawn}
-        return list(self.random.values())
-
-    def _draw(self, epoch: int) -> IdArray:
-        """The quarter of an epoch, whose number may be negative."""
-        quarter = epoch % QUARTERS
-        count = self.options.random // QUARTERS + (quarter < self.options.random % QUARTERS)
-        rng = np.random.default_rng([self.context.seed, RANDOM_ITEMS, epoch + QUARTERS])
-        return random_items(self.context.train, count, rng)
 
     def loss(self, view: View, batch: Batch) -> Tensor:
         """Mean over the batch's ranking users."""
