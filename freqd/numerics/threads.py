@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeVar
 
 import numba
@@ -55,12 +57,33 @@ def _blas() -> ThreadpoolController:
 
 
 def run(work: Callable[[P], R], pieces: Sequence[P]) -> list[R]:
-    """Do ``work``, which frees the interpreter, on all pieces; results in order, and the first error is raised."""
+    """Do ``work``, which frees the interpreter, on all pieces; results in order, and the first error is raised.
+
+    It returns when no piece is under way any more. Work that calls it again does those pieces by itself.
+    """
     workers = min(count(), len(pieces))
-    if workers <= 1:
+    if workers <= 1 or getattr(_inside, "pool", False):
         return [work(piece) for piece in pieces]
-    with ThreadPoolExecutor(workers, thread_name_prefix="pieces") as pool:
-        return list(pool.map(work, pieces))
+    futures = [_pool(workers).submit(work, piece) for piece in pieces]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+
+_inside = threading.local()
+"""``pool``: whether a thread is one of those that do pieces."""
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that stay: libraries give each new one buffers of its own, which costs more than a piece of a training's step."""
+    return ThreadPoolExecutor(workers, "pieces", initializer=setattr, initargs=(_inside, "pool", True))
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def blocks_of(n_rows: int, size: int) -> list[slice]:

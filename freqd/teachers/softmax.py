@@ -104,8 +104,7 @@ def sampled_softmax(
 ) -> Tensor:
     """Mean of −s_ui + log(exp s_ui + Σ_j w_j exp s_uj), without the pair's own item in the sum.
 
-    Both ways are gone at once, for some pairs at a time, on a CPU by several threads: their scores stay in the processor's cache,
-    and the (b, M) matrix of all is never formed. The number of threads does not change the result.
+    Both ways are gone at once, for some pairs at a time, on a CPU by several threads, whose number does not change the result.
 
     Args:
         users, positives: (b, d) rows of each pair.
@@ -117,8 +116,8 @@ def sampled_softmax(
     return loss
 
 
-PAIRS_AT_ONCE = 256
-"""With 1,024 negatives 1 MiB of scores, which stays in the second-level cache."""
+PAIRS_AT_ONCE = 1024
+"""Half of a batch: with fewer a step is bound by the number of its operations, with more a second core has nothing to do."""
 
 
 class _SampledSoftmax(torch.autograd.Function):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from time import sleep
 
 import numpy as np
 import pytest
@@ -49,6 +50,38 @@ def test_all_pieces_are_done_in_order_and_errors_are_raised(workers: int, monkey
 
     with pytest.raises(ValueError, match="rows from 0"):
         run(fail, blocks_of(10, 3))
+
+
+def test_pieces_of_pieces_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    rows = blocks_of(6, 1)
+    assert run(lambda outer: run(lambda inner: (outer.start, inner.start), rows)[5], rows) == [(n, 5) for n in range(6)]
+
+
+def test_after_an_error_nothing_goes_on_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    done: list[int] = []
+
+    def work(piece: int) -> None:
+        if piece == 0:
+            raise ValueError("the first")
+        sleep(0.2)
+        done.append(piece)
+
+    with pytest.raises(ValueError, match="the first"):
+        run(work, range(20))
+    before = len(done)
+    sleep(0.5)
+    assert len(done) == before < 19
+
+
+def test_a_process_that_is_forked_off_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    assert run(abs, [-1, 2]) == [1, 2]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run(abs, [-1, 2]) == [1, 2] else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_limit_holds_for_a_while() -> None:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 NEGATIVES = 512
 STEPS, LEAST_EPOCHS = 6_000, 16
-"""On much data so many steps are enough, but no fewer epochs. With 64 factors on Gowalla: validation .0947 in half the time of the
-twelve best of 24 epochs with 1,024 negatives, .0929. Few factors, the no-distillation baseline's, do need those."""
+"""On much data so many steps are enough, but no fewer epochs. Few factors need more of both, see docs/decisions.md."""
 
 
 def refit_softmax(
