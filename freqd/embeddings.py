@@ -11,7 +11,6 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
-from scipy.linalg import blas
 
 from freqd.numerics.listed_scores import table_scores
 from freqd.scorer import Arrays, IdArray, ItemScorer, ListScorer, Scorer, SumScorer
@@ -76,9 +75,8 @@ class Embeddings:
         return scores
 
     def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
-        """As ``Scorer``; a product that adds to what is there, in the columns of BLAS."""
-        items, rows = np.ascontiguousarray(self.items), np.ascontiguousarray(self.users[users])
-        blas.sgemm(factor, items.T, rows.T, 1.0, total.T, trans_a=True, overwrite_c=True)
+        """As ``Scorer``."""
+        total += (self.users[users] * factor) @ self.items.T
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``; O(b · L · d)."""

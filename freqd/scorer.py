@@ -51,7 +51,7 @@ class Scorer(Scores, Protocol):
     """A model: scores of all items, of given ones, and what it is made of."""
 
     def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
-        """Add ``factor`` times the scores of ``block`` to ``total``, (b, n_items) and contiguous."""
+        """Add ``factor`` times the scores of ``block`` to ``total``, (b, n_items)."""
         ...
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
@@ -198,8 +198,12 @@ class SumScorer:
 
     def block(self, users: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
-        total = np.zeros((len(users), self.n_items), np.float32)
-        self.add_block(users, np.float32(1), total)
+        first, *others = zip(self.scorers, self.factors, strict=True)
+        total = first[0].block(users)
+        if first[1] != 1.0:
+            total *= first[1]
+        for scorer, factor in others:
+            scorer.add_block(users, factor, total)
         return total
 
     def add_block(self, users: IdArray, factor: np.float32, total: FloatMatrix) -> None:
