@@ -97,7 +97,7 @@ def train_softmax(
     split: Split, student: DistillConfig, config: BaselinesConfig, environment: TrainingEnvironment
 ) -> TrainedModel:
     """Matrix factorisation by a softmax over many items at the student's size."""
-    grid = SoftmaxGrid()
+    grid = SoftmaxGrid.of(split)
     epochs = grid.optim.epochs if config.epochs == "auto" else min(grid.optim.epochs, config.epochs)
     optim = replace(grid.optim, max_seconds=config.max_seconds, epochs=epochs)
     return softmax(split, student.dim, replace(grid, optim=optim), environment)
