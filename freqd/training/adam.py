@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from freqd.training.row_kernels import (
-    BETA1,
-    BETA2,
-    EPSILON,
-    FloatArray,
-    _step_all,
-)
+from freqd.training.row_kernels import BETA1, BETA2, EPSILON
 
 
 class Optimizer(Protocol):
@@ -36,61 +29,6 @@ class Optimizer(Protocol):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take up what ``state`` gave."""
         ...
-
-
-class SmallAdam:
-    """Adam over small tensors on the CPU, such as a projector's: torch's takes longer in calls than these in arithmetic.
-
-    Args:
-        parameters: contiguous float32 on the CPU; one without a gradient stands still.
-        learning_rate: Adam's η.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
-        self._parameters = list(parameters)
-        self._moments = [(torch.zeros_like(p.detach()), torch.zeros_like(p.detach())) for p in self._parameters]
-        self._arrays = [
-            (_flat(p.detach()), _flat(moment), _flat(square))
-            for p, (moment, square) in zip(self._parameters, self._moments, strict=True)
-        ]
-        self._steps = [0] * len(self._parameters)
-        self._learning_rate = learning_rate
-
-    def step(self) -> None:
-        """Make one step and forget the gradients."""
-        for n, (parameter, (weight, moment, square)) in enumerate(zip(self._parameters, self._arrays, strict=True)):
-            if parameter.grad is None:
-                continue
-            self._steps[n] += 1
-            size = self._learning_rate / (1 - BETA1 ** self._steps[n])
-            correction = (1 - BETA2 ** self._steps[n]) ** -0.5
-            gradient = _flat(parameter.grad.contiguous())
-            _step_all(weight, gradient, moment, square, np.float32(size), np.float32(correction))
-            parameter.grad = None
-
-    def set_step_size(self, learning_rate: float) -> None:
-        """Use another η from the next step on."""
-        self._learning_rate = learning_rate
-
-    def state(self) -> dict[str, Tensor]:
-        """Moments and step counts by parameter and name."""
-        named: dict[str, Tensor] = {}
-        for n, ((moment, square), steps) in enumerate(zip(self._moments, self._steps, strict=True)):
-            named |= {f"{n}.exp_avg": moment, f"{n}.exp_avg_sq": square, f"{n}.step": torch.tensor(float(steps))}
-        return named
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
-        for n, (moment, square) in enumerate(self._moments):
-            moment.copy_(state[f"{n}.exp_avg"])
-            square.copy_(state[f"{n}.exp_avg_sq"])
-            self._steps[n] = int(state[f"{n}.step"])
-
-
-def _flat(tensor: Tensor) -> FloatArray:
-    """The numbers of a tensor in a row, in its own memory."""
-    array: FloatArray = tensor.view(-1).numpy()
-    return array
 
 
 class DenseAdam:

@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from freqd.storage.files import text_digest
-from freqd.training.adam import DenseAdam, Optimizer, SmallAdam
+from freqd.training.adam import DenseAdam
 from freqd.training.interfaces import LossTerm, Trainable
 from freqd.training.optim import OptimConfig
 
@@ -26,8 +26,7 @@ class Parameters:
         self._terms = terms
         self._optimizer = model.prepare(device, learning_rate)
         self._parameters = [parameter for term in terms for parameter in term.parameters()]
-        small = SmallAdam if device.type == "cpu" else DenseAdam
-        self._term_optimizer: Optimizer = small(self._parameters, learning_rate)
+        self._term_optimizer = DenseAdam(self._parameters, learning_rate)
 
     def set_step_size(self, learning_rate: float) -> None:
         """Use it from the next step on."""

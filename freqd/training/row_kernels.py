@@ -54,24 +54,6 @@ AHEAD = 4
 """How many rows ahead a loop asks for."""
 
 
-@kernel(error_model="numpy", fastmath=FREE_ORDER)
-def _step_all(
-    weight: FloatArray,
-    gradient: FloatArray,
-    moment: FloatArray,
-    square: FloatArray,
-    size: np.float32,
-    correction: np.float32,
-) -> None:
-    """One step of every number of flat arrays; ``size`` and ``correction`` are η / (1 − β₁ᵗ) and 1 / √(1 − β₂ᵗ)."""
-    for c in range(len(weight)):
-        g = gradient[c]
-        m = moment[c] + _C1 * (g - moment[c])
-        v = square[c] + _C2 * (g * g - square[c])
-        weight[c] -= size * m / (np.sqrt(v) * correction + _EPS)
-        moment[c], square[c] = m, v
-
-
 # Compiled functions unpack ``Rows`` once, at the top: taking an array out of a tuple costs a count of references.
 
 

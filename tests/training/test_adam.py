@@ -5,7 +5,7 @@ from scipy import sparse
 from torch import nn
 
 from freqd.training import row_kernels as optimizers
-from freqd.training.adam import DenseAdam, SmallAdam
+from freqd.training.adam import DenseAdam
 from freqd.training.row_adam import RowAdam, RowTable
 
 
@@ -167,11 +167,9 @@ class Rows:
 class Dense:
     """The same over a dense parameter."""
 
-    make = DenseAdam
-
     def __init__(self, start):
         self.parameter = nn.Parameter(start.clone())
-        self.optimizer = self.make([self.parameter], 0.05)
+        self.optimizer = DenseAdam([self.parameter], 0.05)
 
     def gather(self, index):
         return self.parameter[index]
@@ -180,13 +178,7 @@ class Dense:
         return self.parameter.detach()
 
 
-class Small(Dense):
-    """The same in compiled passes."""
-
-    make = SmallAdam
-
-
-@pytest.mark.parametrize("build", [Rows, Dense, Small])
+@pytest.mark.parametrize("build", [Rows, Dense])
 def test_state_takes_up_where_it_stopped(build):
     def train(model, steps):
         for step in steps:
@@ -205,33 +197,8 @@ def test_state_takes_up_where_it_stopped(build):
     assert torch.equal(whole.weight(), resumed.weight())
 
 
-@pytest.mark.parametrize("contiguous", [True, False])
-def test_small_adam_is_torchs_adam(contiguous):
-    """One parameter lacks a gradient now and then and stands still; the step size changes on the way."""
-    generator = torch.Generator().manual_seed(0)
-    starts = [torch.randn(shape, generator=generator) for shape in ((4, 3), (5, 1))]
-    ours, theirs = ([nn.Parameter(start.clone()) for start in starts] for _ in range(2))
-    small, adam = SmallAdam(ours, 0.02), torch.optim.Adam(theirs, lr=0.02)
-    for step in range(200):
-        if step == 120:
-            small.set_step_size(1e-3)
-            adam.param_groups[0]["lr"] = 1e-3
-        for n, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-            if n == 0 or step % 3:
-                gradient = torch.randn(mine.shape[::-1], generator=generator).mT * 10.0 ** (step % 7 - 5)
-                mine.grad = gradient.contiguous() if contiguous else gradient
-                other.grad = gradient.clone()
-        small.step()
-        assert all(parameter.grad is None for parameter in ours)
-        adam.step()
-        adam.zero_grad()
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("make", [DenseAdam, SmallAdam])
-def test_no_parameters_is_fine(make):
-    optimizer = make([], 0.1)
+def test_no_parameters_is_fine():
+    optimizer = DenseAdam([], 0.1)
     optimizer.step()
     optimizer.set_step_size(0.2)
     assert optimizer.state() == {}
