@@ -27,13 +27,18 @@ def size_phrase(summary: RunResult) -> str:
 
 
 def speed_phrase(summary: RunResult) -> str:
-    """That it scores a user so many times faster or slower, where repetitions tell them apart, else about as fast."""
-    factor = ratio(summary, lambda model: model.median_ms)
+    """That it scores a user so many times faster or slower, where repetitions tell them apart, else about as fast.
+
+    With the range over repetitions: the fastest of the one against the slowest of the other, and the other way round.
+    """
     if not speeds_differ(summary):
         return "scores a user about as fast as its teacher"
-    if factor > 1.0:
-        return f"scores a user {_times(factor)} faster"
-    return f"scores a user {_times(1.0 / factor)} slower"
+    word, slow, fast = "faster", summary.models.teacher, summary.models.student
+    if slow.median_ms < fast.median_ms:
+        word, slow, fast = "slower", fast, slow
+    low, high = slow.range_ms[0] / fast.range_ms[1], slow.range_ms[1] / fast.range_ms[0]
+    around = f" ({fmt.times(low)[:-1]} to {fmt.times(high)[:-1]})" if low < high else ""
+    return f"scores a user {_times(slow.median_ms / fast.median_ms)} {word}{around}"
 
 
 def speeds_differ(summary: RunResult) -> bool:

@@ -154,9 +154,9 @@ def test_a_larger_and_slower_student_is_not_praised(full: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("teachers", "students", "phrase"),
     [
-        ((3.0, 2.8, 3.4), (0.4, 0.39, 0.5), "scores a user 7.5 times faster"),
+        ((3.0, 2.8, 3.4), (0.4, 0.39, 0.5), "scores a user 7.5 times faster (5.6 to 8.7)"),
         ((3.0, 0.45, 3.4), (0.4, 0.39, 0.5), "scores a user about as fast as its teacher"),
-        ((0.4, 0.39, 0.5), (3.0, 2.8, 3.4), "scores a user 7.5 times slower"),
+        ((0.4, 0.39, 0.5), (3.0, 2.8, 3.4), "scores a user 7.5 times slower (5.6 to 8.7)"),
         ((1.02, 1.01, 1.03), (1.0, 0.99, 1.0), "scores a user about as fast as its teacher"),
         ((3.0, None, None), (0.4, None, None), "scores a user 7.5 times faster"),
     ],
