@@ -119,6 +119,7 @@ def context(
         teacher=teacher,
         raw_teacher=teacher,
         ranking_teacher=teacher,
+        ranking_table=teacher,
         graphs=graphs,
         feature_filters=filters,
         train=train,

@@ -23,8 +23,8 @@ class DistillContext:
     Attributes:
         teacher: the teacher's features T, (n_users, D) and (n_items, D); of one that is no table, a table that comes near it.
         raw_teacher: what gives the teacher's scores.
-        ranking_teacher: what gives those that the ranking terms imitate: the filtered features, or the raw teacher where no
-            filter helps.
+        ranking_teacher: what gives those that the ranking terms imitate: the filtered teacher, or the raw one where no filter helps.
+        ranking_table: the filtered features; they are the ranking teacher, or come near it.
         graphs: the user graph and the item graph (and the bipartite one, if that was asked for).
         feature_filters: h(L) per side for the feature terms that name none.
         train: R, (n_users, n_items) binary CSR.
@@ -40,6 +40,7 @@ class DistillContext:
     teacher: Embeddings
     raw_teacher: Scorer
     ranking_teacher: Scorer
+    ranking_table: Embeddings
     graphs: Graphs
     feature_filters: SideFilters
     train: sparse.csr_array
@@ -63,12 +64,6 @@ class DistillContext:
     def n_items(self) -> int:
         """Number of items."""
         return int(self.teacher.items.shape[0])
-
-    @property
-    def ranking_table(self) -> Embeddings:
-        """The ranking teacher as a table, or the table that comes near it."""
-        ranking = self.ranking_teacher
-        return ranking if isinstance(ranking, Embeddings) else self.teacher
 
     @cached_property
     def spread(self) -> float:

@@ -16,7 +16,7 @@ from freqd.evaluate.metrics import PerUser
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.scorer import Scorer
-from freqd.spectral import SideFilters, Spectrum, apply_filters
+from freqd.spectral import SideFilters, Spectrum, apply_filters, filtered_scorer
 from freqd.teachers.previous_model import PreviousModel
 from freqd.training.device import resolve
 from freqd.training.environment import TrainingEnvironment
@@ -93,10 +93,12 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
 def context_of(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> DistillContext:
     """What the objectives may look at."""
     teacher, spectrum = sources.teacher, sources.spectrum
+    filtered = apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters)
     return DistillContext(
         teacher=teacher.features,
         raw_teacher=teacher.scorer,
-        ranking_teacher=ranking_teacher(teacher, sources.graphs, spectrum.ranking_filters),
+        ranking_teacher=ranking_teacher(teacher, filtered, spectrum.ranking_filters),
+        ranking_table=filtered,
         graphs=sources.graphs,
         feature_filters=spectrum.feature_candidates[0],
         train=sources.split.train.matrix(),
@@ -108,11 +110,11 @@ def context_of(sources: DistillSources, config: DistillConfig, environment: Trai
     )
 
 
-def ranking_teacher(teacher: TrainedModel, graphs: Graphs, filters: SideFilters) -> Scorer:
-    """The filtered features; where no filter was chosen the teacher itself, which may be more than its features."""
+def ranking_teacher(teacher: TrainedModel, filtered: Embeddings, filters: SideFilters) -> Scorer:
+    """The teacher behind its filters; ``filtered`` are its features behind them."""
     if filters.user.is_identity and filters.item.is_identity:
         return teacher.scorer
-    return apply_filters(teacher.features, graphs, filters)
+    return filtered if teacher.full is None else filtered_scorer(teacher.full, teacher.features, filtered)
 
 
 @dataclass

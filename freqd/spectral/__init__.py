@@ -2,7 +2,7 @@
 
 from freqd.spectral.analysis import FeatureEvaluator, analyse
 from freqd.spectral.bands import Mastery, band_edges
-from freqd.spectral.filters import Filter, SideFilters, apply_filters
+from freqd.spectral.filters import Filter, SideFilters, apply_filters, filtered_scorer
 from freqd.spectral.spectrum import SideSpectrum, Spectrum
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "analyse",
     "apply_filters",
     "band_edges",
+    "filtered_scorer",
 ]

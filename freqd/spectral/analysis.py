@@ -15,7 +15,14 @@ from freqd.embeddings import Embeddings, FloatMatrix, TrainedModel
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graphs
 from freqd.progress import Progress, silent
-from freqd.spectral.band_weights import ListedBands, best_lists, fit_weights, hat_coefficients, weighted_filter
+from freqd.spectral.band_weights import (
+    ListedBands,
+    ListedRest,
+    best_lists,
+    fit_weights,
+    hat_coefficients,
+    weighted_filter,
+)
 from freqd.spectral.bands import band_edges, resolve_bands
 from freqd.spectral.filters import Filter, SideFilters, apply_filters
 from freqd.spectral.selection import (
@@ -45,18 +52,18 @@ class FeatureEvaluator:
         measure: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
         validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
-        whole: what ``measure`` gives for the teacher itself, where it is more than its features; a filter has to beat that.
+        rest: of a teacher that is more than its features what it adds to them; with it filters are judged.
     """
 
     measure: Callable[[Embeddings], float | npt.NDArray[np.floating[Any]]]
     validation: Validation | None = None
-    whole: float | npt.NDArray[np.floating[Any]] | None = None
+    rest: ListedRest | None = None
 
     @classmethod
     def of(cls, validation: Validation, teacher: TrainedModel) -> FeatureEvaluator:
         """By all that a validation offers."""
-        whole = None if teacher.full is None else validation.per_user(teacher.full)
-        return cls(validation.per_user, validation, whole)
+        rest = None if teacher.full is None else ListedRest.of(teacher.full, teacher.features, validation)
+        return cls(validation.per_user, validation, rest)
 
 
 def analyse(
@@ -74,8 +81,9 @@ def analyse(
     removed, the other side raw. ``filter = auto``: see ``choose_ranking_filters`` and ``feature_candidates``; a
     fixed filter is taken for both losses, measured once and reported, never overruled.
 
-    Filters act on features. Of a teacher that is more than its features (``judge.whole``) the spectrum is that of the features,
-    and filtered features are taken only if they beat the teacher itself; the identity then stands for the teacher itself.
+    Filters act on features. Of a teacher that is more than its features (``judge.rest``) the spectrum is that of the features,
+    and a filter changes its scores by as much as it changes those of the features (``filtered_scorer``); so it is judged, on each
+    user's ``band_weights.DEPTH`` best items.
 
     Cost: 1 + 4·bands validations for the importance, and for ``auto`` at most 6·len(alphas) + 2 for the choice (half as
     many more if the users take a filter), so that ``judge`` may well use a sample of the users; the spectral work is
@@ -117,8 +125,8 @@ class _Analysis:
         self.edges = band_edges(self.config.bands)
         self.base = np.atleast_1d(np.asarray(self.judge.measure(self.teacher), np.float64))
         self.base_ndcg = float(self.base.mean())
-        whole = self.judge.whole
-        self.unfiltered = self.base if whole is None else np.atleast_1d(np.asarray(whole, np.float64))
+        rest = self.judge.rest
+        self.unfiltered = self.base if rest is None else rest.ndcg(self.teacher)
         self.steps.done("teacher validated")
 
     def run(self) -> Spectrum:
@@ -136,10 +144,11 @@ class _Analysis:
                 f"The filter was set by hand: {ranking.item.label()} on both sides. "
                 f"NDCG@10 on validation: raw teacher {raw_ndcg:.4f}, filtered {value:.4f}."
             )
-        if self.judge.whole is not None:
+        if self.judge.rest is not None:
             reason = (
-                f"The teacher is no pair of tables (NDCG@10 on validation {raw_ndcg:.4f}): its frequencies, and filters, are those "
-                f"of a table of {self.teacher.dim} numbers that comes near it ({base_ndcg:.4f}). {reason}"
+                f"The teacher is no pair of tables (NDCG@10 on validation {raw_ndcg:.4f}): its frequencies are those of a table of "
+                f"{self.teacher.dim} numbers that comes near it ({base_ndcg:.4f}), and a filter changes its scores by as much as that "
+                f"table's. {reason}"
             )
         self.steps.progress(1.0, "filters chosen")
         return Spectrum(
@@ -151,18 +160,19 @@ class _Analysis:
             feature_candidates=feature_candidates(found, self.edges, config, base_ndcg),
             ranking_filters=ranking,
             reason=reason,
-            whole_ndcg=None if self.judge.whole is None else raw_ndcg,
+            whole_ndcg=None if self.judge.rest is None else raw_ndcg,
         )
 
     def filtered(self, filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:
         """The filtered teacher, measured."""
-        values = self.judge.measure(apply_filters(self.teacher, self.graphs, filters))
+        table, rest = apply_filters(self.teacher, self.graphs, filters), self.judge.rest
+        values = self.judge.measure(table) if rest is None else rest.ndcg(table)
         self.steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {np.mean(values):.4f}")
         return values
 
     def band_fit(self, found: Mapping[Side, SideSpectrum]) -> Fit | None:
         """Filters with per-band weights, where their gain on users they were not fitted to is beyond its standard error."""
-        validation, edges = self.judge.validation, self.edges
+        validation, edges, rest = self.judge.validation, self.edges, self.judge.rest
         if validation is None or not self.config.band_weights:
             return None
         coefficients = hat_coefficients(edges, self.config.weights_degree)
@@ -172,9 +182,10 @@ class _Analysis:
             others = current.model_copy(update={side: Filter()})
             table = apply_filters(self.teacher, self.graphs, others)
             if others not in known:  # both sides start from the raw teacher
-                known[others] = best_lists(table, validation)
+                known[others] = best_lists(table, validation) if rest is None else rest.lists
             listed_of = ListedBands.of_users if side == "user" else ListedBands.of_items
             listed = listed_of(table, getattr(self.graphs, side), validation, coefficients, known[others])
+            listed = listed if rest is None else rest.beside(listed)
             fitted = fit_weights(listed, found[side], self.base_ndcg, self.rng)
             if fitted.gain <= fitted.error:
                 return []

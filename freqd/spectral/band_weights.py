@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from freqd.evaluate.ranking import top_k
 from freqd.evaluate.validation import Validation
 from freqd.graph import Graph
 from freqd.numerics.listed_scores import table_scores
+from freqd.scorer import Scorer
 from freqd.spectral.chebyshev import apply_bands
 from freqd.spectral.filters import Filter
 from freqd.spectral.spectrum import SideSpectrum
@@ -116,12 +117,14 @@ class ListedBands:
         there: (n, L) whether the list has an item at this place.
         hits: (n, L) whether it is a target.
         n_targets: (n,) of each user.
+        rest: (n, L) float32, what no weight changes; None: nothing.
     """
 
     scores: npt.NDArray[np.float32]
     there: npt.NDArray[np.bool_]
     hits: npt.NDArray[np.bool_]
     n_targets: npt.NDArray[np.int64]
+    rest: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def of_users(
@@ -129,7 +132,9 @@ class ListedBands:
     ) -> ListedBands:
         """Bands of the user side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.users, coefficients)
-        return cls._of([table_scores(part[validation.users], table.items, lists) for part in parts], lists, validation)
+        return cls.of_parts(
+            [table_scores(part[validation.users], table.items, lists) for part in parts], lists, validation
+        )
 
     @classmethod
     def of_items(
@@ -138,21 +143,24 @@ class ListedBands:
         """Bands of the item side of ``table``, on its ``best_lists``."""
         parts = apply_bands(graph.norm_adj, table.items, coefficients)
         users = table.users[validation.users]
-        return cls._of([table_scores(users, part, lists) for part in parts], lists, validation)
+        return cls.of_parts([table_scores(users, part, lists) for part in parts], lists, validation)
 
     @classmethod
-    def _of(cls, scores: list[npt.NDArray[np.float32]], lists: IdArray, validation: Validation) -> ListedBands:
+    def of_parts(cls, scores: list[npt.NDArray[np.float32]], lists: IdArray, validation: Validation) -> ListedBands:
+        """Of the scores of each part on the validation users' lists, (n, L) each."""
         targets = np.diff(validation.valid.indptr)[validation.users].astype(np.int64)
         hits = accuracy.hits(lists, validation.valid, validation.users)
         return cls(np.stack(scores, axis=2), lists >= 0, hits, targets)
 
     def rows(self, chosen: npt.NDArray[np.integer]) -> ListedBands:
         """The lists of some of the users."""
-        return ListedBands(self.scores[chosen], self.there[chosen], self.hits[chosen], self.n_targets[chosen])
+        rest = None if self.rest is None else self.rest[chosen]
+        return ListedBands(self.scores[chosen], self.there[chosen], self.hits[chosen], self.n_targets[chosen], rest)
 
     def ndcg(self, weights: FloatArray) -> FloatArray:
         """NDCG@10 of each user with these weights of the bands, (n,) float64."""
-        scores = np.where(self.there, self.scores @ weights.astype(np.float32), -np.inf)
+        weighted = self.scores @ weights.astype(np.float32)
+        scores = np.where(self.there, weighted if self.rest is None else weighted + self.rest, -np.inf)
         depth = min(10, scores.shape[1])
         best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
@@ -163,10 +171,40 @@ class ListedBands:
         return values
 
 
-def best_lists(table: Embeddings, validation: Validation) -> IdArray:
+def best_lists(scorer: Scorer, validation: Validation) -> IdArray:
     """(n, L) best items of each validation user, train items left out; −1 where a list has ended."""
-    depth = min(DEPTH, len(table.items))
-    return np.ascontiguousarray(top_k(table, validation.train, depth, users=validation.users)[0])
+    depth = min(DEPTH, scorer.n_items)
+    return np.ascontiguousarray(top_k(scorer, validation.train, depth, users=validation.users)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class ListedRest:
+    """What a model scores its validation users' best items beyond what a table does that comes near it.
+
+    Attributes:
+        lists: (n, L) the model's ``best_lists``.
+        rest: (n, L) float32, its scores minus the table's.
+        validation: whose users they are.
+    """
+
+    lists: IdArray
+    rest: npt.NDArray[np.float32]
+    validation: Validation
+
+    @classmethod
+    def of(cls, full: Scorer, table: Embeddings, validation: Validation) -> ListedRest:
+        """Of a model and the raw table."""
+        lists, users = best_lists(full, validation), validation.users
+        return cls(lists, full.listed(users, lists) - table.listed(users, lists), validation)
+
+    def ndcg(self, filtered: Embeddings) -> FloatArray:
+        """NDCG@10 of each user, (n,), with the filtered table instead of the raw one; items outside of the lists stay outside."""
+        scores = filtered.listed(self.validation.users, self.lists)
+        return self.beside(ListedBands.of_parts([scores], self.lists, self.validation)).ndcg(np.ones(1))
+
+    def beside(self, bands: ListedBands) -> ListedBands:
+        """The bands of a table on these lists, with the rest."""
+        return replace(bands, rest=self.rest)
 
 
 @dataclass(frozen=True, eq=False)

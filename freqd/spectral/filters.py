@@ -25,8 +25,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import sparse
 
-from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.embeddings import Embeddings, FloatMatrix, side_by_side
 from freqd.graph import Graphs
+from freqd.scorer import Scorer, SumScorer
 from freqd.spectral.chebyshev import apply_bands
 
 Form = Literal["identity", "linear", "quadratic", "chebyshev"]
@@ -149,3 +150,18 @@ def apply_filters(features: Embeddings, graphs: Graphs, filters: SideFilters) ->
         users=filters.user.apply(graphs.user.norm_adj, features.users),
         items=filters.item.apply(graphs.item.norm_adj, features.items),
     )
+
+
+def filtered_scorer(full: Scorer, table: Embeddings, filtered: Embeddings) -> Scorer:
+    """A model that is no table, filtered: its scores, and what the filter changes of those of the table that comes near it.
+
+    s' = s + (⟨t̃_u, t̃_i⟩ − ⟨t_u, t_i⟩), the difference as one table of twice the numbers.
+
+    Args:
+        full: gives s.
+        table: t, the raw features.
+        filtered: t̃, the filtered ones.
+    """
+    difference = Embeddings(np.hstack([filtered.users, table.users]), np.hstack([filtered.items, -table.items]))
+    parts = full if isinstance(full, SumScorer) else SumScorer((full,), (1.0,), (1.0,))
+    return side_by_side(SumScorer((*parts.scorers, difference), (*parts.weights, 1.0), (*parts.spreads, 1.0)))

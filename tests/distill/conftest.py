@@ -78,6 +78,7 @@ def make_context(
         teacher=teacher,
         raw_teacher=teacher,
         ranking_teacher=teacher,
+        ranking_table=teacher,
         graphs=build_graphs(split.train, GraphConfig(user_neighbours=3, item_neighbours=3)),
         feature_filters=filters
         or SideFilters(user=Filter(form="linear", alpha=0.3), item=Filter(form="quadratic", alpha=0.2)),

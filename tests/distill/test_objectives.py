@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_in_student_space_the_target_is_the_svd_student_of_the_filtered_teacher(
     split, teacher = choices
     context = new_context(split, teacher, 4)
     filtered = Embeddings(teacher.users, np.roll(teacher.items, 1, axis=0))
-    object.__setattr__(context, "ranking_teacher", filtered)
+    context = replace(context, ranking_teacher=filtered, ranking_table=filtered)
     for name, source in (("freqd", filtered), ("fitnet", teacher)):
         term = build(name, context, projector="student-space")
         assert list(term.parameters()) == []

@@ -11,12 +11,12 @@ from scipy import sparse
 from freqd.config import DistillConfig, ObjectiveConfig
 from freqd.data.interactions import Split
 from freqd.distill import DistillSources, distill
-from freqd.distill.distillation import ranking_teacher
+from freqd.distill.distillation import context_of, ranking_teacher
 from freqd.distill.objectives import build_objectives
 from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate import Validation
-from freqd.scorer import ItemScorer, ListScorer
-from freqd.spectral import SideFilters, SideSpectrum, Spectrum
+from freqd.scorer import ItemScorer, ListScorer, SumScorer
+from freqd.spectral import SideFilters, SideSpectrum, Spectrum, apply_filters
 from freqd.spectral.filters import Filter
 from freqd.training.environment import TrainingEnvironment
 
@@ -78,22 +78,33 @@ def test_the_scores_are_asked_of_the_model_and_not_of_the_table_beside_it(choice
     assert (lists[0] == lists[1]).mean() > 0.99  # float32 may exchange items of almost equal scores
 
 
-def test_without_a_filter_the_ranking_teacher_is_the_model_itself(choices, both, new_context) -> None:
-    split, _ = choices
+def test_a_filter_changes_a_models_scores_by_as_much_as_its_tables(choices, both, new_context) -> None:
+    split, truth = choices
     scorer, table = both
-    model, graphs = TrainedModel(table, full=scorer), new_context(split, table, 6).graphs
-    assert ranking_teacher(model, graphs, SideFilters()) is scorer
-    filtered = ranking_teacher(model, graphs, SideFilters(item=Filter(form="linear", alpha=0.4)))
-    assert isinstance(filtered, Embeddings)
-    np.testing.assert_array_equal(filtered.users, table.users)
+    graphs = new_context(split, truth, 6).graphs
+    filters = SideFilters(item=Filter(form="linear", alpha=0.4))
+    filtered = apply_filters(truth, graphs, filters)
+    model = TrainedModel(truth, full=scorer)
+    assert ranking_teacher(model, truth, SideFilters()) is scorer
+    found = ranking_teacher(model, filtered, filters)
+    change = filtered.users @ filtered.items.T - truth.users @ truth.items.T
+    users = np.arange(split.n_users, dtype=np.int32)
+    np.testing.assert_allclose(found.block(users), table.users @ table.items.T + change, atol=1e-3)
+    assert ranking_teacher(TrainedModel(truth), filtered, filters) is filtered
 
 
-def test_the_start_is_that_of_the_table(choices, both, new_context) -> None:
+def test_the_start_and_the_scores_of_a_filtered_model(choices, both, new_context) -> None:
     split, truth = choices
     scorer, _ = both
-    context = replace(new_context(split, truth, 6), raw_teacher=scorer, ranking_teacher=scorer)
-    assert context.ranking_table is truth
-    assert replace(context, ranking_teacher=truth).ranking_table is truth
+    filters = SideFilters(item=Filter(form="linear", alpha=0.4))
+    graphs = new_context(split, truth, 6).graphs
+    sources = DistillSources(
+        split, TrainedModel(truth, full=scorer), graphs, replace(SPECTRUM, ranking_filters=filters)
+    )
+    context = context_of(sources, DistillConfig(dim=6), HERE)
+    np.testing.assert_array_equal(context.ranking_table.items, apply_filters(truth, graphs, filters).items)
+    assert isinstance(context.ranking_teacher, SumScorer)
+    assert context.raw_teacher is scorer
 
 
 @pytest.mark.parametrize("term", RANKING)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from freqd.config import GraphConfig, SpectralConfig
 from freqd.data.interactions import Interactions
@@ -11,10 +12,21 @@ from freqd.embeddings import Embeddings, TrainedModel
 from freqd.evaluate.target_ranks import ndcg_of_users
 from freqd.evaluate.validation import Validation
 from freqd.graph import build_graphs
-from freqd.spectral import FeatureEvaluator, Filter, SideFilters, SideSpectrum, analyse, apply_filters, band_edges
+from freqd.scorer import ItemScorer, SumScorer
+from freqd.spectral import (
+    FeatureEvaluator,
+    Filter,
+    SideFilters,
+    SideSpectrum,
+    analyse,
+    apply_filters,
+    band_edges,
+    filtered_scorer,
+)
 from freqd.spectral.band_weights import (
     BOUND,
     ListedBands,
+    ListedRest,
     best_lists,
     fit_weights,
     hat_coefficients,
@@ -160,3 +172,46 @@ def test_weights_belong_to_a_series_and_name_it():
     assert weighted_filter([0.5, 1, 1, 1.25], EDGES, 8).label() == "per-band weights (0.50 to 1.25)"
     with pytest.raises(ValueError, match="weights of bands have no meaning for form 'linear'"):
         Filter(form="linear", alpha=0.1, weights=(1.0,))
+
+
+def beside(table: Embeddings) -> SumScorer:
+    """The table, and an item-item model that knows more."""
+    train = TRAIN.matrix()
+    return SumScorer((table, ItemScorer(train, sparse.csr_array(train.T @ train))), (0.5, 0.5), (1.0, 40.0))
+
+
+def test_a_filtered_model_is_judged_on_its_lists_as_by_the_full_ranking() -> None:
+    """There are fewer items than places in a list."""
+    table = teacher(0.5)
+    full, near = beside(table), teacher(0.3)
+    rest = ListedRest.of(full, near, VALIDATION)
+    for filters in (
+        SideFilters(),
+        SideFilters(item=Filter(form="linear", alpha=0.3), user=Filter(form="linear", alpha=-0.2)),
+    ):
+        filtered = apply_filters(near, GRAPHS, filters)
+        wanted = VALIDATION.per_user(filtered_scorer(full, near, filtered))
+        np.testing.assert_allclose(rest.ndcg(filtered), wanted, atol=1e-6)
+    bands = ListedBands.of_items(near, GRAPHS.item, VALIDATION, hat_coefficients(EDGES, DEGREE), rest.lists)
+    np.testing.assert_allclose(rest.beside(bands).ndcg(np.ones(4)), VALIDATION.per_user(full), atol=1e-6)
+    few = np.array([3, 0])
+    np.testing.assert_array_equal(
+        rest.beside(bands).rows(few).ndcg(np.ones(4)), rest.beside(bands).ndcg(np.ones(4))[few]
+    )
+
+
+def test_weights_that_lift_a_noisy_table_beside_a_model_are_found_and_lift_the_model() -> None:
+    table = teacher(3.0)
+    full = beside(table)
+    config = SpectralConfig(bands=4, degree=64, weights_degree=DEGREE)
+    found = analyse(
+        GRAPHS,
+        table,
+        FeatureEvaluator.of(VALIDATION, TrainedModel(table, full=full)),
+        config,
+        rng=np.random.default_rng(0),
+    )
+    chosen = filtered_scorer(full, table, apply_filters(table, GRAPHS, found.ranking_filters))
+    assert not found.ranking_filters.item.is_identity
+    assert found.whole_ndcg == pytest.approx(VALIDATION(full), abs=1e-6)
+    assert VALIDATION(chosen) > VALIDATION(full)

@@ -26,5 +26,5 @@ class FitNet(FeatureObjective):
         graphs, device, teacher = context.graphs, context.device, context.teacher
         users, items = (RowFilter(g.norm_adj, Filter(), device=device) for g in (graphs.user, graphs.item))
         if options.projector == "student-space":
-            teacher = warm_start(replace(context, ranking_teacher=teacher))
+            teacher = warm_start(replace(context, ranking_teacher=teacher, ranking_table=teacher))
         super().__init__(options, weight, context, teacher, (users, items))
