@@ -226,7 +226,7 @@ class SpectrumFacts(ResultPart):
     Attributes:
         edges: (bands + 1,) on [0, 2], of both sides.
         base_ndcg: validation NDCG@10 of the teacher's features as they are.
-        whole_ndcg: that of the teacher itself, where it is more than its features; filters had to beat it.
+        whole_ndcg: that of the teacher itself, where it is more than its features; filtered it had to beat that.
         filters: of the feature loss and of the ranking loss.
         reason: why these filters.
     """

@@ -53,7 +53,7 @@ class Spectrum:
         feature_candidates: filters of the feature-distillation loss to choose from, none first; only one if the user set it.
         ranking_filters: filters of the teacher that the ranking term learns from.
         reason: why these filters, in plain words, for the report.
-        whole_ndcg: of a teacher that is more than its features its own validation NDCG@10, which filtered features have to beat.
+        whole_ndcg: of a teacher that is more than its features its own validation NDCG@10, which the filtered teacher has to beat.
     """
 
     kind: ClassVar[str] = "spectrum"
