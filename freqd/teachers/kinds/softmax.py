@@ -63,7 +63,7 @@ def _grid(split: Split) -> SoftmaxGrid:
     """What is trained on these data."""
     from freqd.teachers.softmax import SoftmaxGrid
 
-    plain = SoftmaxGrid.of(split)
+    plain = SoftmaxGrid()
     most = plain.optim.epochs
     epochs = min(max(STEPS * plain.optim.batch_size // max(len(split.train), 1), LEAST_EPOCHS), most)
     return replace(plain, negatives=NEGATIVES, optim=replace(plain.optim, epochs=epochs))
