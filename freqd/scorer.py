@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from freqd.numerics import threads
-from freqd.numerics.jit import kernel
+from freqd.numerics.item_rows import add_dense_rows, add_listed, add_listed_rows, add_rows
 from freqd.numerics.listed_scores import NO_ITEM, ROWS_A_BLOCK
 
 IdArray = npt.NDArray[np.int32]
@@ -105,10 +105,10 @@ class ItemScorer:
         """As ``Scorer``."""
         pattern = self.train.indptr, self.train.indices
         if isinstance(self.weights, np.ndarray):
-            _add_dense_rows(users, *pattern, self.weights, factor, total)
+            add_dense_rows(users, *pattern, self.weights, factor, total)
         else:
             kept = self.weights
-            _add_rows(users, *pattern, kept.indptr, kept.indices, kept.data, factor, total)
+            add_rows(users, *pattern, kept.indptr, kept.indices, kept.data, factor, total)
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``; of sparse weights all those of the user's items are looked at, of dense ones the listed items'."""
@@ -117,10 +117,10 @@ class ItemScorer:
         def fill(rows: slice) -> None:
             asked = users[rows], self.train.indptr, self.train.indices
             if isinstance(self.weights, np.ndarray):
-                _add_listed(*asked, self.weights, lists[rows], scores[rows])
+                add_listed(*asked, self.weights, lists[rows], scores[rows])
             else:
                 kept, place = self.weights, np.full(self.n_items, -1, np.int32)
-                _add_listed_rows(*asked, kept.indptr, kept.indices, kept.data, lists[rows], place, scores[rows])
+                add_listed_rows(*asked, kept.indptr, kept.indices, kept.data, lists[rows], place, scores[rows])
 
         threads.run(fill, threads.blocks_of(len(users), ROWS_A_BLOCK))
         return scores
@@ -316,57 +316,3 @@ def _taken_in_blocks(scorer: Scorer, users: IdArray, lists: IdArray) -> FloatMat
 
     threads.run(fill, threads.blocks_of(len(users), USERS_A_BLOCK))
     return taken
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _add_rows(
-    users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, factor: Any, scores: Any
-) -> None:
-    """Add to each row of ``scores`` (b, n_items) ``factor`` times the sparse rows of W of its user's items."""
-    for row in range(len(users)):
-        for p in range(indptr[users[row]], indptr[users[row] + 1]):
-            for q in range(starts[indices[p]], starts[indices[p] + 1]):
-                scores[row, columns[q]] += factor * values[q]
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _add_dense_rows(users: Any, indptr: Any, indices: Any, weights: Any, factor: Any, scores: Any) -> None:
-    """As ``_add_rows``, of a dense W."""
-    for row in range(len(users)):
-        for p in range(indptr[users[row]], indptr[users[row] + 1]):
-            item = indices[p]
-            for column in range(scores.shape[1]):
-                scores[row, column] += factor * weights[item, column]
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _add_listed(users: Any, indptr: Any, indices: Any, weights: Any, lists: Any, scores: Any) -> None:
-    """Add to each of ``scores`` (b, L) what its user's items say for its item, by a dense W."""
-    for row in range(len(users)):
-        for p in range(indptr[users[row]], indptr[users[row] + 1]):
-            item = indices[p]
-            for column in range(lists.shape[1]):
-                if lists[row, column] >= 0:
-                    scores[row, column] += weights[item, lists[row, column]]
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _add_listed_rows(
-    users: Any, indptr: Any, indices: Any, starts: Any, columns: Any, values: Any, lists: Any, place: Any, scores: Any
-) -> None:
-    """As ``_add_listed``, of a sparse W; ``place`` (n_items,), all −1, is scratch and is given back like that."""
-    for row in range(len(users)):
-        for column in range(lists.shape[1]):
-            if lists[row, column] >= 0:
-                place[lists[row, column]] = column
-        for p in range(indptr[users[row]], indptr[users[row] + 1]):
-            for q in range(starts[indices[p]], starts[indices[p] + 1]):
-                at = place[columns[q]]
-                if at >= 0:
-                    scores[row, at] += values[q]
-        for column in range(lists.shape[1]):  # an item that is listed twice has its score at the last of its places
-            if lists[row, column] >= 0:
-                scores[row, column] = scores[row, place[lists[row, column]]]
-        for column in range(lists.shape[1]):
-            if lists[row, column] >= 0:
-                place[lists[row, column]] = -1
