@@ -155,13 +155,19 @@ def apply_filters(features: Embeddings, graphs: Graphs, filters: SideFilters) ->
 def filtered_scorer(full: Scorer, table: Embeddings, filtered: Embeddings) -> Scorer:
     """A model that is no table, filtered: its scores, and what the filter changes of those of the table that comes near it.
 
-    s' = s + (⟨t̃_u, t̃_i⟩ − ⟨t_u, t_i⟩), the difference as one table of twice the numbers.
+    s' = s + (⟨t̃_u, t̃_i⟩ − ⟨t_u, t_i⟩), the difference as one table: of twice the numbers, or of as
+    many where one side is not filtered.
 
     Args:
         full: gives s.
         table: t, the raw features.
         filtered: t̃, the filtered ones.
     """
-    difference = Embeddings(np.hstack([filtered.users, table.users]), np.hstack([filtered.items, -table.items]))
+    if filtered.users is table.users:
+        difference = Embeddings(table.users, filtered.items - table.items)
+    elif filtered.items is table.items:
+        difference = Embeddings(filtered.users - table.users, table.items)
+    else:
+        difference = Embeddings(np.hstack([filtered.users, table.users]), np.hstack([filtered.items, -table.items]))
     parts = full if isinstance(full, SumScorer) else SumScorer((full,), (1.0,), (1.0,))
     return side_by_side(SumScorer((*parts.scorers, difference), (*parts.weights, 1.0), (*parts.spreads, 1.0)))

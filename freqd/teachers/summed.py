@@ -27,7 +27,6 @@ import numpy.typing as npt
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import as_table
-from freqd.evaluate import metrics as accuracy
 from freqd.evaluate.ranking import top_k
 from freqd.evaluate.spread import spread
 from freqd.evaluate.validation import Validation
@@ -136,15 +135,11 @@ class _Search:
         self.spreads = [spread(scorer, validation.train, seed=seed) for scorer in scorers]
         users = validation.users
         lists = _union([top_k(scorer, validation.train, DEPTH, users=users)[0] for scorer in scorers])
-        scores = np.stack(
-            [
-                np.maximum(scorer.listed(users, lists) / np.float32(sigma), LOWEST)
-                for scorer, sigma in zip(scorers, self.spreads, strict=True)
-            ],
-            axis=2,
-        )
-        hits = accuracy.hits(lists, validation.valid, users)
-        self.listed = ListedBands(scores, lists >= 0, hits, np.diff(validation.valid.indptr)[users].astype(np.int64))
+        scores = [
+            np.maximum(scorer.listed(users, lists) / np.float32(sigma), LOWEST)
+            for scorer, sigma in zip(scorers, self.spreads, strict=True)
+        ]
+        self.listed = ListedBands.of_parts(scores, lists, validation)
         self.fold = np.random.default_rng(seed).permutation(len(users)) % FOLDS
 
     def climb(self, names: list[str], start: FloatArray) -> tuple[FloatArray, list[SumTrial]]:

@@ -187,6 +187,8 @@ def test_a_filtered_model_is_judged_on_its_lists_as_by_the_full_ranking() -> Non
     rest = ListedRest.of(full, near, VALIDATION)
     for filters in (
         SideFilters(),
+        SideFilters(item=Filter(form="linear", alpha=0.3)),
+        SideFilters(user=Filter(form="quadratic", alpha=0.2)),
         SideFilters(item=Filter(form="linear", alpha=0.3), user=Filter(form="linear", alpha=-0.2)),
     ):
         filtered = apply_filters(near, GRAPHS, filters)
