@@ -41,9 +41,9 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
-# Kills, full disks, damage, races and fuzzing: half an hour. Its counts are the table in docs/reliability.md.
+# Kills, full disks, damage, races and fuzzing: 24 minutes. Its counts are the table in docs/reliability.md.
 test-faults: setup
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m faults tests/faults
 
 # Known weaknesses of the packages that are installed, by pip-audit in an environment of its own; needs the network.
 audit: $(PEERS)/audit/bin/pip-audit

@@ -32,6 +32,17 @@ def count(what: str, **numbers: int) -> None:
         line[name.replace("_", " ")] += number
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes
+        session.config.workeroutput["faults"] = _counts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for what, line in getattr(node, "workeroutput", {}).get("faults", {}).items():
+        count(what, **line)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not _counts:
         return
