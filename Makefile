@@ -17,9 +17,10 @@ WHEELS ?= wheels
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RAY := $(VENV)/.ray
 PEERS := .peers
 
-.PHONY: setup demo test test-slow test-faults audit lint bench bench-scale bench-gpu peers wheels clean
+.PHONY: setup demo test test-ray test-slow test-faults audit lint bench bench-scale bench-gpu peers wheels clean
 
 setup: $(STAMP)
 
@@ -36,7 +37,14 @@ demo: setup
 	$(BIN)/freqd run --preset quick --workdir $(WORKDIR)
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults and not ray"
+
+test-ray: $(RAY)
+	$(BIN)/python -m pytest -m ray tests/ray
+
+$(RAY): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray]"
+	@touch $(RAY)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

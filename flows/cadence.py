@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from functools import partial
+from typing import NamedTuple
 
 from prefect import flow, runtime
 
@@ -22,6 +25,7 @@ from tasks.experiments.cadence_numbers import Measured, Model, Verdict
 from tasks.experiments.cadence_refit import Arm, Replay, plain
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
+from tasks.runtime.engine import engine, side_by_side
 from tasks.runtime.workspace import Workspace
 from tasks.stages.distill import distill
 from tasks.stages.refit import RefitInputs, refit
@@ -49,8 +53,15 @@ def cadence(config: RunConfig = DEFAULTS, workdir: str | None = None, name: str 
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"}))
     new = NewRun(name or f"cadence-{new_name(config.data)}", params, kind="cadence")
-    with open_run(workspace, config, new) as context:
+    with engine(config.engine, workspace), open_run(workspace, config, new) as context:
         return _Cadence(context, within_budget(config)).measure()
+
+
+class Trained(NamedTuple):
+    """A model, and what it came from."""
+
+    model: Model
+    stages: Sequence[StageOutcome]
 
 
 class _Cadence:
@@ -65,17 +76,23 @@ class _Cadence:
         context, config = self._context, self._config
         cut = self._book(timeline(context, config.data, config.cadence), "", None)
         times, windows = cut.timeline, windows_of(context, cut.windows)
+        trained = side_by_side([partial(self._train, n, window.as_of, None) for n, window in enumerate(windows)])
         full: list[Model] = []
         verdicts: list[Verdict] = []
         replays: list[Replay] = []
         before: Model | None = None
-        for number, window in enumerate(windows):
-            newest = self._train(number, window.as_of, None)
+        for number, (window, made) in enumerate(zip(windows, trained, strict=True)):
+            newest = self._enter(made)
             full.append(newest)
             models = [*full]
             if before is not None:
-                models.append(self._train(number, window.as_of, before))
-            verdicts += [self._judge(times, number, window, newest.split, model) for model in models]
+                models.append(self._enter(self._train(number, window.as_of, before)))
+            judged = side_by_side(
+                [partial(self._judge, times, number, window, newest.split, model) for model in models]
+            )
+            for verdict in judged:
+                self._book(verdict.outcome, verdict.model.kind, verdict.model.as_of, f" on {window.first}")
+            verdicts += judged
             if config.cadence.refit:
                 replays.append(self._replay(times, window, newest))
             before = models[-1]  # the chain of re-distillations, as in production
@@ -83,14 +100,17 @@ class _Cadence:
         measured = Measured(timeline=times, windows=windows, **found)
         return tabulate(context, config, measured).as_json()
 
-    def _train(self, number: int, as_of: date, before: Model | None) -> Model:
+    def _enter(self, made: Trained) -> Model:
+        """Enter what a model's stages cost."""
+        for outcome in made.stages:
+            self._book(outcome, made.model.kind, made.model.as_of)
+        return made.model
+
+    def _train(self, number: int, as_of: date, before: Model | None) -> Trained:
         """The student as of a day, from scratch or from an earlier model."""
         context, config = self._context, self._config
         kind: Kind = FULL if before is None else REDISTILLED
-        seconds: dict[str, float] = {}
-
-        def book(outcome: StageOutcome) -> None:
-            seconds[self._book(outcome, kind, as_of).name] = outcome.seconds
+        stages: list[StageOutcome] = []
 
         def begin(split: ArtifactRef) -> Start | None:
             if before is None:
@@ -100,11 +120,11 @@ class _Cadence:
             return fitting(context.workspace.store, asked, split, required=False)
 
         data = config.data.model_copy(update={"as_of": as_of})
-        found = drain(foundations(context, config, data, begin), book)
+        found = drain(foundations(context, config, data, begin), stages.append)
         inputs = found.inputs
         taught = distill(context, inputs, patient(config, found.start), config.spectral, found.earlier_student)
-        book(taught)
-        return Model(
+        stages.append(taught)
+        model = Model(
             window=number,
             as_of=as_of,
             kind=kind,
@@ -112,14 +132,14 @@ class _Cadence:
             teacher=inputs.teacher,
             spectrum=inputs.spectrum,
             student=taught.student,
-            seconds=seconds,
+            seconds={outcome.name: outcome.seconds for outcome in stages},
             why=found.start.why if found.start else "",
         )
+        return Trained(model, stages)
 
     def _judge(self, times: ArtifactRef, number: int, window: Window, newest: ArtifactRef, model: Model) -> Verdict:
         inputs = WindowInputs(timeline=times, newest=newest, split=model.split, student=model.student)
         outcome = judge(self._context, inputs, window.first, window.last, self._config.evaluate)
-        self._book(outcome, model.kind, model.as_of, f" on {window.first}")
         return Verdict(model=model, window=number, outcome=outcome)
 
     def _replay(self, times: ArtifactRef, window: Window, model: Model) -> Replay:

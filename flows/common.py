@@ -96,6 +96,7 @@ def open_run(workspace: Workspace, config: RunConfig, new: NewRun) -> Iterator[R
         seed=config.seed,
         device=config.device,
         threads=config.threads or provenance.cores(),
+        engine=config.engine,
         force=new.force,
     )
     stopping.take()  # Prefect's engine has just put its own handler for SIGTERM in place

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from prefect import flow, runtime
 
@@ -19,6 +20,7 @@ from freqd.storage.store import ArtifactRef
 from tasks.experiments.compare import Contender, Subject, enter, judge, mastery, seeds_of, tabulate
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
+from tasks.runtime.engine import engine, side_by_side
 from tasks.runtime.workspace import Workspace
 from tasks.stages.baselines import baselines
 from tasks.stages.distill import distill
@@ -61,7 +63,7 @@ def comparison(
     varied: dict[str, set[str] | bool] = {"distill": {"dim", "objectives"}, "data": {"source"}, "registry": True}
     params = {**tracking.flat(config.model_dump(mode="json", exclude=varied)), **labels}
     new = NewRun(name or new_name(*sources), params, kind="comparison")
-    with open_run(workspace, config, new) as context:
+    with engine(config.engine, workspace), open_run(workspace, config, new) as context:
         subjects = tuple(_DataSet(context, config, source).compare(plan) for source in sources)
         return tabulate(context, config, plan, subjects).as_json()
 
@@ -78,76 +80,18 @@ class Named:
 NOBODY = Named()
 
 
-class _DataSet:
-    """One data set's part of the comparison; what every stage cost is kept in the order of the stages."""
+class _Book:
+    """What the stages of a data set cost, in their order."""
 
-    def __init__(self, context: RunContext, config: RunConfig, source: DataConfig) -> None:
-        self._context, self._config, self._source = context, config, source
-        self._name = name_of(source)
-        self._stages: list[StageOfComparison] = []
+    def __init__(self, data: str) -> None:
+        self._data = data
+        self.stages: list[StageOfComparison] = []
 
-    def compare(self, plan: ComparisonPlan) -> Subject:
-        """Everything up to the spectrum once; then the students."""
-        context, config = self._context, self._config
-        found = drain(foundations(context, config, self._source), self._book)
-        inputs = found.inputs
-        split = inputs.split
-        master = self._judged(split, found.taught, "teacher", Named("teacher", None, config.seed))
-
-        beside = None
-        if names := config.baselines.references:
-            beside = self._book(references(context, split, names, config.baselines.max_items, config.evaluate))
-        students = []
-        seeds = seeds_of(config, plan)
-        for dim in plan.dims:
-            for seed in seeds:
-                mine = context.model_copy(update={"seed": seed})
-                named = Named("scratch", dim, seed)
-                student = _student(config.distill, dim, MethodConfig(objectives=()))
-                alone = self._book(baselines(mine, split, student, config.baselines), named)
-                students.append(self._judged(split, alone, "scratch", named))
-            for truncated in (svd(context, inputs.teacher, dim), filtered_svd(context, inputs, dim)):
-                named = Named(truncated.name, dim)
-                students.append(self._judged(split, self._book(truncated, named), "svd", named))
-            for method, own in plan.methods.items():
-                settings = self._best(
-                    inputs, [_student(config.distill, dim, each) for each in plan.variants(own)], method
-                )
-                for seed in seeds:
-                    mine = context.model_copy(update={"seed": seed})
-                    named = Named(method, dim, seed)
-                    taught = self._book(distill(mine, inputs, settings, config.spectral), named)
-                    students.append(self._judged(split, taught, "student", named))
-        first = {f"{s.method} {s.dim}": s.trained.refs[s.model] for s in reversed(students)}
-        learnt = self._book(mastery(context, inputs, first, config.spectral))
-        return Subject(
-            name=self._name,
-            split=split,
-            spectrum=inputs.spectrum,
-            mastery=learnt.mastery,
-            teacher=master,
-            references=beside,
-            students=tuple(students),
-            stages=tuple(self._stages),
-        )
-
-    def _best(self, inputs: DistillInputs, tried: Sequence[DistillConfig], method: str) -> DistillConfig:
-        """Of several settings those with which the first seed's student is best on validation."""
-        if len(tried) == 1:
-            return tried[0]
-        context = self._context
-        values = []
-        for settings in tried:
-            named = Named(method, settings.dim, context.seed)
-            taught = self._book(distill(context, inputs, settings, self._config.spectral), named)
-            student = context.workspace.store.open(taught.student, TrainedModel)
-            values.append(student.info["valid_ndcg_at_10"])
-        return tried[values.index(max(values))]
-
-    def _book(self, outcome: Outcome, named: Named = NOBODY) -> Outcome:
-        self._stages.append(
+    def __call__(self, outcome: Outcome, named: Named = NOBODY) -> Outcome:
+        """Enter a stage."""
+        self.stages.append(
             StageOfComparison(
-                data=self._name,
+                data=self._data,
                 stage=outcome.name,
                 **vars(named),
                 cached=outcome.cached,
@@ -158,11 +102,101 @@ class _DataSet:
         )
         return outcome
 
+
+class _DataSet:
+    """One data set's part of the comparison."""
+
+    def __init__(self, context: RunContext, config: RunConfig, source: DataConfig) -> None:
+        self._context, self._config, self._source = context, config, source
+        self._name = name_of(source)
+        self._book = _Book(self._name)
+
+    def compare(self, plan: ComparisonPlan) -> Subject:
+        """Everything up to the spectrum once; then the students, beside each other where the engine has room."""
+        context, config, book = self._context, self._config, self._book
+        found = drain(foundations(context, config, self._source), book)
+        inputs = found.inputs
+        split = inputs.split
+        master = self._enter(self._judged(split, found.taught, "teacher", Named("teacher", None, config.seed)))
+
+        beside = None
+        if names := config.baselines.references:
+            beside = book(references(context, split, names, config.baselines.max_items, config.evaluate))
+        seeds = seeds_of(config, plan)
+        chosen = self._chosen(inputs, plan)
+        jobs: list[Callable[[], Contender]] = []
+        for dim in plan.dims:
+            jobs += [partial(self._alone, split, dim, seed) for seed in seeds]
+            jobs += [partial(self._truncated, inputs, dim, filtered=filtered) for filtered in (False, True)]
+            jobs += [
+                partial(self._taught, inputs, name, chosen[dim, name], seed) for name in plan.methods for seed in seeds
+            ]
+        students = [self._enter(contender) for contender in side_by_side(jobs)]
+        first = {f"{s.method} {s.dim}": s.trained.refs[s.model] for s in reversed(students)}
+        learnt = book(mastery(context, inputs, first, config.spectral))
+        return Subject(
+            name=self._name,
+            split=split,
+            spectrum=inputs.spectrum,
+            mastery=learnt.mastery,
+            teacher=master,
+            references=beside,
+            students=tuple(students),
+            stages=tuple(book.stages),
+        )
+
+    def _chosen(self, inputs: DistillInputs, plan: ComparisonPlan) -> dict[tuple[int, str], DistillConfig]:
+        """Of each method's settings, for each size, those with which the first seed's student is best on validation."""
+        context, spectral = self._context, self._config.spectral
+        tried = {
+            (dim, method): [_student(self._config.distill, dim, each) for each in plan.variants(own)]
+            for dim in plan.dims
+            for method, own in plan.methods.items()
+        }
+        several = [(key, settings) for key, found in tried.items() if len(found) > 1 for settings in found]
+        trained = side_by_side([partial(distill, context, inputs, settings, spectral) for _, settings in several])
+        values: dict[tuple[int, str], list[float]] = {}
+        for ((dim, method), _), taught in zip(several, trained, strict=True):
+            self._book(taught, Named(method, dim, context.seed))
+            info = context.workspace.store.open(taught.student, TrainedModel).info
+            values.setdefault((dim, method), []).append(info["valid_ndcg_at_10"])
+        return {
+            key: found[values[key].index(max(values[key]))] if key in values else found[0]
+            for key, found in tried.items()
+        }
+
+    def _alone(self, split: ArtifactRef, dim: int, seed: int) -> Contender:
+        """The best model of a size without a teacher."""
+        settings = _student(self._config.distill, dim, MethodConfig(objectives=()))
+        trained = baselines(self._seeded(seed), split, settings, self._config.baselines)
+        return self._judged(split, trained, "scratch", Named("scratch", dim, seed))
+
+    def _truncated(self, inputs: DistillInputs, dim: int, *, filtered: bool) -> Contender:
+        """The SVD of the teacher, or of the filtered teacher."""
+        context = self._context
+        trained = filtered_svd(context, inputs, dim) if filtered else svd(context, inputs.teacher, dim)
+        return self._judged(inputs.split, trained, "svd", Named(trained.name, dim))
+
+    def _taught(self, inputs: DistillInputs, method: str, settings: DistillConfig, seed: int) -> Contender:
+        """A student of a method."""
+        trained = distill(self._seeded(seed), inputs, settings, self._config.spectral)
+        return self._judged(inputs.split, trained, "student", Named(method, settings.dim, seed))
+
     def _judged(self, split: ArtifactRef, trained: StageOutcome, model: str, named: Named) -> Contender:
-        judged = self._book(judge(self._context, split, trained.refs[model], self._config.evaluate), named)
-        contender = Contender(data=self._name, **vars(named), model=model, trained=trained, judged=judged)
+        judged = judge(self._context, split, trained.refs[model], self._config.evaluate)
+        return Contender(data=self._name, **vars(named), model=model, trained=trained, judged=judged)
+
+    def _enter(self, contender: Contender) -> Contender:
+        """Into the book and into MLflow."""
+        named = Named(contender.method, contender.dim, contender.seed)
+        if contender.method != "teacher":  # whose training is booked with the stages before
+            self._book(contender.trained, named)
+        self._book(contender.judged, named)
         enter(self._context, contender)
         return contender
+
+    def _seeded(self, seed: int) -> RunContext:
+        return self._context.model_copy(update={"seed": seed})
 
 
 def _student(config: DistillConfig, dim: int, method: MethodConfig) -> DistillConfig:

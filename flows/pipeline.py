@@ -19,6 +19,7 @@ from tasks.mlops import tracking
 from tasks.mlops.family import check_family, model_name
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
+from tasks.runtime.engine import engine
 from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
 from tasks.stages.baselines import baselines
@@ -67,7 +68,8 @@ def pipeline(
     workspace.prepare()
     params = tracking.flat(config.model_dump(mode="json"))
     name = str(runtime.flow_run.name)  # one name in Prefect, MLflow and the working directory
-    with open_run(workspace, config, NewRun(name, params, force=force)) as context:
+    new = NewRun(name, params, force=force)
+    with engine(config.engine, workspace), open_run(workspace, config, new) as context:
         return _run(context, config, until)
 
 

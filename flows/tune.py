@@ -9,8 +9,9 @@ from freqd.config import RunConfig, SearchPlan
 from freqd.data.sources import name_of
 from freqd.json_types import JsonObject
 from tasks.experiments.search import goes_on, hold, new_search
-from tasks.experiments.tune import adopt, conclude, trial
+from tasks.experiments.tune import adopt, conclude, round_of
 from tasks.mlops import tracking
+from tasks.runtime.engine import engine
 from tasks.runtime.workspace import Workspace
 
 DEFAULTS = RunConfig()
@@ -36,11 +37,11 @@ def tuning(
     labels = plan.model_dump(exclude={"objectives"})
     params = {**tracking.flat(config.model_dump(mode="json", exclude={"registry", "drift"})), **labels}
     new = NewRun(name or f"{name_of(config.data)}-{plan.method}", params, kind="tuning")
-    with open_run(workspace, config, new) as context:
+    with engine(config.engine, workspace), open_run(workspace, config, new) as context:
         inputs = drain(foundations(context, config, config.data)).inputs
         search = new_search(context, inputs, config, plan)
         with hold(search):
             adopt(context, search)
             while goes_on(search):
-                trial(context, search, inputs, config.spectral)
+                round_of(context, search, inputs, config.spectral)
             return conclude(context, search, config).as_json()

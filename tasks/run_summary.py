@@ -148,7 +148,7 @@ def collect(
         data=_data(config, store.open(refs["ingest.split"], Split), refs["ingest.split"].digest),
         protocol=config.evaluate.protocol,
         metrics=ByModel[dict[str, float]](**{name: found.metrics for name, found in reports.items()}),
-        evaluated=Evaluated(users=reports["student"].n_users_evaluated, skipped=reports["student"].n_users_skipped),
+        evaluated=_evaluated(reports["student"]),
         intervals=facts.intervals,
         group_intervals=facts.group_intervals,
         gap_closed=facts.gap_closed,
@@ -183,6 +183,10 @@ def collect(
     report = refs.get("refit.report")
     result = result if report is None else result.model_copy(update={"refit": open_report(store, report)})
     return result.model_copy(update={"advice": advise(result)})
+
+
+def _evaluated(report: Evaluation) -> Evaluated:
+    return Evaluated(users=report.n_users_evaluated, skipped=report.n_users_skipped, not_drawn=report.n_users_not_drawn)
 
 
 def _data(config: RunConfig, split: Split, digest: str) -> DataFacts:

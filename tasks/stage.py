@@ -12,6 +12,7 @@ used; a damaged one is made again. Two processes that want the same result wait 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from prefect.states import Completed
 from pydantic import BaseModel
 
 from freqd import provenance
+from freqd.engine import Engine
 from freqd.errors import DamagedArtifactError
 from freqd.json_types import JsonObject
 from freqd.numerics.threads import limited
@@ -37,6 +39,7 @@ from freqd.storage.store import Artifact, ArtifactRef, Store
 from freqd.training.environment import Observe, TrainingEnvironment
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
+from tasks.runtime.engine import blocks_on, call
 from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
@@ -96,9 +99,14 @@ class Stage:
         """Read an artifact."""
         return self.store.open(ref, kind)
 
+    @cached_property
+    def engine(self) -> Engine:
+        """What does work in blocks."""
+        return blocks_on(self.run.engine)
+
     def environment(self, observe: Observe | None = None) -> TrainingEnvironment:
         """Where a training of this stage runs."""
-        return TrainingEnvironment(self.run.seed, self.run.device, self.scratch, self.progress, observe)
+        return TrainingEnvironment(self.run.seed, self.run.device, self.scratch, self.progress, observe, self.engine)
 
 
 class Without:
@@ -152,6 +160,10 @@ class StageFunction(Generic[P, Outcome]):
         self._task = task(name=name, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)(self._as_task())
         self.__doc__ = body.__doc__
 
+    def __reduce__(self) -> tuple[Callable[[str, str], Any], tuple[str, str]]:
+        """By name, as functions are sent to other processes."""
+        return _named, (self.module, self._body.__name__)
+
     def _as_task(self) -> Callable[..., State[StageOutcome]]:
         @wraps(self._body)
         def run_it(run: RunContext, /, *args: P.args, **kwargs: P.kwargs) -> State[StageOutcome]:
@@ -165,7 +177,7 @@ class StageFunction(Generic[P, Outcome]):
 
     def __call__(self, run: RunContext, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         """The outcome, from the cache or computed."""
-        outcome = self._task(run, *args, return_state=True, **kwargs).result()
+        outcome = call(self._task, run, *args, **kwargs)
         assert isinstance(outcome, self.outcome)
         return outcome
 
@@ -305,6 +317,10 @@ def stage(
         confirm: whether what a result points to outside of the store is still there.
     """
     return lambda body: StageFunction(name, outcome, body, uses, outside=_Outside(source, confirm))
+
+
+def _named(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 def is_transient(task: Any, run: Any, state: State[Any]) -> bool:

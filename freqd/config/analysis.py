@@ -70,6 +70,12 @@ class EvaluateConfig(Settings):
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (10, 20), min_length=1, description="Cut-offs of the metrics; NDCG@10 and recall@10 are always there."
     )
+    users: int | None = Field(
+        None,
+        ge=100,
+        description="At most as many test users are judged, the same random ones in every evaluation of the same data; the intervals "
+        "are as wide as that makes them. Coverage and diversity are then those of fewer lists. Default: all of them.",
+    )
     bootstrap_samples: int = Field(
         2000, ge=100, le=100_000, description="Resamples of the paired bootstrap over users."
     )

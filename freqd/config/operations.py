@@ -192,6 +192,27 @@ class IndexConfig(Settings):
     )
 
 
+class EngineConfig(Settings):
+    """Where the trainings run, and how many of them beside each other; no part of any result."""
+
+    kind: Literal["local", "ray"] = Field(
+        "local", description="local: on this machine; ray: on a cluster of Ray, which needs the extra freqd[ray]."
+    )
+    address: str = Field(
+        "auto",
+        min_length=1,
+        description="Ray: HOST:PORT of the head node; auto: the cluster that this machine is a part of.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Trainings beside each other in compare, cadence and tune. Local: processes that share `threads`, default 1. Ray: "
+        "default as many as the cluster has CPUs, a thread each.",
+    )
+    retries: int = Field(2, ge=0, le=100, description="Ray: how often work that was lost with its node is done again.")
+
+
 class CadenceConfig(Settings):
     """How `freqd cadence` cuts the data in time."""
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
+from freqd.engine import HERE, Engine
 from freqd.evaluate.spread import spread
 from freqd.graph import Graphs
 from freqd.scorer import Scorer
@@ -33,6 +34,7 @@ class DistillContext:
         device: torch device on which the terms are computed.
         trajectory: the teacher's best items at several points of its training, (points, n_users, K) int32, earliest
             first, if it kept them.
+        engine: ranks blocks of users.
         warm: whether the student starts near the teacher. Linear projectors then start at least squares; fitted to a
             random student, they would hold it where it is.
     """
@@ -49,6 +51,7 @@ class DistillContext:
     device: str = "cpu"
     warm: bool = True
     trajectory: IdArray | None = None
+    engine: Engine = HERE
 
     @cached_property
     def users(self) -> IdArray:

@@ -107,6 +107,7 @@ def context_of(sources: DistillSources, config: DistillConfig, environment: Trai
         device=str(resolve(environment.device)),
         warm=config.warm_start == "svd" or sources.previous is not None,
         trajectory=teacher.trajectory,
+        engine=environment.engine,
     )
 
 

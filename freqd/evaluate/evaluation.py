@@ -11,6 +11,7 @@ from scipy import sparse
 
 from freqd.config import EvaluateConfig
 from freqd.data.interactions import IdArray, Split
+from freqd.engine import HERE, Engine
 from freqd.errors import InputError
 from freqd.evaluate import beyond_accuracy, strata
 from freqd.evaluate import metrics as accuracy
@@ -37,12 +38,13 @@ def evaluate(
     part: JudgedPart = "test",
     among: npt.NDArray[np.bool_] | None = None,
     progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Evaluation:
     """Rank all items for the users of ``part`` and measure the lists.
 
     ``standard`` masks the train items, and at the test split the validation items too, and averages over the users with
     at least one target. ``kd-paper`` masks the train items only and averages over all users, of whom those without a
-    target score 0. Accuracy is a mean over users; coverage, Gini, popularity, novelty and diversity are over all lists, and
+    target score 0. ``config.users`` draws as many of them where there are more. Accuracy is a mean over users; coverage, Gini, popularity, novelty and diversity are over all lists, and
     ``tail_recall_at_k`` is over all targets in the tail together (0 if there is none). ``diversity_within_lists_at_10`` looks
     at 2,000 lists where there are more.
 
@@ -53,6 +55,7 @@ def evaluate(
         part: whose interactions are the targets.
         among: (n_users,) the users to judge, of those that the protocol judges; None for all.
         progress: called after every few thousand users.
+        engine: ranks blocks of users.
 
     Raises:
         ValueError: the recommender is of another size than the split, or its scores are not finite.
@@ -64,14 +67,15 @@ def evaluate(
     _require_targets(n_targets, part, among)
     everyone = config.protocol == "kd-paper"
     judged = (n_targets > 0) | everyone
-    users = np.flatnonzero(judged if among is None else judged & among).astype(np.int32)
+    to_judge = np.flatnonzero(judged if among is None else judged & among).astype(np.int32)
+    users = _drawn(to_judge, config.users)
     seen = train if part == "valid" else seen_items(split, config)
     ks = sorted({HEADLINE_K, *config.ks})
     item_counts = np.bincount(split.train.item, minlength=split.n_items)
     lists = _Lists.empty(ks, len(users), strata.popularity_groups(item_counts))
-    for rows in blocks_of(len(users), _CHUNK):
-        ranked, _ = top_k(scorer, seen, ks[-1], users=users[rows])
-        hits = accuracy.hits(ranked, targets, users[rows])
+    blocks = blocks_of(len(users), _CHUNK)
+    found = engine.map(_ranked, [users[rows] for rows in blocks], scorer, seen, targets, ks[-1])
+    for rows, (ranked, hits) in zip(blocks, found, strict=True):
         lists.add(rows, ranked, hits, n_targets[users[rows]])
         progress(rows.stop / len(users), f"ranked {rows.stop:,} of {len(users):,} users")
     activity = np.bincount(split.train.user, minlength=split.n_users)[users]
@@ -84,7 +88,7 @@ def evaluate(
         protocol=config.protocol,
         part=part,
         n_users_evaluated=len(users),
-        n_users_skipped=split.n_users - len(users),
+        n_users_skipped=split.n_users - len(to_judge),
         n_users_without_target=int((n_targets == 0).sum()),
         groups={
             "activity": strata.by_activity(activity, own),
@@ -95,7 +99,23 @@ def evaluate(
         activity=strata.activity_groups(activity),
         targets=by_group,
         hits=lists.found,
+        n_users_not_drawn=len(to_judge) - len(users),
     )
+
+
+def _ranked(
+    users: IdArray, scorer: Scorer, seen: sparse.csr_array, targets: sparse.csr_array, k: int
+) -> tuple[IdArray, accuracy.Hits]:
+    """Lists (n, k) of some users, and which of their items are targets."""
+    ranked, _ = top_k(scorer, seen, k, users=users)
+    return ranked, accuracy.hits(ranked, targets, users)
+
+
+def _drawn(users: IdArray, limit: int | None) -> IdArray:
+    """``limit`` of the users where there are more: the same of the same users, so that models can be compared user by user."""
+    if limit is None or len(users) <= limit:
+        return users
+    return np.sort(np.random.default_rng(0).choice(users, limit, replace=False))
 
 
 def seen_items(split: Split, config: EvaluateConfig) -> sparse.csr_array:

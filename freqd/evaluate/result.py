@@ -37,6 +37,7 @@ class Evaluation:
         activity: (n_users_evaluated,) group of each user by activity, int64.
         targets, hits: (n_users_evaluated, 3) targets of each user in the head, the middle and the tail, and how many of them
             are among the first 10, int32.
+        n_users_not_drawn: users who could be judged and are not in the sample of ``evaluate.users``.
     """
 
     kind: ClassVar[str] = "report"
@@ -54,6 +55,7 @@ class Evaluation:
     activity: npt.NDArray[np.int64]
     targets: GroupCounts
     hits: GroupCounts
+    n_users_not_drawn: int = 0
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in ("ndcg_at_10", "recall_at_10"))
@@ -68,6 +70,7 @@ class Evaluation:
             "n_users_evaluated": self.n_users_evaluated,
             "n_users_skipped": self.n_users_skipped,
             "n_users_without_target": self.n_users_without_target,
+            "n_users_not_drawn": self.n_users_not_drawn,
             "groups": self.groups,
         }
         (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False))

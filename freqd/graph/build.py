@@ -8,13 +8,16 @@ from scipy import sparse
 from freqd.config import GraphConfig
 from freqd.data.interactions import Interactions
 from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.engine import HERE, Engine
 from freqd.graph.cooccurrence import cooccurrence_neighbours
 from freqd.graph.graph import Graph, GraphKind, Graphs
 from freqd.graph.neighbours import symmetrised
 from freqd.graph.similarity import cosine_neighbours
 
 
-def build_graphs(train: Interactions, config: GraphConfig, features: Embeddings | None = None) -> Graphs:
+def build_graphs(
+    train: Interactions, config: GraphConfig, features: Embeddings | None = None, *, engine: Engine = HERE
+) -> Graphs:
     """The graphs of users and of items that ``config`` asks for.
 
     - ``cooccurrence``: C = R Rᵀ (users) or Rᵀ R (items) without its diagonal; the K largest positive counts of a
@@ -29,6 +32,7 @@ def build_graphs(train: Interactions, config: GraphConfig, features: Embeddings 
         train: interactions of the train split only; others would leak what is to be predicted.
         config: kind and K.
         features: the teacher's, needed for ``features`` only.
+        engine: counts what rows share, block by block.
 
     Raises:
         ValueError: ``config.kind`` is ``features`` and there are none, or they are of another number of nodes.
@@ -49,14 +53,14 @@ def build_graphs(train: Interactions, config: GraphConfig, features: Embeddings 
     interactions = train.matrix()
     by_item = interactions.T.tocsr()
     return Graphs(
-        user=_cooccurrence_graph("user", interactions, k_user),
-        item=_cooccurrence_graph("item", by_item, k_item),
+        user=_cooccurrence_graph("user", interactions, k_user, engine),
+        item=_cooccurrence_graph("item", by_item, k_item, engine),
         bipartite=_bipartite_graph(interactions, by_item) if config.kind == "bipartite" else None,
     )
 
 
-def _cooccurrence_graph(kind: GraphKind, incidence: sparse.csr_array, k: int) -> Graph:
-    neighbours = cooccurrence_neighbours(incidence, k)
+def _cooccurrence_graph(kind: GraphKind, incidence: sparse.csr_array, k: int, engine: Engine) -> Graph:
+    neighbours = cooccurrence_neighbours(incidence, k, engine)
     return Graph(kind, symmetrised(neighbours.directed(neighbours.scores.astype(np.float32))))
 
 

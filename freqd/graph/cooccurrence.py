@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from freqd.engine import HERE, Engine
 from freqd.graph.neighbours import Neighbours
 from freqd.graph.select import candidate_key, replace_smallest, write_row
 from freqd.numerics import threads
@@ -24,11 +25,14 @@ from freqd.numerics.jit import kernel, prefetch, prefetch_to_write
 CHUNKS_PER_THREAD = 8
 """Work is cut finer than there are threads, since the cost of a row is known only roughly."""
 
+WORKERS = 16
+"""For so many the work is cut on an engine, however many it has."""
+
 LISTS_AHEAD, COUNTERS_AHEAD = 4, 32
 """How many lists of rows, and counters of a list, are asked for before their turn."""
 
 
-def cooccurrence_neighbours(incidence: sparse.csr_array, k: int) -> Neighbours:
+def cooccurrence_neighbours(incidence: sparse.csr_array, k: int, engine: Engine = HERE) -> Neighbours:
     """The K rows that share most columns with each row of ``incidence``, by (count desc, id asc).
 
     A row is never its own neighbour, and a row that shares columns with fewer than K others has fewer neighbours.
@@ -39,22 +43,28 @@ def cooccurrence_neighbours(incidence: sparse.csr_array, k: int) -> Neighbours:
     Args:
         incidence: (n, m) CSR; only its pattern counts, each (row, column) at most once.
         k: neighbours a row at the most.
+        engine: does blocks of rows.
     """
-    n_rows = incidence.shape[0]
-    k = min(k, max(n_rows - 1, 1))
+    k = min(k, max(incidence.shape[0] - 1, 1))
     columns = incidence.T.tocsr()
-    neighbours = Neighbours.empty(n_rows, k)
-    arrays = (incidence.indptr, incidence.indices, columns.indptr, columns.indices)
+    if engine.here:
+        chunks = _chunks(incidence, columns, threads.count())
+        parts = threads.run(lambda chunk: _of_rows(chunk, incidence, columns, k), chunks)
+    else:
+        parts = list(engine.map(_of_rows, _chunks(incidence, columns, WORKERS), incidence, columns, k))
+    return Neighbours.joined(parts, k)
 
+
+def _of_rows(chunk: tuple[int, int], incidence: sparse.csr_array, columns: sparse.csr_array, k: int) -> Neighbours:
+    """Neighbours of the rows from the first to before the last of ``chunk``."""
+    n_rows = incidence.shape[0]
     most = int(np.diff(incidence.indptr).max(initial=0))
     counter = np.uint16 if most <= np.iinfo(np.uint16).max else np.int32
-
-    def work(chunk: tuple[int, int]) -> None:
-        buffers = np.zeros(n_rows, counter), np.empty(n_rows + 1, np.int32), np.zeros(k, np.int64)
-        _rows_kernel(*arrays, *chunk, *buffers, neighbours.indices, neighbours.scores, neighbours.found)
-
-    threads.run(work, _chunks(incidence, columns, threads.count()))
-    return neighbours
+    found = Neighbours.empty(chunk[1] - chunk[0], k)
+    buffers = np.zeros(n_rows, counter), np.empty(n_rows + 1, np.int32), np.zeros(k, np.int64)
+    arrays = (incidence.indptr, incidence.indices, columns.indptr, columns.indices)
+    _rows_kernel(*arrays, *chunk, *buffers, found.indices, found.scores, found.found)
+    return found
 
 
 def _chunks(rows: sparse.csr_array, columns: sparse.csr_array, workers: int) -> list[tuple[int, int]]:
@@ -85,7 +95,7 @@ def _rows_kernel(
     scores: npt.NDArray[np.int32],
     found: npt.NDArray[np.int32],
 ) -> None:
-    """Neighbours of the rows from ``first`` to ``last``.
+    """Neighbours of the rows from ``first`` to before ``last``, which stand at the beginning of the last three.
 
     ``counts`` (n,) and ``heap`` (K,) are 0 before and after; ``touched`` has one place more than there are rows: see the
     write below.
@@ -118,4 +128,4 @@ def _rows_kernel(
                 key = candidate_key(count, other)
                 if key > heap[0]:
                     replace_smallest(heap, key)
-        found[row] = write_row(heap, indices[row], scores[row])
+        found[row - first] = write_row(heap, indices[row - first], scores[row - first])

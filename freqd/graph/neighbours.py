@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,14 @@ class Neighbours:
     def empty(cls, n: int, k: int) -> Neighbours:
         """Room for K neighbours of each of n nodes."""
         return cls(np.zeros((n, k), np.int32), np.zeros((n, k), np.int32), np.zeros(n, np.int32))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Neighbours], k: int) -> Neighbours:
+        """Those of nodes that follow each other, K of each."""
+        every = [cls.empty(0, k), *parts]
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in every]) for name in ("indices", "scores", "found"))
+        )
 
     def directed(self, weights: npt.NDArray[np.float32]) -> sparse.csr_array:
         """(n, n) CSR with ``weights`` (n, K) at (node, neighbour); O(n·K)."""

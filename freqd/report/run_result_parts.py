@@ -70,10 +70,11 @@ class BySide(ResultPart, Generic[Part]):
 
 
 class Evaluated(ResultPart):
-    """Test users in the means, and those left out."""
+    """Test users in the means, those without a test item, and those whom the sample left out."""
 
     users: int
     skipped: int
+    not_drawn: int = 0
 
 
 class ModelFacts(ResultPart):

@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from freqd.engine import HERE, Engine
 from freqd.errors import InputError
+from freqd.numerics.threads import blocks_of
 from freqd.progress import Progress, silent
 from freqd.serve.recommender import FRAME, Recommender
 from freqd.storage.files import replacing, storage_error
@@ -24,6 +26,7 @@ def write_recommendations(
     k: int = 20,
     exclude_seen: bool = True,
     progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> int:
     """Write the ``k`` best items of every user: columns user, rank (from 1), item, score, source.
 
@@ -44,31 +47,30 @@ def write_recommendations(
         if target.is_dir():
             raise IsADirectoryError(0, f"{target} is a folder")
         with replacing(target) as made, pq.ParquetWriter(made, schema, compression="zstd") as writer:
-            for first in range(0, n_users, CHUNK):
-                frame = _ranked(recommender, first, min(first + CHUNK, n_users), k, exclude_seen)
+            blocks = blocks_of(n_users, CHUNK)
+            for block, frame in zip(blocks, engine.map(_ranked, blocks, recommender, k, exclude_seen), strict=True):
                 writer.write_table(frame.to_arrow().cast(schema), row_group_size=max(len(frame), 1))
                 rows += len(frame)
-                done = min(first + CHUNK, n_users)
-                progress(done / n_users, f"{done:,} of {n_users:,} users")
+                progress(block.stop / n_users, f"{block.stop:,} of {n_users:,} users")
     except OSError as error:
         raise storage_error(error, target.parent) from error
     return rows
 
 
-def _ranked(recommender: Recommender, first: int, last: int, k: int, exclude_seen: bool) -> pl.DataFrame:
-    """Rows of the users [first, last)."""
-    users = np.arange(first, last, dtype=np.int32)
+def _ranked(block: slice, recommender: Recommender, k: int, exclude_seen: bool) -> pl.DataFrame:
+    """Rows of some users."""
+    users = np.arange(block.start, block.stop, dtype=np.int32)
     items, scores = recommender.index.recommend_many(users, k, exclude_seen=exclude_seen)
     found = items >= 0
     counts = found.sum(axis=1)
-    known = recommender.features.users[first:last].any(axis=1)
+    known = recommender.features.users[block].any(axis=1)
     frame = pl.DataFrame(
         {
             "user": recommender.user_ids.cast(pl.String).gather(np.repeat(users, counts)),
             "rank": np.broadcast_to(np.arange(1, k + 1), items.shape)[found],
             "item": recommender.item_ids.cast(pl.String).gather(items[found]),
             "score": scores[found].astype(np.float64),
-            "source": pl.Series(np.where(known, "model", "popularity")).gather(np.repeat(users - first, counts)),
+            "source": pl.Series(np.where(known, "model", "popularity")).gather(np.repeat(users - block.start, counts)),
         },
         schema=FRAME,
     )

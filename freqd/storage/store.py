@@ -51,18 +51,17 @@ class Artifact(Protocol):
 
 
 class ArtifactRef(BaseModel):
-    """The only thing that passes between tasks: which artifact, not its content."""
+    """The only thing that passes between tasks: which artifact, not its content.
+
+    ``uri`` is the folder where it was written. A store finds it by kind and digest, so that a working directory may be moved, and
+    may have another path on another machine.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     digest: str
     uri: str
-
-    @property
-    def path(self) -> Path:
-        """The artifact's folder."""
-        return Path(self.uri)
 
 
 class Manifest(BaseModel):
@@ -93,7 +92,14 @@ class Store:
 
     def ref(self, kind: str, digest: str) -> ArtifactRef:
         """The artifact of this kind and digest, whether it is there or not."""
-        return ArtifactRef(kind=kind, digest=digest, uri=str(self.root / "artifacts" / kind / digest))
+        return ArtifactRef(kind=kind, digest=digest, uri=str(self._folder(kind, digest)))
+
+    def folder(self, ref: ArtifactRef) -> Path:
+        """Where the artifact lies in this store."""
+        return self._folder(ref.kind, ref.digest)
+
+    def _folder(self, kind: str, digest: str) -> Path:
+        return self.root / "artifacts" / kind / digest
 
     def save(self, artifact: Artifact, manifest: Mapping[str, object] | None = None) -> ArtifactRef:
         """Keep ``artifact``; saving the same content twice keeps one copy.
@@ -123,9 +129,10 @@ class Store:
 
         Several processes may place the same artifact at once: each finds either its own or another's whole one.
         """
+        folder = self.folder(ref)
         while True:
             try:
-                made.rename(ref.path)
+                made.rename(folder)
                 return
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
@@ -134,8 +141,8 @@ class Store:
                 self.verify(ref)
                 return
             except DamagedArtifactError:
-                with temporary(ref.path.parent, ending="old") as aside, contextlib.suppress(FileNotFoundError):
-                    ref.path.rename(aside)  # which another process may have done
+                with temporary(folder.parent, ending="old") as aside, contextlib.suppress(FileNotFoundError):
+                    folder.rename(aside)  # which another process may have done
 
     def open(self, ref: ArtifactRef, kind: type[A]) -> A:
         """Read an artifact after checking its bytes against its digest.
@@ -144,19 +151,19 @@ class Store:
             DamagedArtifactError: a file is missing or has changed.
         """
         self.verify(ref)
-        return kind.read(ref.path)
+        return kind.read(self.folder(ref))
 
     def verify(self, ref: ArtifactRef) -> None:
         """Raise ``DamagedArtifactError`` unless the artifact is there, whole and unchanged."""
         try:
             records = self.manifest(ref).records
-            whole = folder_digest(ref.path, records) == ref.digest
-            whole = whole and all(file_digest(ref.path / name) == digest for name, digest in records.items())
+            whole = folder_digest(self.folder(ref), records) == ref.digest
+            whole = whole and all(file_digest(self.folder(ref) / name) == digest for name, digest in records.items())
         except (OSError, ValueError):
             whole = False
         if not whole:
             raise DamagedArtifactError(
-                f"{ref.kind} {ref.digest[:12]} at {ref.path} is missing or was changed since it was written"
+                f"{ref.kind} {ref.digest[:12]} at {self.folder(ref)} is missing or was changed since it was written"
             )
 
     def manifest(self, ref: ArtifactRef) -> Manifest:
@@ -166,7 +173,7 @@ class Store:
             OSError: it is not there.
             ValueError: it is damaged.
         """
-        return Manifest.model_validate_json((ref.path / MANIFEST).read_text())
+        return Manifest.model_validate_json((self.folder(ref) / MANIFEST).read_text())
 
     # -- what a stage made ------------------------------------------------------------------------
 

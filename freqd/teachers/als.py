@@ -16,6 +16,7 @@ change the result, and both tables together are the whole state of a run.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -30,12 +31,17 @@ from safetensors.numpy import save
 from scipy import sparse
 
 from freqd.embeddings import Embeddings, FloatMatrix, HistoryEntry, Trial
+from freqd.engine import HERE, Engine
 from freqd.numerics import threads
+from freqd.numerics.threads import even_blocks
 from freqd.progress import Progress, silent
 from freqd.storage.files import storage_error, write_atomic
 from freqd.training.interfaces import TrainingData
 
 CG_STEPS = 3  # implicit's own default
+
+BLOCKS = 64
+"""Blocks of the rows of a side, however many an engine does at a time."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,13 @@ def sweep_cost(factors: int, *, n_users: int, n_items: int, n_interactions: int)
 
 
 def als_sweeps(
-    train: sparse.csr_array, tables: Embeddings | None, point: AlsHyperparameters, sweeps: int, *, seed: int
+    train: sparse.csr_array,
+    tables: Embeddings | None,
+    point: AlsHyperparameters,
+    sweeps: int,
+    *,
+    seed: int,
+    engine: Engine = HERE,
 ) -> Embeddings | None:
     """Carry ALS on for some sweeps, in place where ``tables`` is given.
 
@@ -78,6 +90,7 @@ def als_sweeps(
         tables: the state so far, changed in place; None starts from small random numbers of ``seed``.
         point: the setting; ``point.factors`` must be the width of ``tables``.
         sweeps: how many sweeps, >= 1.
+        engine: solves blocks of rows; the numbers are the same.
 
     Returns:
         The new state, or None if the numbers stopped being finite (regularization too small for this data).
@@ -85,6 +98,10 @@ def als_sweeps(
     from implicit.recommender_base import ModelFitError
 
     confidence = _confidence(train, point)
+    if not engine.here:
+        return _finite(
+            _sweeps_by_blocks(confidence, tables or _first_tables(confidence, point, seed), point, sweeps, engine)
+        )
     with threads.one_blas_thread():
         model = _solver(point, sweeps=sweeps, seed=seed)
         if tables is not None:
@@ -93,8 +110,57 @@ def als_sweeps(
             model.fit(confidence, show_progress=False)
         except ModelFitError:
             return None
-    users, items = model.user_factors, model.item_factors
-    return Embeddings(users, items) if np.isfinite(users).all() and np.isfinite(items).all() else None
+    return _finite(Embeddings(model.user_factors, model.item_factors))
+
+
+def _finite(tables: Embeddings) -> Embeddings | None:
+    return tables if np.isfinite(tables.users).all() and np.isfinite(tables.items).all() else None
+
+
+def _first_tables(confidence: sparse.csr_matrix, point: AlsHyperparameters, seed: int) -> Embeddings:
+    """Where implicit starts."""
+    from implicit.utils import check_random_state
+
+    random = check_random_state(seed)
+    users, items = (random.random((rows, point.factors), dtype=np.float32) * 0.01 for rows in confidence.shape)
+    return Embeddings(users, items)
+
+
+def _sweeps_by_blocks(
+    confidence: sparse.csr_matrix, tables: Embeddings, point: AlsHyperparameters, sweeps: int, engine: Engine
+) -> Embeddings:
+    """implicit's sweeps, in place, with the rows of a side in blocks."""
+    by_item = confidence.T.tocsr()
+    sides = [
+        (tables.users, tables.items, even_blocks(confidence.indptr, BLOCKS), engine.share(confidence)),
+        (tables.items, tables.users, even_blocks(by_item.indptr, BLOCKS), engine.share(by_item)),
+    ]
+    for _ in range(sweeps):
+        for own, other, blocks, interactions in sides:
+            starts = [(rows, own[rows]) for rows in blocks]
+            for rows, solved in zip(blocks, engine.map(_solved, starts, interactions, other, point), strict=True):
+                own[rows] = solved
+    return tables
+
+
+def _solved(
+    start: tuple[slice, FloatMatrix], interactions: sparse.csr_matrix, other: FloatMatrix, point: AlsHyperparameters
+) -> FloatMatrix:
+    """Some rows of a side after half a sweep, from where they are."""
+    rows, before = start
+    found = before.copy()
+    with threads.one_blas_thread():
+        solve = _solver(point, sweeps=1, seed=0).solver
+        solve(interactions[rows], found, _writable(other), point.regularization, num_threads=threads.count())
+    return found
+
+
+def _writable(table: FloatMatrix) -> FloatMatrix:
+    """The same memory for implicit, which refuses what may not be written though it only reads."""
+    if table.flags.writeable:
+        return table
+    memory: Any = (ctypes.c_char * table.nbytes).from_address(table.ctypes.data)
+    return np.frombuffer(memory, table.dtype).reshape(table.shape)
 
 
 def solve_new_rows(
@@ -193,7 +259,14 @@ class AlsTrial:
         return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
 
     def advance(
-        self, data: TrainingData, until: int, *, eval_every: int, patience: int, progress: Progress = silent
+        self,
+        data: TrainingData,
+        until: int,
+        *,
+        eval_every: int,
+        patience: int,
+        progress: Progress = silent,
+        engine: Engine = HERE,
     ) -> None:
         """Train on to ``until`` sweeps in all, validating every ``eval_every`` sweeps and at the end; keep the best.
 
@@ -202,7 +275,7 @@ class AlsTrial:
         while self.sweeps < until and not self.exhausted(patience):
             start = perf_counter()
             step = min(eval_every - self.sweeps % eval_every, until - self.sweeps)
-            tables = als_sweeps(data.train, self.tables, self.point, step, seed=self.seed)
+            tables = als_sweeps(data.train, self.tables, self.point, step, seed=self.seed, engine=engine)
             if tables is None:
                 self.failed = True
                 self.seconds += perf_counter() - start

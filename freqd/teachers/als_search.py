@@ -137,7 +137,8 @@ class _Search:
         """Train a trial further, save it, and drop the tables of those that can no longer become finalists."""
         if trial.sweeps < until and not trial.exhausted(self.patience):
             self._load_tables(trial)
-            trial.advance(self.data, until, eval_every=EVAL_EVERY, patience=self.patience, progress=self._show)
+            how = {"eval_every": EVAL_EVERY, "patience": self.patience}
+            trial.advance(self.data, until, **how, progress=self._show, engine=self.environment.engine)
             start = perf_counter()
             trial.save(self.path(trial.point))
             trial.seconds += perf_counter() - start  # big tables take their time, and it is the user's time too

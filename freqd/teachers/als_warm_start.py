@@ -42,5 +42,6 @@ def continue_als(
     trial.seconds = perf_counter() - started
     trial.history.append({"epoch": 0, "seconds": trial.seconds, "valid_ndcg_at_10": ndcg})
     environment.progress(0.0, f"{point.label()}: the earlier teacher, validation NDCG@10 {ndcg:.4f}")
-    trial.advance(data, sweeps, eval_every=EVAL_EVERY, patience=PATIENCE, progress=environment.progress)
+    how = {"eval_every": EVAL_EVERY, "patience": PATIENCE}
+    trial.advance(data, sweeps, **how, progress=environment.progress, engine=environment.engine)
     return trial

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freqd.embeddings import Embeddings, HistoryEntry
+from freqd.engine import HERE, Engine
 from freqd.progress import Progress, silent
 
 Observe = Callable[[int, Embeddings, float], HistoryEntry]
@@ -25,6 +26,7 @@ class TrainingEnvironment:
             which of the two it wants.
         progress: told how far the work is.
         observe: asked at each validation, if there is one.
+        engine: does what can be done in blocks.
     """
 
     seed: int
@@ -32,6 +34,7 @@ class TrainingEnvironment:
     checkpoint: Path | None = None
     progress: Progress = silent
     observe: Observe | None = None
+    engine: Engine = HERE
 
     def piece(self, number: int, count: int, label: str) -> TrainingEnvironment:
         """The same for one of ``count`` trainings of about the same cost, ``number`` from 0: its share of the progress.

@@ -24,8 +24,9 @@ from tasks.experiments.cadence_numbers import Measured, conclude
 from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Only, Result, Stage, Without, stage
+from tasks.stage import Result, Stage, Without, stage
 from tasks.stages.evaluate import METRIC
+from tasks.stages.inputs import JUDGING
 
 
 class CutWindows(BaseModel):
@@ -97,7 +98,7 @@ def judge(
     inputs: WindowInputs,
     first: date,
     last: date,
-    config: Annotated[EvaluateConfig, Only("ks")],
+    config: Annotated[EvaluateConfig, JUDGING],
 ) -> Result:
     """Judge a student on the window from ``first`` to ``last``, which came after its data."""
     question = Question(at.open(inputs.timeline, Timeline), Window(first, last), at.open(inputs.newest, Split))

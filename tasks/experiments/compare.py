@@ -37,10 +37,10 @@ from tasks.experiments.results import books, replace_folder
 from tasks.experiments.statistics import compare_methods, over_seeds
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Only, Result, Stage, stage
+from tasks.stage import Result, Stage, stage
 from tasks.stages.evaluate import METRIC, Mastered, ModelSize, size_of
 from tasks.stages.evaluate import mastery as band_mastery
-from tasks.stages.inputs import DistillInputs
+from tasks.stages.inputs import JUDGING, DistillInputs
 from tasks.stages.references import ReferenceFacts, Referred
 from tasks.stages.spectrum import MASTERY
 
@@ -113,12 +113,10 @@ class BandsLearnt(StageOutcome):
 
 
 @stage("judge", JudgedAlone)
-def judge(
-    at: Stage, split: ArtifactRef, model: ArtifactRef, config: Annotated[EvaluateConfig, Only("protocol", "ks")]
-) -> Result:
+def judge(at: Stage, split: ArtifactRef, model: ArtifactRef, config: Annotated[EvaluateConfig, JUDGING]) -> Result:
     """Judge one model on the test split, as the stage ``evaluate`` of a run does."""
     trained = at.open(model, TrainedModel)
-    report = rank_and_measure(trained.scorer, at.open(split, Split), config, progress=at.progress)
+    report = rank_and_measure(trained.scorer, at.open(split, Split), config, progress=at.progress, engine=at.engine)
     latency = JudgedLatency(latency=scoring_latency({"model": trained.scorer})["model"])
     facts = Facts.of(size_of(trained), latency)
     return Result(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import optuna
 from filelock import FileLock, Timeout
@@ -112,6 +113,33 @@ def _storage(file: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{file}")
 
 
+class Before(BaseModel):
+    """What a trial is held against: the trials that had ended when it began.
+
+    Attributes:
+        curves: validations by epoch of those that were completed.
+        seconds: what all of them took.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    curves: tuple[dict[int, float], ...]
+    seconds: float
+
+    def ahead(self, values: Mapping[int, float], epoch: int, eval_every: int) -> bool:
+        """Whether the median of the others at this epoch is above all that a trial has reached; not among the first few."""
+        if len(self.curves) < UNPRUNED_TRIALS or epoch <= UNPRUNED_VALIDATIONS * eval_every:
+            return False
+        others = [curve[epoch] for curve in self.curves if epoch in curve]
+        return bool(others) and max(values.values()) < median(others)
+
+
+def before(study: Study) -> Before:
+    """What the next trials are held against."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return Before(curves=tuple(trial.intermediate_values for trial in completed), seconds=spent(study))
+
+
 def open_study(search: Search) -> Study:
     """The study on disk; a new one begins with the settings as they are.
 
@@ -123,12 +151,9 @@ def open_study(search: Search) -> Study:
         study_name=search.study,
         direction="maximize",
         load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(
-            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=UNPRUNED_VALIDATIONS * search.config.eval_every + 1
-        ),
     )
     seed = SeedSequence([search.seed, len(finished(study))]).generate_state(1)[0]
-    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed), constant_liar=True)
     return study
 
 
@@ -148,16 +173,20 @@ def goes_on(search: Search) -> bool:
     return len(finished(study)) < search.trials and spent(study) < search.budget
 
 
-def ask(study: Study, search: Search) -> Trial:
-    """The next trial: one that was killed, else the settings as they are, else what the sampler draws."""
+def ask(study: Study, search: Search, count: int = 1) -> list[Trial]:
+    """The next trials, ``count`` or as many as are left: those that were killed, then the settings as they are, then what the sampler draws.
+
+    They are drawn together, so what they are depends on how many are done at a time, and not on which of them is done first.
+    """
     space = search.space
     for killed in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(killed.number, state=TrialState.FAIL)
         if len(killed.params) == len(space):
-            study.enqueue_trial(killed.params, {"seconds": killed.user_attrs.get("seconds", 0.0)})
+            study.enqueue_trial(killed.params)
     if not finished(study) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         study.enqueue_trial({dimension.name: dimension.own for dimension in space})
-    return study.ask({dimension.name: _distribution(dimension) for dimension in space})
+    drawn = {dimension.name: _distribution(dimension) for dimension in space}
+    return [study.ask(drawn) for _ in range(min(count, search.trials - len(finished(study))))]
 
 
 def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:

@@ -12,6 +12,8 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 
 import optuna
 import tomli_w
@@ -22,6 +24,8 @@ from optuna.trial import Trial, TrialState
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.client.schemas import State
+from prefect.states import Completed
+from pydantic import BaseModel, ConfigDict
 
 import freqd
 from freqd.config import DistillConfig, RunConfig, SpectralConfig
@@ -38,9 +42,10 @@ from freqd.storage.files import storage_error, write_atomic
 from freqd.tuning import LEARNING_RATE, WEIGHT_DECAY, with_values
 from tasks import plugins
 from tasks.earlier_run import EarlierModel
-from tasks.experiments.search import Search, ask, finished, open_study, spent
+from tasks.experiments.search import Before, Search, ask, before, finished, open_study, spent
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
+from tasks.runtime.engine import at_a_time, call, side_by_side
 from tasks.runtime.progress import console
 from tasks.stage import Result, Stage, is_transient
 from tasks.stages.distill import Course, distill, teach
@@ -57,13 +62,50 @@ class OutOfTimeError(Exception):
     """The search's budget ends in the middle of a trial."""
 
 
-@task(name="trial", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: SpectralConfig) -> State[StageOutcome]:
-    """Draw settings, or take those of the trial that was killed, and distil with them."""
+class Ended(BaseModel):
+    """How a trial ended.
+
+    Attributes:
+        end: completed, or why not.
+        epochs: how many it had, or its last validated one.
+        value: NDCG@10 on validation, if it was completed.
+        seconds: what it took, parts before a kill included.
+        curve: its validations by epoch.
+        mlflow_run_id: of its run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    end: str
+    epochs: int
+    value: float | None
+    seconds: float
+    curve: dict[int, float]
+    mlflow_run_id: str
+
+
+def round_of(run: RunContext, search: Search, inputs: DistillInputs, spectral: SpectralConfig) -> None:
+    """Draw the settings of as many trials as the engine does at a time, or take those of trials that were killed, and do them."""
     study = open_study(search)
-    drawn = ask(study, search)
-    config = with_values(search.config, search.space, drawn.params)
-    watcher = Watcher(study, search, drawn)
+    drawn = ask(study, search, at_a_time())
+    others = before(study)
+    jobs = [partial(call, trial, run, search, dict(each.params), others, inputs, spectral) for each in drawn]
+    for each, ended in zip(drawn, side_by_side(jobs), strict=True):
+        _close(run, search, study, each, Ended.model_validate(ended))
+
+
+@task(name="trial", retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+def trial(
+    run: RunContext,
+    search: Search,
+    drawn: dict[str, float],
+    others: Before,
+    inputs: DistillInputs,
+    spectral: SpectralConfig,
+) -> State[Ended]:
+    """Distil with the settings that were drawn."""
+    config = with_values(search.config, search.space, drawn)
+    watcher = Watcher(search, others)
 
     def watched(
         at: Stage,
@@ -72,6 +114,7 @@ def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: 
         spectral: SpectralConfig,
         earlier: EarlierModel | None = None,
     ) -> Result:
+        watcher.begin(at.scratch)
         try:
             check_objectives(config.objectives)
         except InputError as error:  # values that an objective does not take together
@@ -83,22 +126,27 @@ def trial(context: RunContext, search: Search, inputs: DistillInputs, spectral: 
             watcher.end = {optuna.TrialPruned: PRUNED, OutOfTimeError: CUT, DivergedError: DIVERGED}[type(error)]
             return Result({}, f"{watcher.end} after epoch {watcher.epoch}", {}, watcher.curve(), kept=False)
 
-    outcome = distill.within(context, watched, inputs, config, spectral)
-    _close(context, watcher, outcome)
-    return distill.state(outcome)
+    outcome = distill.within(run, watched, inputs, config, spectral)
+    ended = watcher.ended(run, outcome)
+    return Completed(name="Cached" if outcome.cached else None, message=outcome.headline, data=ended)
 
 
 class Watcher:
-    """Brings each validation to the study, and ends a trial that is behind the others or has no time left."""
+    """Keeps each validation, and ends a trial that is behind the others or has no time left."""
 
-    def __init__(self, study: Study, search: Search, drawn: Trial) -> None:
-        self.study, self.search, self.drawn = study, search, drawn
+    def __init__(self, search: Search, others: Before) -> None:
+        self.search, self.others = search, others
+        self.end = DONE
         self._values: dict[int, float] = {}
         self._started = time.perf_counter()
-        self._spent = spent(study)
-        self._first = not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._earlier = float(drawn.user_attrs.get("seconds", 0.0))
-        self.end = DONE
+        self._earlier = 0.0
+        self._spent: Path | None = None
+
+    def begin(self, scratch: Path) -> None:
+        """Find how long the trial had taken when it was killed; what it takes from now on is kept in the same folder."""
+        self._spent = scratch / "seconds"
+        with suppress(OSError, ValueError):
+            self._earlier = float(self._spent.read_text())
 
     @property
     def epoch(self) -> int:
@@ -114,51 +162,51 @@ class Watcher:
         """The learning curve so far."""
         return [{"epoch": epoch, METRIC: value} for epoch, value in sorted(self._values.items())]
 
-    def report(self, epoch: int, score: float) -> None:
-        """Report a validation to the study, once."""
-        if epoch not in self._values:
-            self._values[epoch] = score
-            self.drawn.report(score, epoch)
-
     def __call__(self, epoch: int, score: float) -> None:
-        """For ``fit``; the first trial that is to be completed goes to its end, so that there is a result."""
-        self.report(epoch, score)
-        seconds = self.seconds
-        self.drawn.set_user_attr("seconds", seconds)
-        if self._first:
+        """For ``fit``; the first trials that are to be completed go to their end, so that there is a result."""
+        self._values[epoch] = score
+        if self._spent is not None:
+            write_atomic(self._spent, str(self.seconds))
+        if not self.others.curves:
             return
-        if self._spent + seconds >= self.search.budget:
+        if self.others.seconds + self.seconds >= self.search.budget:
             raise OutOfTimeError
-        if self.drawn.should_prune():
+        if self.others.ahead(self._values, epoch, self.search.config.eval_every):
             raise optuna.TrialPruned
 
+    def ended(self, run: RunContext, outcome: StageOutcome) -> Ended:
+        """How the trial ended."""
+        epochs, value, curve = self.epoch, None, dict(self._values)
+        if outcome.refs:
+            model = run.workspace.store.open(outcome.refs["student"], TrainedModel)
+            epochs, value = model.info["epochs"], model.info["valid_ndcg_at_10"]
+            # also the validations before a kill, or of a student that was cached
+            curve = {entry["epoch"]: entry["valid_ndcg_at_10"] for entry in model.history}
+        return Ended(
+            end=self.end,
+            epochs=epochs,
+            value=value,
+            seconds=outcome.seconds if outcome.cached else self.seconds,
+            curve=curve,
+            mlflow_run_id=outcome.mlflow_run_id,
+        )
 
-def _close(context: RunContext, watcher: Watcher, outcome: StageOutcome) -> None:
+
+def _close(context: RunContext, search: Search, study: Study, drawn: Trial, ended: Ended) -> None:
     """Report to the study how the trial ended, name its run in MLflow, and show where the search stands."""
-    search, study, drawn = watcher.search, watcher.study, watcher.drawn
     number = len(finished(study)) + 1
-    epochs, value = watcher.epoch, None
-    if outcome.refs:
-        model = context.workspace.store.open(outcome.refs["student"], TrainedModel)
-        epochs, value = model.info["epochs"], model.info["valid_ndcg_at_10"]
-        for entry in model.history:  # those before a kill, or of a student that was cached
-            watcher.report(entry["epoch"], entry["valid_ndcg_at_10"])
-    facts = {
-        "end": watcher.end,
-        "epochs": epochs,
-        "seconds": outcome.seconds if outcome.cached else watcher.seconds,
-        "mlflow_run_id": outcome.mlflow_run_id,
-    }
-    for name, fact in facts.items():
+    for epoch, score in sorted(ended.curve.items()):
+        drawn.report(score, epoch)
+    for name, fact in ended.model_dump(include={"end", "epochs", "seconds", "mlflow_run_id"}).items():
         drawn.set_user_attr(name, fact)
-    study.tell(drawn, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
+    study.tell(drawn, ended.value, state=TrialState.PRUNED if ended.value is None else TrialState.COMPLETE)
 
-    tracking.client().update_run(outcome.mlflow_run_id, name=f"trial {number}")
+    tracking.client().update_run(ended.mlflow_run_id, name=f"trial {number}")
     tracking.log(
-        outcome.mlflow_run_id,
-        metrics={f"best_{METRIC}": value},
+        ended.mlflow_run_id,
+        metrics={f"best_{METRIC}": ended.value},
         params=search.settings(drawn.params),
-        tags={"method": search.method, "trial": str(number), "study": search.study, "freqd.trial_end": watcher.end},
+        tags={"method": search.method, "trial": str(number), "study": search.study, "freqd.trial_end": ended.end},
     )
     used = f"{fmt.duration(spent(study))} of {fmt.duration(search.budget)}".replace(fmt.NBSP, " ")
     best = next(

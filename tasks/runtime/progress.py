@@ -17,6 +17,15 @@ TERMINAL_SECONDS = 10.0
 ARTIFACT_SECONDS = 2.0
 
 
+_alone = True
+
+
+def one_of_several() -> None:
+    """This process writes to a terminal beside others: lines only, none that moves."""
+    global _alone
+    _alone = False
+
+
 class StageProgress:
     """A ``freqd.progress.Progress`` that may be called as often as one likes: it shows what is worth showing.
 
@@ -31,7 +40,7 @@ class StageProgress:
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
-        if console.is_terminal:
+        if console.is_terminal and _alone:
             self._status = console.status(f"{self._stage} ...")
             self._status.start()
         return self

@@ -112,7 +112,7 @@ def evaluate(
     reports: dict[str, Evaluation] = {}
     for done, (name, model) in enumerate(trained.items()):
         at.progress(done / (len(trained) + 1), name)
-        reports[name] = judge(model.scorer, parts, config)
+        reports[name] = judge(model.scorer, parts, config, engine=at.engine)
     at.progress(len(trained) / (len(trained) + 1), "comparing")
     beside = {name: at.open(ref, Evaluation) for name, ref in references.items()}
     intervals, closed = compare({**reports, **beside}, config, np.random.default_rng(at.run.seed))

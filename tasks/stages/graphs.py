@@ -24,7 +24,7 @@ class Built(StageOutcome):
 def graph(at: Stage, split: ArtifactRef, config: GraphConfig, teacher: ArtifactRef | None = None) -> Result:
     """Build the graphs; those of kind ``features`` need the teacher."""
     features = at.open(teacher, TrainedModel).features if teacher is not None else None
-    graphs = build_graphs(at.open(split, Split).train, config, features)
+    graphs = build_graphs(at.open(split, Split).train, config, features, engine=at.engine)
     edges = {"user": graphs.user.adjacency.nnz // 2, "item": graphs.item.adjacency.nnz // 2}
     isolated = {
         "user": int((graphs.user.adjacency.indptr[1:] == graphs.user.adjacency.indptr[:-1]).sum()),

@@ -16,7 +16,8 @@ from freqd.storage.store import ArtifactRef, Facts, Store
 from freqd.teachers.references import find_reference
 from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Only, Result, Stage, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stages.inputs import JUDGING
 
 
 class ReferenceSize(BaseModel):
@@ -61,7 +62,7 @@ def references(
     split: ArtifactRef,
     names: tuple[Reference, ...],
     max_items: int,
-    config: Annotated[EvaluateConfig, Only("protocol", "ks")],
+    config: Annotated[EvaluateConfig, JUDGING],
 ) -> Result:
     """Fit each reference, its settings by validation, and judge it on the test split; the models are not kept."""
     parts = at.open(split, Split)

@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_student(run):
     np.testing.assert_array_equal(first.features.items, again.features.items)
 
 
-@pytest.mark.parametrize("options", [{}, {"refresh": 3}])
+@pytest.mark.parametrize("options", [{}, {"share": 0.4}])
 def test_a_resumed_distillation_ends_where_an_uninterrupted_one_does(run, options):
     objectives = (
         ObjectiveConfig(name="freqd", weight=0.1, options={"keep_prob": 0.7}),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freqd.config import ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
 from freqd.distill.feature_loss import unique_rows, unique_rows_by_torch
-from freqd.distill.objectives import Objective, objective
+from freqd.distill.objectives import Objective, objective, rce
 from freqd.distill.projectors import ExpertsProjector
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
@@ -319,18 +319,47 @@ def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(ch
     assert build("rce", context, filtered=False).teacher is context.raw_teacher
 
 
-def test_the_students_best_items_are_kept_between_refreshes(choices, new_context, random_table):
+def test_users_take_turns_and_only_those_whose_turn_it_is_are_learnt_from(choices, new_context, random_table, view_of):
     split, teacher = choices
-    term = build("rce", new_context(split, teacher, 4), refresh=2)
-    rng = np.random.default_rng(0)
-    term.begin_epoch(1, random_table(rng, 150, 120, 4), rng)
-    first = term.student_top.clone()
-    term.begin_epoch(2, random_table(rng, 150, 120, 4), rng)
-    assert torch.equal(first, term.student_top)
-    term.begin_epoch(3, random_table(rng, 150, 120, 4), rng)
-    assert not torch.equal(first, term.student_top)
-    assert list(term.parameters()) == []
-    assert term.state()["student_top"] is term.student_top
+    context = new_context(split, teacher, 4)
+    every = build("rce", context, random=0)
+    term = build("rce", context, random=0, share=0.3)
+    had: list[int] = []
+    for epoch in (1, 2, 3):
+        student = random_table(np.random.default_rng(epoch), 150, 120, 4)
+        for one in (every, term):
+            one.begin_epoch(epoch, student, np.random.default_rng(epoch))
+        users = torch.from_numpy(np.flatnonzero(term.row.numpy() >= 0))
+        assert term.row[users].tolist() == list(range(len(users))), "no list of anybody else is in memory"
+        assert torch.equal(term.lists, every.lists[users])
+        assert torch.equal(term.logits, every.logits[users])
+        had += users.tolist()
+        batch = Batch(SMALL.users, SMALL.positives, SMALL.negatives, torch.arange(60))
+        alone = Batch(SMALL.users, SMALL.positives, SMALL.negatives, users[users < 60])
+        view = view_of(student)
+        assert term.loss(view, batch).item() == pytest.approx(every.loss(view, alone).item())
+        others = Batch(
+            SMALL.users, SMALL.positives, SMALL.negatives, torch.tensor([u for u in range(60) if u not in users])
+        )
+        assert term.loss(view, others).item() == 0.0
+    assert sorted(had) == list(range(150)), "after three turns of a third each, everybody had one"
+
+
+def test_large_data_have_lists_for_as_many_users_as_there_is_room_for(choices, new_context, random_table, monkeypatch):
+    split, teacher = choices
+    context = new_context(split, teacher, 4)
+    kept = build("rce", context, share=0.25)
+    monkeypatch.setattr(rce, "HELD", rce.BYTES * 200 * 40)  # lists of forty of 150 users
+    term = build("rce", context)
+    assert len(term.users) == 4
+    assert max(map(len, term.users)) <= 40
+    for epoch in range(1, 7):
+        student = random_table(np.random.default_rng(epoch), 150, 120, 4)
+        for one in (kept, term):
+            one.begin_epoch(epoch, student, np.random.default_rng(epoch))
+        assert term.lists.shape[0] <= 40
+        assert torch.equal(term.lists, kept.lists)
+        torch.testing.assert_close(term.logits, kept.logits)
 
 
 def test_a_user_who_has_every_item_costs_nothing(new_context, random_table, view_of, choices):

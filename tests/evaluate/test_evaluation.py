@@ -90,6 +90,26 @@ def test_only_the_users_among_are_judged(tiny, protocol, users):
         assert report.n_users_skipped == 2
 
 
+@pytest.mark.parametrize("protocol", ["standard", "kd-paper"])
+def test_a_sample_of_the_users_is_the_same_for_every_model_and_near_to_all(grocery_split, grocery_features, protocol):
+    every = evaluate(grocery_features, grocery_split, EvaluateConfig(protocol=protocol))
+    settings = EvaluateConfig(protocol=protocol, users=200)
+    report = evaluate(grocery_features, grocery_split, settings)
+    other = evaluate(Embeddings(grocery_features.users, -grocery_features.items), grocery_split, settings)
+    np.testing.assert_array_equal(report.users, other.users)
+    assert len(set(report.users.tolist())) == report.n_users_evaluated == 200
+    assert report.n_users_evaluated + report.n_users_not_drawn == every.n_users_evaluated
+    assert report.n_users_skipped == every.n_users_skipped
+    same = np.isin(every.users, report.users)
+    for name, values in report.per_user.items():
+        np.testing.assert_array_equal(values, every.per_user[name][same])
+        assert report.metrics[name] == pytest.approx(values.mean(), rel=1e-5)
+    far = 5 * every.per_user["ndcg_at_10"].std() / 200**0.5
+    assert abs(report.metrics["ndcg_at_10"] - every.metrics["ndcg_at_10"]) < far
+    more = evaluate(grocery_features, grocery_split, EvaluateConfig(protocol=protocol, users=10**6))
+    np.testing.assert_array_equal(more.users, every.users)
+
+
 def test_validation_part_is_judged_with_the_train_items_masked(tiny):
     features, split = tiny
     report = evaluate(features, split, EvaluateConfig(ks=(2,)), part="valid")

@@ -368,3 +368,18 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     replace_folder(folder, {"new.md": "new", "image.png": b"\x89"})
     assert {p.name for p in folder.iterdir()} == {"new.md", "image.png"}
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_students_in_processes_beside_each_other_are_the_same(
+    first: dict[str, Any], source: Path, tmp_path: Path, prefect_server: None
+) -> None:
+    settings = config(source, "engine.workers=2", "threads=2")
+    plan = ComparisonPlan(methods={"rce": MethodConfig(objectives=settings.distill.objectives)}, dims=(2,), seeds=2)
+    again = comparison(plan, config=settings, workdir=str(tmp_path), name="first")
+    assert not any(stage["cached"] for stage in again["stages"])
+    before = {
+        (stage["stage"], stage["method"], stage["dim"], stage["seed"]): stage["digest"] for stage in first["stages"]
+    }
+    for stage in again["stages"]:
+        if stage["stage"] != "mastery":  # of all students together
+            assert stage["digest"] == before[stage["stage"], stage["method"], stage["dim"], stage["seed"]]

@@ -26,7 +26,7 @@ from freqd.errors import DivergedError, InputError
 from freqd.report.tuning import markdown, plain
 from freqd.report.tuning_result import TuningResult
 from tasks.experiments import tune
-from tasks.experiments.search import Search, ask, finished, goes_on, hold, new_search, open_study, spent
+from tasks.experiments.search import Search, ask, before, finished, goes_on, hold, new_search, open_study, spent
 from tasks.experiments.tune import OutOfTimeError, Watcher
 
 SMALL = (
@@ -148,14 +148,14 @@ def test_killed_in_the_middle_of_a_trial_it_ends_as_if_it_had_not_been(
     source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = search(config(source), tmp_path / "whole", trials=3)
-    report = Watcher.report
+    watch = Watcher.__call__
 
     def dying(self: Any, epoch: int, score: float) -> None:
-        report(self, epoch, score)
-        if len(finished(self.study)) == 1 and epoch == 2:
+        watch(self, epoch, score)
+        if len(self.others.curves) == 1 and epoch == 2:
             raise SystemError("killed")
 
-    monkeypatch.setattr(Watcher, "report", dying)
+    monkeypatch.setattr(Watcher, "__call__", dying)
     with pytest.raises(SystemError, match="killed"):
         search(config(source), tmp_path / "part", trials=3)
     monkeypatch.undo()
@@ -181,7 +181,7 @@ def test_the_trial_of_another_process_is_taken_up_only_when_that_is_dead(
     monkeypatch.setattr("flows.tune.new_search", lambda *given: made.append(new_search(*given)) or made[-1])
     before = search(config(source), tmp_path, trials=1)
     study, running = open_study(made[0]), (optuna.trial.TrialState.RUNNING,)
-    command = [sys.executable, "-c", AT_WORK, made[0].model_dump_json()]
+    command = [sys.executable, "-c", AT_WORK, made[0].model_copy(update={"trials": 2}).model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         try:
@@ -268,11 +268,12 @@ def small_search(folder: Path, *, budget: float = 100.0) -> Search:
 def ended(search: Search, curve: list[float], seconds: float = 1.0) -> str:
     """Bring a learning curve to the study, as a training would, and say how the trial ended."""
     study = open_study(search)
-    drawn = ask(study, search)
-    watcher = Watcher(study, search, drawn)
+    (drawn,) = ask(study, search)
+    watcher = Watcher(search, before(study))
     end = "done"
     try:
         for step, score in enumerate(curve):
+            drawn.report(score, step * search.config.eval_every)
             watcher(step * search.config.eval_every, score)
     except (optuna.TrialPruned, OutOfTimeError) as error:
         end = {"TrialPruned": f"pruned at {step}", "OutOfTimeError": f"cut at {step}"}[type(error).__name__]
@@ -302,12 +303,38 @@ def test_a_trial_is_cut_when_the_time_is_over_but_not_the_only_one(tmp_path: Pat
 def test_a_killed_trial_is_taken_up_with_its_settings_and_its_seconds(tmp_path: Path) -> None:
     mine = small_search(tmp_path)
     ended(mine, [0.1])
-    killed = ask(open_study(mine), mine)
-    killed.set_user_attr("seconds", 7.0)
-    taken = ask(open_study(mine), mine)
+    (killed,) = ask(open_study(mine), mine)
+    begun = Watcher(mine, before(open_study(mine)))
+    begun.begin(tmp_path)
+    begun._earlier = 7.0
+    begun(0, 0.1)
+    (taken,) = ask(open_study(mine), mine)
     assert taken.params == killed.params
-    assert Watcher(open_study(mine), mine, taken).seconds >= 7.0
+    again = Watcher(mine, before(open_study(mine)))
+    again.begin(tmp_path)
+    assert again.seconds >= 7.0
     assert len(finished(open_study(mine))) == 1
+
+
+def test_trials_of_a_round_are_drawn_together(tmp_path: Path) -> None:
+    one, other = small_search(tmp_path / "one"), small_search(tmp_path / "other")
+    for mine in (one, other):
+        mine.folder.mkdir()
+    assert len(ask(open_study(one), one, 3)) == 3
+    killed = [trial.params for trial in ask(open_study(one), one, 3)]
+    drawn = [trial.params for trial in ask(open_study(other), other, 3)]
+    assert killed == drawn, "those that were killed come first, in their order"
+    assert drawn[0] == {dimension.name: dimension.own for dimension in one.space}
+    assert len({tuple(params.values()) for params in drawn}) == 3
+    few = one.model_copy(update={"trials": 2})
+    assert len(ask(open_study(few), few, 3)) == 2, "no more than are left"
+
+
+def test_rounds_in_processes_beside_each_other(source: Path, tmp_path: Path, prefect_server: None) -> None:
+    found = search(config(source, "engine.workers=2"), tmp_path / "two", trials=3)
+    again = search(config(source, "engine.workers=2"), tmp_path / "again", trials=3)
+    assert [trial["end"] for trial in found["trials"]] == ["done"] * 3
+    assert tried(found) == tried(again), "whichever was done first"
 
 
 def test_only_one_process_is_at_work_on_a_search(tmp_path: Path) -> None:

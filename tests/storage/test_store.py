@@ -63,25 +63,25 @@ def test_the_manifest_is_not_part_of_the_digest(store: Store) -> None:
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "add", "manifest"])
 def test_damage_is_noticed(store: Store, damage: str) -> None:
     ref = store.save(table())
-    file = ref.path / "features.safetensors"
+    file = Path(ref.uri) / "features.safetensors"
     content = file.read_bytes()
     if damage == "flip":
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif damage == "truncate":
         file.write_bytes(content[:-4])
     elif damage == "manifest":
-        (ref.path / "manifest.json").unlink()
+        (Path(ref.uri) / "manifest.json").unlink()
     elif damage == "delete":
         file.unlink()
     else:
-        (ref.path / "more.txt").write_text("")
+        (Path(ref.uri) / "more.txt").write_text("")
     with pytest.raises(DamagedArtifactError, match=ref.digest[:12]):
         store.open(ref, Embeddings)
 
 
 def test_saving_again_mends_a_damaged_artifact(store: Store) -> None:
     ref = store.save(table())
-    (ref.path / "features.safetensors").write_bytes(b"")
+    (Path(ref.uri) / "features.safetensors").write_bytes(b"")
     assert store.save(table()) == ref
     store.verify(ref)
 
@@ -91,7 +91,7 @@ def test_records_are_verified_but_do_not_shape_the_address(store: Store) -> None
     assert store.save(Facts({"a": 1}, {"seconds": 2.5})) == first
     assert store.open(first, Facts).measured == {"seconds": 1.5}, "the whole one that was there is kept"
     assert store.save(Facts({"a": 2}, {"seconds": 1.5})) != first
-    (first.path / "measured.json").write_text("{}")
+    (Path(first.uri) / "measured.json").write_text("{}")
     with pytest.raises(DamagedArtifactError):
         store.verify(first)
 
@@ -172,7 +172,7 @@ def test_many_processes_may_save_and_read_the_same_content(tmp_path: Path) -> No
 
 def test_a_damaged_artifact_is_moved_aside_and_gone(store: Store) -> None:
     ref = store.save(Facts({"a": 1}))
-    (ref.path / "facts.json").write_text("{}")
+    (Path(ref.uri) / "facts.json").write_text("{}")
     assert store.save(Facts({"a": 1})) == ref
     assert store.open(ref, Facts).values == {"a": 1}
-    assert [path.name for path in ref.path.parent.iterdir()] == [ref.digest]
+    assert [path.name for path in Path(ref.uri).parent.iterdir()] == [ref.digest]

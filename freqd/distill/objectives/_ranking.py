@@ -12,8 +12,14 @@ from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._relaxed import relaxed_ranking_loss
 from freqd.distill.objectives.base import Objective
 from freqd.evaluate.ranking import top_k
+from freqd.scorer import Scorer
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
+
+
+def imitated(context: DistillContext, filtered: bool) -> Scorer:
+    """What gives the scores that a term imitates: those of the filtered teacher, or of the raw one."""
+    return context.ranking_teacher if filtered else context.raw_teacher
 
 
 class RankedObjective(Objective):
@@ -30,7 +36,7 @@ class RankedObjective(Objective):
 
     def __init__(self, options: Any, weight: float, context: DistillContext, *, top: int) -> None:
         super().__init__(options, weight, context)
-        self.teacher = context.ranking_teacher if options.filtered else context.raw_teacher
+        self.teacher = imitated(context, options.filtered)
         self.best, self.best_scores = top_k(self.teacher, context.train, min(top, context.n_items))
         self.lists = torch.empty(0)
 

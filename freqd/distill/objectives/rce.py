@@ -9,11 +9,16 @@ so that τ means the same for every teacher. The student's own top items are wha
 keeps it from ranking items high that the teacher would not: without them a plain cross-entropy over the teacher's
 list bounds nothing outside of it. The idea is that of Zhu & Zhang, "Rejuvenating Cross-Entropy Loss in Knowledge
 Distillation for Recommender Systems" (RCE-KD), 2025; one softmax over one list replaces their two-part split.
+
+To rank all items for all users in every epoch is what takes most time on large data, and their lists take most memory. So users
+can take turns: ``share`` of them have lists in an epoch, and the term learns from those only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,15 +26,22 @@ from pydantic import Field
 from torch import Tensor
 
 from freqd.config import Settings
+from freqd.data.interactions import IdArray
 from freqd.distill.context import DistillContext
 from freqd.distill.listed_scores import listed_scores
-from freqd.distill.objectives._ranking import RankedObjective
-from freqd.distill.objectives.base import objective
-from freqd.embeddings import Embeddings
-from freqd.evaluate.ranking import top_k
-from freqd.numerics.listed_scores import NO_ITEM, drop_repeated, fill_in, known_scores, random_items
+from freqd.distill.objectives._ranking import imitated
+from freqd.distill.objectives.base import Objective, objective
+from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.evaluate.ranking_blocks import top_k_by
+from freqd.numerics.listed_scores import NO_ITEM, Lists, drop_repeated, fill_in, known_scores, random_items
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
+
+HELD = 1 << 29
+"""Bytes of lists that ``share = "auto"`` allows, and up to which they are kept until it is their users' turn again."""
+
+BYTES = 16
+"""Of each item of a list: its number and its score, and the same of the next lists while they are made."""
 
 
 class RceOptions(Settings):
@@ -39,52 +51,99 @@ class RceOptions(Settings):
     student_top: int = Field(50, ge=0, le=10_000, description="S: the student's present best items in it.")
     random: int = Field(100, ge=0, le=10_000, description="R: random items in it, drawn anew every epoch.")
     temperature: float = Field(1.0, gt=0.0, description="τ, in units of the teacher's spread of scores.")
-    refresh: int = Field(1, ge=1, description="Epochs between two rankings of the student's best items.")
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | Literal["auto"] = Field(
+        "auto",
+        description="Share of the users that have lists in an epoch; they take turns. auto: all of them, on data of more than "
+        "some 160,000 users as many.",
+    )
     filtered: bool = Field(True, description="Imitate the filtered teacher that the spectral analysis chose.")
 
 
+@dataclass(eq=False)
+class _Turn:
+    """The users of a turn, and what is known of their lists.
+
+    Attributes:
+        users: (n,) ascending.
+        best: (n, T) the teacher's best items.
+        student_best: (n, S) the student's when it last was their turn.
+        lists: (n, L) the last lists, each ascending.
+        logits: (n, L) the teacher's scores of them in units of τ σ.
+    """
+
+    users: IdArray
+    best: Lists
+    student_best: Lists
+    lists: Lists
+    logits: FloatMatrix
+
+
 @objective("rce")
-class RankingCrossEntropy(RankedObjective):
-    """−Σ p log softmax(s) over the list of each of the batch's ranking users."""
+class RankingCrossEntropy(Objective):
+    """−Σ p log softmax(s) over the list of each of the batch's ranking users whose turn it is."""
 
     Options = RceOptions
 
     def __init__(self, options: RceOptions, weight: float, context: DistillContext) -> None:
-        super().__init__(options, weight, context, top=options.top)
-        width = min(options.student_top, context.n_items)
-        self.student_top = torch.full((context.n_users, width), NO_ITEM, dtype=torch.int32)
+        super().__init__(options, weight, context)
+        self.teacher = imitated(context, options.filtered)
+        self.shared = context.engine.share(self.teacher), context.engine.share(context.train)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
-        by_item = np.argsort(self.best, axis=1)
-        best = np.take_along_axis(self.best, by_item, axis=1)
-        self.known = best, np.take_along_axis(self.best_scores, by_item, axis=1) * self.factor
-        self.logits = torch.empty(0)
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The student's best items, if they outlast an epoch."""
-        return {"student_top": self.student_top} if self.options.refresh > 1 else {}
+        needed = BYTES * (options.top + options.student_top + options.random) * context.n_users
+        turns = math.ceil(needed / HELD) if options.share == "auto" else round(1 / options.share)
+        order = np.random.default_rng(context.seed).permutation(context.n_users).astype(np.int32)
+        self.users = [np.sort(order[turn::turns]) for turn in range(turns)]
+        self.kept: dict[int, _Turn] | None = {} if needed <= HELD else None
+        self.row = torch.full((context.n_users,), -1, device=context.device)
+        self.lists = self.logits = torch.empty(0)
 
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Make the lists of this epoch, and ask the teacher for the scores of the items that were not in the last ones."""
         options, context = self.options, self.context
-        width = self.student_top.shape[1]
-        if width and (epoch - 1) % options.refresh == 0:
-            best, _ = top_k(student, context.train, width, hint=self.student_top.numpy())
-            self.student_top.copy_(torch.from_numpy(best))
-        drawn = random_items(context.train, options.random, rng)
-        lists = np.concatenate([self.best, self.student_top.numpy(), drawn], axis=1)
+        turn = self._turn((epoch - 1) % len(self.users))
+        if turn.student_best.shape[1]:
+            k, hint = turn.student_best.shape[1], turn.student_best
+            turn.student_best, _ = top_k_by(context.engine, student, self.shared[1], k, users=turn.users, hint=hint)
+        drawn = random_items(context.train[turn.users], options.random, rng)
+        lists = np.concatenate([turn.best, turn.student_best, drawn], axis=1)
         drop_repeated(lists)
         logits = np.full(lists.shape, -np.inf, np.float32)
-        lacking = known_scores(lists, logits, *self.known)
-        fill_in(lists, logits, lacking, self.teacher.listed(context.users, lacking) * self.factor)
-        self.known = lists, logits
-        self.lists, self.logits = (torch.from_numpy(array).to(context.device) for array in self.known)
+        lacking = known_scores(lists, logits, turn.lists, turn.logits)
+        fill_in(lists, logits, lacking, self.teacher.listed(turn.users, lacking) * self.factor)
+        turn.lists, turn.logits = lists, logits
+        self.row.fill_(-1)
+        self.row[torch.from_numpy(turn.users).long()] = torch.arange(len(turn.users), device=self.row.device)
+        self.lists, self.logits = (torch.from_numpy(array).to(context.device) for array in (lists, logits))
+
+    def _turn(self, number: int) -> _Turn:
+        """The users of a turn with the teacher's best items for them, kept from the last time if there is room."""
+        if self.kept is not None and number in self.kept:
+            return self.kept[number]
+        users, context, options = self.users[number], self.context, self.options
+        k = min(options.top, context.n_items)
+        best, scores = top_k_by(context.engine, *self.shared, k, users=users)
+        order = np.argsort(best, axis=1)
+        turn = _Turn(
+            users=users,
+            best=best,
+            student_best=np.full((len(users), min(options.student_top, context.n_items)), NO_ITEM, np.int32),
+            lists=np.take_along_axis(best, order, axis=1),
+            logits=np.take_along_axis(scores, order, axis=1) * self.factor,
+        )
+        if self.kept is not None:
+            self.kept[number] = turn
+        return turn
 
     def loss(self, view: View, batch: Batch) -> Tensor:
-        """Mean over the batch's ranking users."""
-        lists = self.lists[batch.rank_users]  # (r, L)
-        scores = listed_scores(view, batch.rank_users, lists)
+        """Mean over the batch's ranking users whose turn it is; 0 where there is none."""
+        rows = self.row[batch.rank_users]
+        users, rows = batch.rank_users[rows >= 0], rows[rows >= 0]
+        if not len(users):
+            return torch.zeros((), device=self.row.device)
+        lists = self.lists[rows]  # (r, L)
+        scores = listed_scores(view, users, lists)
         # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.
-        targets = torch.softmax(self.logits[batch.rank_users], dim=1).nan_to_num_(0.0)
+        targets = torch.softmax(self.logits[rows], dim=1).nan_to_num_(0.0)
         return listed_cross_entropy(scores, targets, lists < 0)
 
 

@@ -95,6 +95,8 @@ def _protocol(summary: RunResult) -> str:
     )
     if counted and counted.users:
         start += f", {fmt.count(counted.users)} users"
+        if counted.not_drawn:
+            start += f" drawn at random from {fmt.count(counted.users + counted.not_drawn)}"
         start += f" ({fmt.count(counted.skipped)} without a test item)" if counted.skipped else ""
     return f"{start}. Protocol {summary.protocol}: {said}."
 

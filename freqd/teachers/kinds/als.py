@@ -88,7 +88,7 @@ def refit_als(
         tables = solve_new_rows(train, moved, point, previous.users.new, previous.items.new)
     sweeps = info["best_epoch"]
     for sweep in range(1, sweeps + 1):
-        tables = als_sweeps(train, tables, point, 1, seed=environment.seed)
+        tables = als_sweeps(train, tables, point, 1, seed=environment.seed, engine=environment.engine)
         if tables is None:
             raise DivergedError(f"{point.label()} diverged in sweep {sweep}", "raise teacher.regularization")
         environment.progress(sweep / sweeps, f"{point.label()}: sweep {sweep} of {sweeps}")

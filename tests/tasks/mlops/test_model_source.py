@@ -97,7 +97,7 @@ def test_what_a_run_does_not_have_is_named(of_run: Callable[[str], OfRun], work:
     copy, result = Workspace(tmp_path / "work"), of_run("teacher").result
     kept = result.artifacts["teacher.teacher"]
     ref = copy.store.ref(kept.kind, kept.digest)
-    (ref.path / "features.safetensors").write_bytes(b"half")
+    (Path(ref.uri) / "features.safetensors").write_bytes(b"half")
     artifacts = {**result.artifacts, "teacher.teacher": ref}
     damaged = OfRun(copy, result.model_copy(update={"artifacts": artifacts}), "teacher")
     with pytest.raises(InputError, match=r"no whole artifact 'teacher.teacher'"):

@@ -1,0 +1,142 @@
+"""Where stages run: in this process, in processes beside it, or on the machines of a Ray cluster.
+
+Within ``engine`` the jobs of ``side_by_side`` run beside each other. A job is a chain of stages: it waits in a thread of this
+process, and each of its stages runs as a Prefect task where the engine says. On Ray every stage does, also one that is called alone;
+on one machine those stay in this process. What a stage computes is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+
+from freqd.config import EngineConfig
+from freqd.engine import HERE, Engine
+from freqd.errors import InputError
+from tasks.run_context import RunContext
+from tasks.runtime import progress
+from tasks.runtime.workspace import Workspace
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """An engine at work.
+
+    Attributes:
+        runner: of Prefect's; it takes tasks from any thread.
+        workers: how many tasks it does at a time.
+        away: whether a stage that is called now runs there.
+        threads: CPU threads of a task; None for an equal share of the run's.
+    """
+
+    runner: TaskRunner[Any]
+    workers: int
+    away: bool
+    threads: int | None = None
+
+
+_engine: ContextVar[_Engine | None] = ContextVar("engine", default=None)
+
+
+def call(task: Task[..., Any], run: RunContext, /, *args: object, **kwargs: object) -> object:
+    """What a task returns whose first parameter is ``run``; done where stages run that are called now."""
+    found = _engine.get()
+    if found is None or not found.away:
+        state: Any = task(run, *args, return_state=True, **kwargs)
+        return state.result()
+    own = run.model_copy(update={"threads": found.threads or max(run.threads // found.workers, 1)})
+    given = inspect.signature(task.fn).bind(own, *args, **kwargs)
+    return found.runner.submit(task, dict(given.arguments)).result()
+
+
+def at_a_time() -> int:
+    """How many jobs are done beside each other."""
+    found = _engine.get()
+    return 1 if found is None else found.workers
+
+
+@contextmanager
+def engine(config: EngineConfig, workspace: Workspace) -> Iterator[None]:
+    """Let the stages of a flow run where the settings say; processes and connections are closed at the end.
+
+    Raises:
+        InputError: there is no such cluster, or it is not fit for it; or Ray is not installed.
+    """
+    with ExitStack() as stack:
+        found = _opened(stack, config, workspace)
+        if found is not None:
+            stack.callback(_engine.reset, _engine.set(found))
+        yield
+
+
+def _opened(stack: ExitStack, config: EngineConfig, workspace: Workspace) -> _Engine | None:
+    if config.kind == "ray":
+        require_ray()
+        from tasks.runtime import ray_engine
+
+        runner = stack.enter_context(ray_engine.connected(config, workspace))
+        return _Engine(runner, config.workers or ray_engine.cpus(), away=True, threads=1)
+    workers = config.workers or 1
+    if workers == 1:
+        return None
+    pool = ProcessPoolTaskRunner(max_workers=workers, initializer=progress.one_of_several)
+    return _Engine(stack.enter_context(pool), workers, away=False)
+
+
+def require_ray() -> None:
+    """See that Ray is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("prefect_ray") is None:
+        raise InputError(
+            "engine.kind is ray, but Ray is not installed",
+            'install it with `pip install "freqd[ray]"`, or take engine.kind=local',
+        )
+
+
+def blocks_on(config: EngineConfig) -> Engine:
+    """What does blocks inside of a stage."""
+    if config.kind == "local":
+        return HERE
+    from tasks.runtime.ray_engine import RayBlocks
+
+    return RayBlocks(config.retries)
+
+
+def side_by_side(jobs: Sequence[Callable[[], R]]) -> list[R]:
+    """Do the jobs, as many at a time as the engine has workers; results in order.
+
+    After the first error no further job begins; it is raised when none is under way any more.
+    """
+    found = _engine.get()
+    if found is None:
+        return [job() for job in jobs]
+    threads = ThreadPoolExecutor(found.workers, "jobs")
+    away = replace(found, away=True)
+
+    def begin(job: Callable[[], R]) -> R:
+        _engine.set(away)
+        return job()
+
+    with threads:
+        futures = [threads.submit(contextvars.copy_context().run, begin, job) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
