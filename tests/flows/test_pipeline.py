@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -364,3 +365,17 @@ def test_a_person_may_have_the_last_word(
     again = rerun(source, tmp_path, *changes)
     assert again["cached_stages"] == STAGES
     assert len(asked) == 2, "who has answered is not asked again"
+
+
+def test_a_working_directory_that_was_moved_has_everything_still(
+    first: dict[str, Any], source: Path, workdir: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(workdir, moved)
+    shutil.move(workdir, tmp_path / "elsewhere")
+    try:
+        again = rerun(source, moved, "registry.enabled=false")
+    finally:
+        shutil.move(tmp_path / "elsewhere", workdir)
+    assert set(again["cached_stages"]) == set(STAGES) - {"refit", "register"}
+    assert again["metrics"] == first["metrics"]
