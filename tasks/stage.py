@@ -212,7 +212,10 @@ class StageFunction(Generic[P, Outcome]):
     def _find_or_make(self, run: RunContext, shape: Shape, compute: Callable[[Stage], Result]) -> Outcome:
         key, store = shape.key, run.workspace.store
         task_run = TaskRunContext.get()
-        tags = {"prefect.task_run_id": str(task_run.task_run.id) if task_run else "", "freqd.key": key}
+        task_run_id = str(task_run.task_run.id) if task_run else ""
+        tags = {tracking.TASK_RUN: task_run_id, "freqd.key": key}
+        if run.engine.kind == "ray" and task_run_id:
+            tracking.close_earlier(run.mlflow_experiment_id, task_run_id)
         try:
             (store.root / "locks").mkdir(parents=True, exist_ok=True)
             with (

@@ -26,6 +26,8 @@ from tasks.runtime.workspace import Workspace
 
 ENTRIES_A_BATCH = 100
 VALUE_LENGTH = 6000
+TASK_RUN = "prefect.task_run_id"
+"""Tag of a stage's run: the Prefect task that it belongs to."""
 
 
 @cache
@@ -78,6 +80,13 @@ def stage_run(experiment_id: str, parent: str, stage: str, tags: Mapping[str, st
         close(run_id, status_of(error))
         raise
     client().set_terminated(run_id, "FINISHED")
+
+
+def close_earlier(experiment_id: str, task_run: str) -> None:
+    """Close the runs of a Prefect task's earlier attempts, which were lost with their machine and could not do it themselves."""
+    found = client().search_runs([experiment_id], f"tags.`{TASK_RUN}` = '{task_run}' and attributes.status = 'RUNNING'")
+    for run in found:
+        close(run.info.run_id, "KILLED")
 
 
 def close(run_id: str, status: str) -> None:

@@ -319,7 +319,7 @@ def test_the_ranking_term_imitates_the_filtered_teacher_unless_told_otherwise(ch
     assert build("rce", context, filtered=False).teacher is context.raw_teacher
 
 
-def test_users_take_turns_and_only_those_whose_turn_it_is_are_learnt_from(choices, new_context, random_table, view_of):
+def test_users_take_turns_and_are_stood_in_for_meanwhile(choices, new_context, random_table, view_of):
     split, teacher = choices
     context = new_context(split, teacher, 4)
     every = build("rce", context, random=0)
@@ -329,19 +329,17 @@ def test_users_take_turns_and_only_those_whose_turn_it_is_are_learnt_from(choice
         student = random_table(np.random.default_rng(epoch), 150, 120, 4)
         for one in (every, term):
             one.begin_epoch(epoch, student, np.random.default_rng(epoch))
-        users = torch.from_numpy(np.flatnonzero(term.row.numpy() >= 0))
-        assert term.row[users].tolist() == list(range(len(users))), "no list of anybody else is in memory"
+        users, view = term.listed_users, view_of(student)
+        assert len(term.lists) == len(users) == 50, "no list of anybody else is in memory"
         assert torch.equal(term.lists, every.lists[users])
         assert torch.equal(term.logits, every.logits[users])
+        assert term.row[users].tolist() == list(range(50)), "who has a list stands for itself"
+        assert np.bincount(term.row.numpy()).tolist() == [3] * 50, "and for as many others as everybody"
         had += users.tolist()
-        batch = Batch(SMALL.users, SMALL.positives, SMALL.negatives, torch.arange(60))
-        alone = Batch(SMALL.users, SMALL.positives, SMALL.negatives, users[users < 60])
-        view = view_of(student)
-        assert term.loss(view, batch).item() == pytest.approx(every.loss(view, alone).item())
-        others = Batch(
-            SMALL.users, SMALL.positives, SMALL.negatives, torch.tensor([u for u in range(60) if u not in users])
-        )
-        assert term.loss(view, others).item() == 0.0
+        for asked in (torch.arange(60), users[:5]):
+            batch = Batch(SMALL.users, SMALL.positives, SMALL.negatives, asked)
+            theirs = Batch(SMALL.users, SMALL.positives, SMALL.negatives, users[term.row[asked].unique()])
+            assert term.loss(view, batch).item() == pytest.approx(every.loss(view, theirs).item())
     assert sorted(had) == list(range(150)), "after three turns of a third each, everybody had one"
 
 

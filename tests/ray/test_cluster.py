@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.cli.methods import resolve
 from flows.compare import comparison
@@ -70,6 +71,8 @@ def test_a_comparison_that_loses_a_node(
         watcher.join()
     assert removed
     assert found == here
+    every = [each.experiment_id for each in MlflowClient().search_experiments()]
+    assert MlflowClient().search_runs(every, "attributes.status = 'RUNNING'") == [], "what was lost is closed"
 
 
 def test_a_search_with_two_workers(source: Path, tmp_path: Path, prefect_server: None, on_cluster: OnCluster) -> None:

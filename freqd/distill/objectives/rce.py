@@ -11,7 +11,8 @@ list bounds nothing outside of it. The idea is that of Zhu & Zhang, "Rejuvenatin
 Distillation for Recommender Systems" (RCE-KD), 2025; one softmax over one list replaces their two-part split.
 
 To rank all items for all users in every epoch is what takes most time on large data, and their lists take most memory. So users
-can take turns: ``share`` of them have lists in an epoch, and the term learns from those only.
+can take turns: ``share`` of them have lists in an epoch. Whoever has none is stood in for by one of them, so that the term has as many
+lists to learn from in an epoch as ever: without that a quarter of Gowalla's users gave 5 % less, with it 1 %.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -37,7 +39,7 @@ from freqd.numerics.listed_scores import NO_ITEM, Lists, drop_repeated, fill_in,
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
-HELD = 1 << 29
+HELD = 1 << 31
 """Bytes of lists that ``share = "auto"`` allows, and up to which they are kept until it is their users' turn again."""
 
 BYTES = 16
@@ -54,7 +56,7 @@ class RceOptions(Settings):
     share: Annotated[float, Field(gt=0.0, le=1.0)] | Literal["auto"] = Field(
         "auto",
         description="Share of the users that have lists in an epoch; they take turns. auto: all of them, on data of more than "
-        "some 160,000 users as many.",
+        "some 670,000 users as many.",
     )
     filtered: bool = Field(True, description="Imitate the filtered teacher that the spectral analysis chose.")
 
@@ -80,7 +82,7 @@ class _Turn:
 
 @objective("rce")
 class RankingCrossEntropy(Objective):
-    """−Σ p log softmax(s) over the list of each of the batch's ranking users whose turn it is."""
+    """−Σ p log softmax(s) over the list of each of the batch's ranking users."""
 
     Options = RceOptions
 
@@ -94,7 +96,8 @@ class RankingCrossEntropy(Objective):
         order = np.random.default_rng(context.seed).permutation(context.n_users).astype(np.int32)
         self.users = [np.sort(order[turn::turns]) for turn in range(turns)]
         self.kept: dict[int, _Turn] | None = {} if needed <= HELD else None
-        self.row = torch.full((context.n_users,), -1, device=context.device)
+        self.row = torch.arange(context.n_users, device=context.device)
+        self.listed_users = torch.arange(context.n_users, device=context.device)
         self.lists = self.logits = torch.empty(0)
 
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
@@ -111,8 +114,9 @@ class RankingCrossEntropy(Objective):
         lacking = known_scores(lists, logits, turn.lists, turn.logits)
         fill_in(lists, logits, lacking, self.teacher.listed(turn.users, lacking) * self.factor)
         turn.lists, turn.logits = lists, logits
-        self.row.fill_(-1)
-        self.row[torch.from_numpy(turn.users).long()] = torch.arange(len(turn.users), device=self.row.device)
+        if len(self.users) > 1:
+            self.listed_users = torch.from_numpy(turn.users).long().to(context.device)
+            self.row = torch.from_numpy(_stand_ins(turn.users, context.n_users, rng)).to(context.device)
         self.lists, self.logits = (torch.from_numpy(array).to(context.device) for array in (lists, logits))
 
     def _turn(self, number: int) -> _Turn:
@@ -135,16 +139,25 @@ class RankingCrossEntropy(Objective):
         return turn
 
     def loss(self, view: View, batch: Batch) -> Tensor:
-        """Mean over the batch's ranking users whose turn it is; 0 where there is none."""
-        rows = self.row[batch.rank_users]
-        users, rows = batch.rank_users[rows >= 0], rows[rows >= 0]
-        if not len(users):
-            return torch.zeros((), device=self.row.device)
+        """Mean over the batch's ranking users, or those who stand in for them."""
+        users = rows = batch.rank_users
+        if len(self.users) > 1:
+            rows = torch.unique(self.row[rows])
+            users = self.listed_users[rows]
         lists = self.lists[rows]  # (r, L)
         scores = listed_scores(view, users, lists)
         # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.
         targets = torch.softmax(self.logits[rows], dim=1).nan_to_num_(0.0)
         return listed_cross_entropy(scores, targets, lists < 0)
+
+
+def _stand_ins(users: IdArray, n_users: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """For each of all users the row in ``users`` of itself, or of who stands in: each for about as many others."""
+    row = np.full(n_users, -1)
+    row[users] = np.arange(len(users))
+    others = np.flatnonzero(row < 0)
+    row[others] = rng.permutation(len(others)) % len(users)
+    return row
 
 
 def listed_cross_entropy(scores: Tensor, targets: Tensor, missing: Tensor) -> Tensor:
