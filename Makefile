@@ -20,7 +20,7 @@ STAMP := $(VENV)/.installed
 RAY := $(VENV)/.ray
 PEERS := .peers
 
-.PHONY: setup demo test test-ray test-slow test-faults audit lint bench bench-scale bench-gpu peers wheels clean
+.PHONY: setup demo test test-ray test-slow test-faults audit lint bench bench-scale bench-ray bench-gpu peers wheels clean
 
 setup: $(STAMP)
 
@@ -70,6 +70,10 @@ bench-scale: setup
 	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
 
 # Needs CUDA: make setup TORCH=... first.
+# On a cluster of Ray of one and of two nodes of this machine: the better part of an hour.
+bench-ray: $(RAY)
+	$(BIN)/python -m benchmarks.cluster
+
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --threads $(THREADS)
 

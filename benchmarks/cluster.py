@@ -152,7 +152,7 @@ def evaluations(options: Options) -> list[Measured]:
     for count in (1, 2):
         cluster = nodes(count)
         try:
-            ray.init(address=cluster.address, log_to_driver=False)
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
             engine = RayBlocks(retries=2)
             evaluate(model, dataset.split, shared[2], engine=engine)
             started = time.perf_counter()

@@ -94,7 +94,7 @@ def connected(config: EngineConfig, workspace: Workspace) -> Iterator[TaskRunner
         InputError: there is no such cluster, it has no CPUs, or a node does not see the working directory or has other code.
     """
     variables = {name: os.environ[name] for name in TRAVELS if name in os.environ}
-    settings = {"log_to_driver": False, "runtime_env": {"env_vars": variables}, "ignore_reinit_error": True}
+    settings = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
     try:
         if config.address != "auto":
             host, _, port = config.address.rpartition(":")
