@@ -69,11 +69,11 @@ bench: setup
 bench-scale: setup
 	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
 
-# Needs CUDA: make setup TORCH=... first.
 # On a cluster of Ray of one and of two nodes of this machine: the better part of an hour.
 bench-ray: $(RAY)
 	$(BIN)/python -m benchmarks.cluster
 
+# Needs CUDA: make setup TORCH=... first.
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --threads $(THREADS)
 

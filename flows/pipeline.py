@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 
 from prefect import flow, runtime
 
@@ -19,17 +20,17 @@ from tasks.mlops import tracking
 from tasks.mlops.family import check_family, model_name
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
-from tasks.runtime.engine import engine
+from tasks.runtime.engine import engine, in_order
 from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
-from tasks.stages.baselines import baselines
-from tasks.stages.distill import distill
+from tasks.stages.baselines import SmallModels, baselines
+from tasks.stages.distill import Distilled, distill
 from tasks.stages.evaluate import evaluate
 from tasks.stages.inputs import DistillInputs
-from tasks.stages.references import references
+from tasks.stages.references import Referred, references
 from tasks.stages.refit import RefitInputs, Refitted, refit
 from tasks.stages.register import CANDIDATES, NewVersion, RegisterInputs, register
-from tasks.stages.svd import filtered_svd, svd
+from tasks.stages.svd import Truncated, filtered_svd, svd
 from tasks.warm_start import Start, find_start
 
 DEFAULTS = RunConfig()
@@ -94,24 +95,23 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
     inputs = found.inputs
     models = {"teacher": inputs.teacher}
     reports: dict[str, ArtifactRef] = {}
-    if names := config.baselines.references:
-        yield (referred := references(run, inputs.split, names, config.baselines.max_items, config.evaluate))
-        reports = referred.reports
-    if config.baselines.small:
-        yield (alone := baselines(run, inputs.split, config.distill, config.baselines))
-        models |= {"scratch": alone.scratch, **alone.others}
-    if config.baselines.models:
-        yield (truncated := svd(run, inputs.teacher, config.distill.dim))
-        yield (filtered := filtered_svd(run, inputs, config.distill.dim))
-        models |= {"svd": truncated.svd, "filtered_svd": filtered.svd}
-    yield (distilled := distill(run, inputs, patient(config, found.start), config.spectral, found.earlier_student))
-    models["student"] = distilled.student
+    for made in in_order(_beside(run, config, found)):
+        yield made
+        match made:
+            case Referred():
+                reports = made.reports
+            case SmallModels():
+                models |= {"scratch": made.scratch, **made.others}
+            case Truncated():
+                models[made.name] = made.svd
+            case Distilled():
+                models["student"] = made.student
     yield (judged := evaluate(run, inputs, models, config.evaluate, config.spectral, reports))
     if config.registry.enabled:
         candidate = CANDIDATES[config.registry.candidate]
         deployed: dict[str, ArtifactRef] = {}
         if config.refits:
-            yield (again := refitted(run, config, found, distilled.student))
+            yield (again := refitted(run, config, found, models["student"]))
             deployed = again.deployed
         new = NewVersion(model=model_name(config), tags=_tags(run, asked, inputs, models[candidate], found.start))
         entered = RegisterInputs(
@@ -124,6 +124,21 @@ def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, 
         yield (registered := register(run, entered, new, config.registry, config.evaluate))
         approval.ask(run, registered.registration, config.registry)
     return found
+
+
+def _beside(run: RunContext, config: RunConfig, found: Foundations) -> list[Callable[[], StageOutcome]]:
+    """What needs the foundations and not each other: everything that the student is measured against, and the student."""
+    inputs, own, dim = found.inputs, config.baselines, config.distill.dim
+    jobs: list[Callable[[], StageOutcome]] = []
+    if names := own.references:
+        jobs.append(partial(references, run, inputs.split, names, own.max_items, config.evaluate))
+    if own.small:
+        jobs.append(partial(baselines, run, inputs.split, config.distill, own))
+    if own.models:
+        jobs += [partial(svd, run, inputs.teacher, dim), partial(filtered_svd, run, inputs, dim)]
+    settings = patient(config, found.start)
+    jobs.append(partial(distill, run, inputs, settings, config.spectral, found.earlier_student))
+    return jobs
 
 
 def refitted(run: RunContext, config: RunConfig, found: Foundations, student: ArtifactRef) -> Refitted:

@@ -164,6 +164,11 @@ def load_files(paths: Iterable[Path]) -> None:
         _load_file(path.expanduser())
 
 
+def loaded_files() -> list[Path]:
+    """The Python files that were imported, for another process to import."""
+    return [plugin.file for plugin in _FILES.values() if plugin.file is not None]
+
+
 def _load_file(path: Path) -> None:
     try:
         content = path.read_bytes()

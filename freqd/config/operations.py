@@ -207,8 +207,8 @@ class EngineConfig(Settings):
         None,
         ge=1,
         le=1024,
-        description="Trainings beside each other in compare, cadence and tune. Local: processes that share `threads`, default 1. Ray: "
-        "default as many as the cluster has CPUs, a thread each.",
+        description="Trainings beside each other in compare, cadence and tune, and the stages of a run that do not need each other. Local: "
+        "processes that share `threads`, default 1. Ray: default as many as the cluster has CPUs, a thread each.",
     )
     retries: int = Field(2, ge=0, le=100, description="Ray: how often work that was lost with its node is done again.")
 

@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import Task
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
+from freqd import plugins
 from freqd.config import EngineConfig
 from freqd.engine import HERE, Engine
 from freqd.errors import InputError
@@ -91,8 +93,14 @@ def _opened(stack: ExitStack, config: EngineConfig, workspace: Workspace) -> _En
     workers = config.workers or 1
     if workers == 1:
         return None
-    pool = ProcessPoolTaskRunner(max_workers=workers, initializer=progress.one_of_several)
+    pool = ProcessPoolTaskRunner(workers, initializer=begin_worker, initargs=(plugins.loaded_files(),))
     return _Engine(stack.enter_context(pool), workers, away=False)
+
+
+def begin_worker(files: Sequence[Path]) -> None:
+    """In a process that does tasks: what the user's plugins provide is known, and the terminal is shared."""
+    progress.one_of_several()
+    plugins.load_files(files)
 
 
 def require_ray() -> None:
@@ -118,13 +126,19 @@ def blocks_on(config: EngineConfig) -> Engine:
 
 
 def side_by_side(jobs: Sequence[Callable[[], R]]) -> list[R]:
-    """Do the jobs, as many at a time as the engine has workers; results in order.
+    """What the jobs give, in their order; as many are done at a time as the engine has workers.
 
     After the first error no further job begins; it is raised when none is under way any more.
     """
+    return list(in_order(jobs))
+
+
+def in_order(jobs: Sequence[Callable[[], R]]) -> Iterator[R]:
+    """The same one by one. Without other workers a job begins when it is asked for."""
     found = _engine.get()
     if found is None:
-        return [job() for job in jobs]
+        yield from (job() for job in jobs)
+        return
     threads = ThreadPoolExecutor(found.workers, "jobs")
     away = replace(found, away=True)
 
@@ -135,7 +149,8 @@ def side_by_side(jobs: Sequence[Callable[[], R]]) -> list[R]:
     with threads:
         futures = [threads.submit(contextvars.copy_context().run, begin, job) for job in jobs]
         try:
-            return [future.result() for future in futures]
+            for future in futures:
+                yield future.result()
         finally:
             for future in futures:
                 future.cancel()

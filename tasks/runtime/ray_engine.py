@@ -20,7 +20,7 @@ from prefect_ray.context import remote_options
 from prefect_ray.task_runners import RayTaskRunner
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from freqd import provenance
+from freqd import plugins, provenance
 from freqd.config import EngineConfig
 from freqd.errors import InputError
 from freqd.numerics.threads import limited
@@ -34,6 +34,9 @@ IN_FLIGHT = 2
 
 TRAVELS = (*SWITCHES, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "FREQD_DATA_DIR")
 """Variables of the environment that a process on another machine gets; Prefect sends its own."""
+
+PLUGINS = "FREQD_PLUGIN_FILES"
+"""Where a process on another machine finds the files of the user's plugins, which all machines must see under the same path."""
 
 PATIENCE = 120.0
 """Seconds in which a node has to answer before a run begins."""
@@ -86,6 +89,11 @@ class _Node(NamedTuple):
     sees: bool
 
 
+def load_plugins() -> None:
+    """What each process begins with that Ray starts for a run with plugins."""
+    plugins.load_files(Path(file) for file in os.environ[PLUGINS].split(os.pathsep))
+
+
 @contextmanager
 def connected(config: EngineConfig, workspace: Workspace) -> Iterator[TaskRunner[Any]]:
     """A runner of stages on the cluster, once every node is known to be fit for it.
@@ -94,7 +102,11 @@ def connected(config: EngineConfig, workspace: Workspace) -> Iterator[TaskRunner
         InputError: there is no such cluster, it has no CPUs, or a node does not see the working directory or has other code.
     """
     variables = {name: os.environ[name] for name in TRAVELS if name in os.environ}
-    settings = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
+    runtime: dict[str, Any] = {"env_vars": variables}
+    if files := plugins.loaded_files():
+        variables[PLUGINS] = os.pathsep.join(map(str, files))
+        runtime["worker_process_setup_hook"] = f"{__name__}.load_plugins"
+    settings = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": runtime}
     try:
         if config.address != "auto":
             host, _, port = config.address.rpartition(":")

@@ -379,3 +379,13 @@ def test_a_working_directory_that_was_moved_has_everything_still(
         shutil.move(tmp_path / "elsewhere", workdir)
     assert set(again["cached_stages"]) == set(STAGES) - {"refit", "register"}
     assert again["metrics"] == first["metrics"]
+
+
+def test_what_does_not_need_each_other_is_done_side_by_side_with_the_same_result(
+    first: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    again = rerun(source, tmp_path, "engine.workers=2", "threads=2", run_name="two")
+    assert again["cached_stages"] == []
+    assert [stage["name"] for stage in again["stages"]] == STAGES
+    assert [stage["digest"] for stage in again["stages"]][:-2] == [stage["digest"] for stage in first["stages"]][:-2]
+    assert again["metrics"] == first["metrics"]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from prefect import flow, task
 
+from freqd import plugins
 from freqd.config import EngineConfig
+from freqd.distill.objectives import REGISTRY
 from freqd.engine import HERE
 from freqd.errors import InputError
 from tasks.run_context import RunContext
@@ -51,6 +53,44 @@ def test_the_first_error_is_the_error(tmp_path: Path, prefect_server: None) -> N
     with pytest.raises(InputError, match="three is refused") as error:
         several(tmp_path, 5, EngineConfig(workers=2))
     assert error.value.remedy == "take another number"
+
+
+PLUGIN = """
+from freqd.distill.objectives import Objective, objective
+
+@objective("strange")
+class Strange(Objective):
+    def loss(self, view, batch):
+        return view.users(batch.users).sum() * 0.0
+"""
+
+
+@task
+def knows(run: RunContext, name: str) -> tuple[bool, int]:
+    """Whether there is an objective of that name, and in which process that was asked."""
+    return name in REGISTRY, os.getpid()
+
+
+@flow
+def asked(root: Path, names: list[str]) -> list[tuple[bool, int]]:
+    """Two workers."""
+    run = RunContext(
+        workdir=str(root), run_name="r", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=1
+    )
+    with engine(EngineConfig(workers=2), Workspace(root)):
+        return side_by_side([partial(call, knows, run, name) for name in names])  # type: ignore[arg-type]
+
+
+def test_plugins_are_known_in_other_processes(
+    tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REGISTRY, "entries", dict(REGISTRY.entries))
+    monkeypatch.setattr(plugins, "_FILES", {})
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    plugins.load_files([tmp_path / "mine.py"])
+    found = asked(tmp_path, ["strange", "stranger"])
+    assert [known for known, _ in found] == [True, False]
+    assert os.getpid() not in {process for _, process in found}
 
 
 def test_one_worker_is_this_process(tmp_path: Path, prefect_server: None) -> None:
