@@ -12,12 +12,13 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from prefect import Task
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
@@ -26,7 +27,7 @@ from freqd.config import EngineConfig
 from freqd.engine import HERE, Engine
 from freqd.errors import InputError
 from tasks.run_context import RunContext
-from tasks.runtime import progress
+from tasks.runtime import progress, stopping
 from tasks.runtime.workspace import Workspace
 
 R = TypeVar("R")
@@ -97,8 +98,17 @@ def _opened(stack: ExitStack, config: EngineConfig, workspace: Workspace) -> _En
     return _Engine(stack.enter_context(pool), workers, away=False)
 
 
+def _end_workers() -> None:
+    """Tell the processes of a pool to end; what they do resumes from its checkpoint."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if any("multiprocessing.spawn" in word for word in child.cmdline()):
+                child.terminate()
+
+
 def begin_worker(files: Sequence[Path]) -> None:
-    """In a process that does tasks: what the user's plugins provide is known, and the terminal is shared."""
+    """In a process that does tasks: it ends as the run does, the terminal is shared, and what the user's plugins provide is known."""
+    stopping.install()
     progress.one_of_several()
     plugins.load_files(files)
 
@@ -151,6 +161,10 @@ def in_order(jobs: Sequence[Callable[[], R]]) -> Iterator[R]:
         try:
             for future in futures:
                 yield future.result()
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the run is told to stop, or nobody asks for more
+                _end_workers()
+            raise
         finally:
             for future in futures:
                 future.cancel()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import ray
 from prefect.task_runners import TaskRunner
@@ -25,6 +26,7 @@ from freqd.config import EngineConfig
 from freqd.errors import InputError
 from freqd.numerics.threads import limited
 from tasks.runtime.environment import SWITCHES
+from tasks.runtime.server_state import LOOPBACK
 from tasks.runtime.workspace import Workspace
 
 R = TypeVar("R")
@@ -140,17 +142,19 @@ def check_nodes(workspace: Workspace) -> None:
         raise InputError(
             "no node of the cluster has a CPU for work", "start another node with `ray start --address=HOST:6379`"
         )
-    probe = workspace.root / ".cluster-probe"
+    hosts = [str(node["NodeManagerHostname"]) for node in nodes]
+    check_servers(hosts)
     mine, token = code(), os.urandom(8).hex()
+    probe = workspace.root / f".cluster-{token}"
     probe.write_text(token)
     try:
-        asked = {
-            node["NodeManagerHostname"]: ray.remote(_look)
+        asked = [
+            ray.remote(_look)
             .options(num_cpus=1, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
             .remote(str(probe), token)
             for node in nodes
-        }
-        for host, answer in asked.items():
+        ]
+        for host, answer in zip(hosts, asked, strict=True):
             try:
                 found = ray.get(answer, timeout=PATIENCE)
             except ray.exceptions.GetTimeoutError:
@@ -175,6 +179,24 @@ def check_nodes(workspace: Workspace) -> None:
                 )
     finally:
         probe.unlink(missing_ok=True)
+
+
+def check_servers(hosts: Iterable[str]) -> None:
+    """See that the servers are where nodes on other machines reach them.
+
+    Raises:
+        InputError: they are not.
+    """
+    others = sorted(set(hosts) - {os.uname().nodename})
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+        url = urlsplit(os.environ.get(name, ""))
+        if others and (not url.scheme.startswith("http") or url.hostname in LOOPBACK):
+            raise InputError(
+                f"node {others[0]} of the cluster cannot reach the server of {name}, which is "
+                f"{'not set' if not os.environ.get(name) else 'for this machine alone'}",
+                "start the servers where all machines reach them, and set PREFECT_API_URL and MLFLOW_TRACKING_URI to their addresses; "
+                "docs/cluster.md says how",
+            )
 
 
 def code() -> str:

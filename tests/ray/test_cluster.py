@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -117,12 +118,29 @@ def test_a_node_that_does_not_see_the_working_directory(
     looked: Callable[..., Any] = Path.write_text
 
     def elsewhere(path: Path, text: str, **options: Any) -> int:
-        return int(looked(path, text[::-1] if path.name == ".cluster-probe" else text, **options))
+        return int(looked(path, text[::-1] if path.name.startswith(".cluster-") else text, **options))
 
     monkeypatch.setattr(Path, "write_text", elsewhere)
     said = refusal(cluster.address, tmp_path)
     assert f"does not see the working directory {tmp_path}" in said
-    assert not (tmp_path / ".cluster-probe").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("prefect", "mlflow"), [("", ""), ("http://127.0.0.1:4200/api", ""), ("http://head:4200/api", "sqlite:///x.db")]
+)
+def test_servers_that_other_machines_do_not_reach(prefect: str, mlflow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from tasks.runtime.ray_engine import check_servers
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow)
+    check_servers([os.uname().nodename])
+    with pytest.raises(InputError, match="node other of the cluster cannot reach"):
+        check_servers([os.uname().nodename, "other"])
+    monkeypatch.setenv("PREFECT_API_URL", "http://head:4200/api")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://head:5000")
+    check_servers(["other"])
 
 
 def test_a_cluster_without_a_cpu(tmp_path: Path) -> None:
