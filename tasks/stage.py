@@ -31,7 +31,6 @@ from pydantic import BaseModel
 from freqd import provenance
 from freqd.engine import Engine
 from freqd.errors import DamagedArtifactError
-from freqd.json_types import JsonObject
 from freqd.numerics.threads import limited
 from freqd.progress import Progress
 from freqd.storage.files import storage_error
@@ -44,7 +43,7 @@ from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
 from tasks.runtime.resources import PeakMemory, return_memory
-from tasks.stage_entry import Shape, StageEntry
+from tasks.stage_entry import Shape, StageEntry, Without
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Artifact)
@@ -107,25 +106,6 @@ class Stage:
     def environment(self, observe: Observe | None = None) -> TrainingEnvironment:
         """Where a training of this stage runs."""
         return TrainingEnvironment(self.run.seed, self.run.device, self.scratch, self.progress, observe, self.engine)
-
-
-class Without:
-    """In an annotation: fields of a settings argument that do not shape the result."""
-
-    def __init__(self, *fields: str) -> None:
-        self.fields = set(fields)
-
-    def dump(self, value: BaseModel) -> JsonObject:
-        """The fields that do."""
-        return value.model_dump(mode="json", exclude=self.fields)
-
-
-class Only(Without):
-    """In an annotation: the only fields of a settings argument that shape the result."""
-
-    def dump(self, value: BaseModel) -> JsonObject:
-        """These fields."""
-        return value.model_dump(mode="json", include=self.fields)
 
 
 Body = Callable[Concatenate[Stage, P], Result]

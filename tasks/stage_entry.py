@@ -80,3 +80,22 @@ class StageEntry(BaseModel):
     def record(self, store: Store, stage: str, key: str) -> None:
         """Keep it under this key."""
         store.record(stage, key, self.model_dump())
+
+
+class Without:
+    """In an annotation: fields of a settings argument that do not shape the result."""
+
+    def __init__(self, *fields: str) -> None:
+        self.fields = set(fields)
+
+    def dump(self, value: BaseModel) -> JsonObject:
+        """The fields that do."""
+        return value.model_dump(mode="json", exclude=self.fields)
+
+
+class Only(Without):
+    """In an annotation: the only fields of a settings argument that shape the result."""
+
+    def dump(self, value: BaseModel) -> JsonObject:
+        """These fields."""
+        return value.model_dump(mode="json", include=self.fields)

@@ -122,8 +122,7 @@ def _first_tables(confidence: sparse.csr_matrix, point: AlsHyperparameters, seed
     from implicit.utils import check_random_state
 
     random = check_random_state(seed)
-    users, items = (random.random((rows, point.factors), dtype=np.float32) * 0.01 for rows in confidence.shape)
-    return Embeddings(users, items)
+    return Embeddings(*(random.random((rows, point.factors), dtype=np.float32) * 0.01 for rows in confidence.shape))
 
 
 def _sweeps_by_blocks(

@@ -24,7 +24,8 @@ from tasks.experiments.cadence_numbers import Measured, conclude
 from tasks.experiments.results import books, replace_folder
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Result, Stage, Without, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Without
 from tasks.stages.evaluate import METRIC
 from tasks.stages.inputs import JUDGING
 

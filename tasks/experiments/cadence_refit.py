@@ -20,7 +20,8 @@ from freqd.report.cadence_result import AgainstFresh, RefitReplay
 from freqd.storage.store import ArtifactRef, Store
 from freqd.teachers.training import refit_teacher, train_teacher
 from tasks.run_context import StageOutcome
-from tasks.stage import Only, Result, Stage, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Only
 from tasks.stages.evaluate import METRIC
 
 Arm = Literal["refit", "judged", "als"]

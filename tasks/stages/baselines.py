@@ -9,7 +9,8 @@ from freqd.data.interactions import Split
 from freqd.distill.baseline import train_baselines
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
-from tasks.stage import Only, Result, Stage, Without, cut, stage
+from tasks.stage import Result, Stage, cut, stage
+from tasks.stage_entry import Only, Without
 
 SCRATCH = "scratch"
 """The no-distillation baseline, among the models of its stage, which stand there by their kinds as well."""

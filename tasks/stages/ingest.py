@@ -11,7 +11,8 @@ from freqd.data.sources import name_of
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Result, Stage, Without, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Without
 
 
 class Ingested(StageOutcome):

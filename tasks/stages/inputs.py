@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from freqd.storage.store import ArtifactRef
-from tasks.stage import Without
+from tasks.stage_entry import Without
 
 JUDGING = Without("bootstrap_samples", "confidence")
 """Settings of the evaluation that shape one model's report: all but those of its comparison with others."""

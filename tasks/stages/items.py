@@ -9,7 +9,8 @@ from freqd.data.interactions import Split
 from freqd.data.item_table import align, items_digest, read_items
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import RunContext, StageOutcome
-from tasks.stage import Only, Result, Stage, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Only
 
 
 class Titled(StageOutcome):

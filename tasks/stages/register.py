@@ -32,7 +32,8 @@ from tasks.mlops import pyfunc_model, registry, tracking
 from tasks.refit_report import open_report
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Only, Result, Stage, Without, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Only, Without
 from tasks.stages.evaluate import METRIC, EvaluationFacts
 from tasks.stages.gate import Case, Question, ask_gate, quality_of, rivals_of
 

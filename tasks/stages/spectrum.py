@@ -14,7 +14,8 @@ from freqd.spectral.analysis import VALIDATION_USERS
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Only, Result, Stage, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Only
 
 MASTERY = Only("method", "exact_below", "degree")
 """What of the settings shapes a student's mastery of the bands."""

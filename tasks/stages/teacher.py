@@ -12,7 +12,8 @@ from tasks import plugins
 from tasks.earlier_run import EarlierModel
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
-from tasks.stage import Only, Result, Stage, Without, stage
+from tasks.stage import Result, Stage, stage
+from tasks.stage_entry import Only, Without
 
 
 class Taught(StageOutcome):
