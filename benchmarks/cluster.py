@@ -39,7 +39,7 @@ COMMON = (
     "baselines.weight_decay=1e-3",
     "teacher.kind=als",
 )
-MINUTE = ("distill.epochs=200", "distill.patience=1000", "distill.eval_every=20")
+MINUTE = ("distill.epochs=80", "distill.patience=1000", "distill.eval_every=20")
 TINY = ("teacher.factors=16", "teacher.iterations=2", "distill.dim=4", "distill.epochs=2")
 MEMORY = 1 << 30
 EVALUATIONS = 4

@@ -34,10 +34,10 @@ import psutil
 from flows.cli.options import find_run
 from freqd.config import IndexConfig
 from freqd.embeddings import Embeddings
+from freqd.evaluate.faiss_index import build
 from freqd.numerics.threads import one_blas_thread
 from freqd.report.run_result import RunResult
 from freqd.serve import TopKIndex
-from freqd.serve.faiss_index import build
 from tasks.mlops.model_source import OfRun
 
 MODELS = ("student", "teacher")

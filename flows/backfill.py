@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 
 from prefect import flow, runtime
 
@@ -15,7 +18,8 @@ from freqd.json_types import JsonObject
 from freqd.report.backfill import BackfilledRun, BackfillResult
 from freqd.report.run_result import RunResult
 from tasks.earlier_run import NONE
-from tasks.experiments.backfill import finished, present, record
+from tasks.experiments.backfill import finished, number_ids, present, record
+from tasks.runtime.engine import at_a_time, engine, side_by_side
 from tasks.runtime.errors import translate
 from tasks.runtime.progress import console
 from tasks.runtime.workspace import Workspace
@@ -31,7 +35,8 @@ def backfill(
 
     No run sees an interaction that is later than its date. A date whose run has finished with these settings is
     skipped, so a range that was stopped resumes. If the settings start from another run, the first date does,
-    and each later one from the run of the date before it, as far as that fits.
+    and each later one from the run of the date before it, as far as that fits. Runs that neither start from another nor
+    register anything are done beside each other where the engine has workers.
 
     Args:
         plan: the dates, and whether the students are registered.
@@ -46,26 +51,51 @@ def backfill(
     workspace.prepare()
     label = as_folder(name or name_of(config.data), WITHOUT_TIME)
     days = dates(plan)
-    records: list[BackfilledRun] = []
-    before: str | None = None
-    for number, day in enumerate(days, start=1):
-        settings = settings_of(config, day, before, registered=plan.registered)
-        before = f"{label}-{day}"
-        console.print(f"as of {day} ({number} of {len(days)})", markup=False)
-        done = finished(workspace, before, settings)
-        passed_over = done is not None
-        if done is None:
-            try:
-                done = RunResult.model_validate(pipeline(settings, workdir=str(workspace.root), run_name=before))
-            except Exception as error:
-                mine = translate(error)
-                if mine is None:
-                    raise
-                raise InputError(f"as of {day}: {mine.problem}", mine.remedy) from error
-        records.append(record(done, day, passed_over=passed_over))
+    names = [f"{label}-{day}" for day in days]
+
+    settings = [
+        settings_of(config, day, before, registered=plan.registered)
+        for day, before in zip(days, [None, *names], strict=False)
+    ]
+
+    def run(number: int) -> BackfilledRun:
+        console.print(f"as of {days[number]} ({number + 1} of {len(days)})", markup=False)
+        with _of(days[number]):
+            return _run(workspace, settings[number], names[number], days[number])
+
+    jobs = [partial(run, number) for number in range(len(days))]
+    if plan.registered or config.start.run != NONE:
+        records = [job() for job in jobs]
+    else:
+        with engine(config.engine, workspace):
+            if at_a_time() > 1:
+                for day, name, own in zip(days, names, settings, strict=True):
+                    with _of(day):
+                        number_ids(workspace, name, own)
+            records = side_by_side(jobs)
     result = BackfillResult(name=label, workdir=str(workspace.root), runs=tuple(records))
     present(result)
     return result.as_json()
+
+
+def _run(workspace: Workspace, settings: RunConfig, name: str, day: date) -> BackfilledRun:
+    """One date's run, unless it has finished before."""
+    if (done := finished(workspace, name, settings)) is not None:
+        return record(done, day, passed_over=True)
+    made = RunResult.model_validate(pipeline(settings, workdir=str(workspace.root), run_name=name))
+    return record(made, day, passed_over=False)
+
+
+@contextmanager
+def _of(day: date) -> Iterator[None]:
+    """Name the date in an error."""
+    try:
+        yield
+    except Exception as error:
+        mine = translate(error)
+        if mine is None:
+            raise
+        raise InputError(f"as of {day}: {mine.problem}", mine.remedy) from error
 
 
 def dates(plan: BackfillPlan) -> tuple[date, ...]:

@@ -13,6 +13,7 @@ from freqd import provenance
 from freqd.config import DataConfig, RunConfig
 from freqd.data.interactions import Split
 from freqd.data.sources import labels_of, name_of
+from freqd.evaluate import faiss_index
 from freqd.storage.store import ArtifactRef
 from freqd.teachers.training import check_teacher
 from tasks.earlier_run import EarlierModel
@@ -97,6 +98,7 @@ def open_run(workspace: Workspace, config: RunConfig, new: NewRun) -> Iterator[R
         device=config.device,
         threads=config.threads or provenance.cores(),
         engine=config.engine,
+        index=faiss_index.settled(config.index),
         force=new.force,
     )
     stopping.take()  # Prefect's engine has just put its own handler for SIGTERM in place

@@ -82,6 +82,10 @@ class Embeddings:
         """As ``Scorer``; O(b · L · d)."""
         return table_scores(self.users[users], self.items, lists)
 
+    def of_users(self, users: IdArray) -> Embeddings:
+        """As ``Scorer``."""
+        return Embeddings(self.users[users], self.items)
+
     def arrays(self) -> Arrays:
         """As ``Scorer``."""
         return {"users": self.users, "items": self.items}
@@ -238,6 +242,7 @@ class ModelInfo(TypedDict, total=False):
     warnings: list[str]
     start: StartInfo
     warm_start: str
+    shards: int
     objectives: list[dict[str, object]]
     feature_filters: dict[str, object]
     feature_trials: list[FeatureTrial]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
+
+from freqd.crew import Crew, local_crew
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -33,11 +36,27 @@ class Engine(Protocol):
         """
         ...
 
+    def crew(
+        self, make: Callable[..., object], parts: Sequence[object], *shared: object
+    ) -> AbstractContextManager[Crew]:
+        """Things that stay, ``make(part, *shared)`` of every part, while the context is open.
+
+        Args:
+            make: a function of a module, or a class.
+        """
+        ...
+
+    @property
+    def retries(self) -> int:
+        """How often work that was lost with a process or a machine is done again."""
+        ...
+
 
 class Here:
-    """One block after the other."""
+    """One block after the other; what stays is in processes beside this one."""
 
     here = True
+    retries = 0
 
     def share(self, value: object) -> Any:
         """The value itself."""
@@ -46,6 +65,12 @@ class Here:
     def map(self, work: Callable[..., R], blocks: Sequence[B], *shared: object) -> Iterator[R]:
         """``work(block, *shared)`` of every block."""
         return (work(block, *shared) for block in blocks)
+
+    def crew(
+        self, make: Callable[..., object], parts: Sequence[object], *shared: object
+    ) -> AbstractContextManager[Crew]:
+        """See ``local_crew``."""
+        return local_crew(make, parts, *shared)
 
 
 HERE = Here()

@@ -9,7 +9,7 @@ Nothing of users x items is ever held: the scores of ``USERS_A_BLOCK`` users at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,10 @@ class Scorer(Scores, Protocol):
 
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """Scores of given items: row i of ``lists`` (b, L) for user i of ``users``; ``NO_ITEM`` scores 0."""
+        ...
+
+    def of_users(self, users: IdArray) -> Scorer:
+        """The same for some users alone, who are numbered from 0."""
         ...
 
     @property
@@ -124,6 +128,10 @@ class ItemScorer:
 
         threads.run(fill, threads.blocks_of(len(users), ROWS_A_BLOCK))
         return scores
+
+    def of_users(self, users: IdArray) -> ItemScorer:
+        """As ``Scorer``."""
+        return ItemScorer(self.train[users], self.weights)
 
     @property
     def n_parameters(self) -> int:
@@ -218,6 +226,10 @@ class SumScorer:
             total += scorer.listed(users, lists) * factor
         return total
 
+    def of_users(self, users: IdArray) -> SumScorer:
+        """As ``Scorer``."""
+        return replace(self, scorers=tuple(scorer.of_users(users) for scorer in self.scorers))
+
     @property
     def n_parameters(self) -> int:
         """Of all that are added."""
@@ -280,6 +292,10 @@ class ListScorer:
     def listed(self, users: IdArray, lists: IdArray) -> FloatMatrix:
         """As ``Scorer``."""
         return _taken_in_blocks(self, users, lists)
+
+    def of_users(self, users: IdArray) -> ListScorer:
+        """As ``Scorer``."""
+        return ListScorer(self.lists[users], self.scores[users], self.n_items)
 
     @property
     def n_parameters(self) -> int:

@@ -10,7 +10,7 @@ from prefect.context import FlowRunContext
 from pydantic import BaseModel, ConfigDict, Field
 
 from freqd import provenance
-from freqd.config import EngineConfig, RunConfig
+from freqd.config import EngineConfig, IndexConfig, RunConfig
 from freqd.storage.files import text_digest
 from freqd.storage.store import ArtifactRef
 from tasks.runtime.workspace import Workspace
@@ -29,6 +29,7 @@ class RunContext(BaseModel):
     device: str
     threads: int
     engine: EngineConfig = EngineConfig()
+    index: IndexConfig = IndexConfig(kind="exact")
     force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is cached.")
 
     @cached_property

@@ -32,7 +32,6 @@ from freqd import provenance
 from freqd.engine import Engine
 from freqd.errors import DamagedArtifactError
 from freqd.numerics.threads import limited
-from freqd.progress import Progress
 from freqd.storage.files import storage_error
 from freqd.storage.store import Artifact, ArtifactRef, Store
 from freqd.training.environment import Observe, TrainingEnvironment
@@ -47,7 +46,7 @@ from tasks.stage_entry import Shape, StageEntry, Without
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Artifact)
-Uses = Literal["seed", "device"]
+Uses = Literal["seed", "device", "index"]
 
 
 @dataclass
@@ -86,7 +85,7 @@ class Stage:
 
     run: RunContext
     scratch: Path
-    progress: Progress
+    progress: StageProgress
     key: str
 
     @cached_property
@@ -101,11 +100,12 @@ class Stage:
     @cached_property
     def engine(self) -> Engine:
         """What does work in blocks."""
-        return blocks_on(self.run.engine)
+        return blocks_on(self.run.engine, self.progress.blocks)
 
     def environment(self, observe: Observe | None = None) -> TrainingEnvironment:
         """Where a training of this stage runs."""
-        return TrainingEnvironment(self.run.seed, self.run.device, self.scratch, self.progress, observe, self.engine)
+        run = self.run
+        return TrainingEnvironment(run.seed, run.device, self.scratch, self.progress, observe, self.engine, run.index)
 
 
 Body = Callable[Concatenate[Stage, P], Result]
@@ -178,8 +178,8 @@ class StageFunction(Generic[P, Outcome]):
     ) -> tuple[dict[str, ArtifactRef], dict[str, object]]:
         """What of the arguments shapes the result: artifacts, and values."""
         inputs: dict[str, ArtifactRef] = {}
-        settings: dict[str, object] = {name: getattr(run, name) for name in self.uses}
-        for name, value in arguments.items():
+        settings: dict[str, object] = {}
+        for name, value in [*((name, getattr(run, name)) for name in self.uses), *arguments.items()]:
             if refs := dict(_artifacts(name, value)):
                 inputs |= refs
             elif isinstance(value, BaseModel):

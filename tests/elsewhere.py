@@ -5,18 +5,26 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from freqd.crew import Held, LostWorkerError
 from freqd.numerics.threads import limited
 
 
 class Elsewhere:
-    """Counts what it was asked for in ``blocks`` and ``shared``."""
+    """Counts what it was asked for in ``blocks`` and ``shared``, and in ``crews``.
+
+    Args:
+        lost_after: calls to a crew after which its machine is lost, for each that is to be.
+    """
 
     here = False
 
-    def __init__(self) -> None:
-        self.blocks = self.shared = 0
+    def __init__(self, *lost_after: int, retries: int = 2) -> None:
+        self.blocks = self.shared = self.crews = 0
+        self.retries = retries
+        self.lost_after = list(lost_after)
 
     def share(self, value: object) -> Any:
         self.shared += 1
@@ -28,6 +36,27 @@ class Elsewhere:
         with limited(1):
             found = [sent(pickle.loads(pickle.dumps(work))(sent(block), *there)) for block in reversed(blocks)]
         return reversed(found)
+
+    @contextmanager
+    def crew(self, make: Callable[..., Any], parts: Sequence[object], *shared: object) -> Iterator[Any]:
+        self.crews += 1
+        with limited(1):
+            held = Held(*sent((make, list(parts), shared)))
+            yield Remote(held, self.lost_after.pop(0) if self.lost_after else None)
+
+
+class Remote:
+    """A crew of which only copies come and go, and which is lost after some calls."""
+
+    def __init__(self, held: Held, calls: int | None) -> None:
+        self.held, self.calls = held, calls
+
+    def each(self, method: str, *arguments: object) -> list[Any]:
+        if self.calls is not None:
+            if not self.calls:
+                raise LostWorkerError.made()
+            self.calls -= 1
+        return list(sent(self.held.each(method, *sent(arguments))))
 
 
 class Shared:

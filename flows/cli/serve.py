@@ -7,12 +7,12 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.cli.model_options import CHAMPION, ModelName, WhichModel
+from flows.cli.model_options import CHAMPION, INDEX, Index, ModelName, WhichModel
 from flows.cli.options import DONE, console, find_run
 from freqd.errors import InputError
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from freqd.serve.http.service import Service
     from tasks.mlops.champion import Registered
     from tasks.mlops.model_source import OfRun
-
-IndexKind = Literal["auto", "exact", "faiss"]
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -62,42 +60,6 @@ class Listening:
 
 
 LISTENING = Listening()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Index:
-    """How the best items are found."""
-
-    index: Annotated[
-        IndexKind, Parameter(help="exact: score all items; faiss: an approximate index; auto: one for very many items.")
-    ] = "auto"
-    index_from: Annotated[int, Parameter(help="Items from which on 'auto' takes an index.")] = 1_000_000
-    index_recall: Annotated[float, Parameter(help="Share of the exact top 20 that an index has to find.")] = 0.98
-
-    def config(self) -> IndexConfig:
-        """The settings of the index, and faiss if it was asked for.
-
-        Raises:
-            InputError: one is out of range, or faiss is not installed.
-        """
-        from pydantic import ValidationError
-
-        from freqd.config import IndexConfig
-        from freqd.serve.faiss_index import require_installed
-
-        try:
-            config = IndexConfig(kind=self.index, min_items=self.index_from, recall=self.index_recall)
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = {"min_items": "--index-from", "recall": "--index-recall"}[str(first["loc"][0])]
-            raise InputError(f"{option} {first['input']}: {first['msg']}", "see `freqd serve --help`") from error
-        if self.index == "faiss":
-            require_installed()
-        return config
-
-
-INDEX = Index()
 
 
 @Parameter(name="*")

@@ -35,12 +35,16 @@ def settings(
     return DONE
 
 
-def doctor(*, workdir: Workdir = None) -> int:
+def doctor(
+    *,
+    workdir: Workdir = None,
+    ray: Annotated[str | None, Parameter(help="Also the nodes of the cluster of Ray at HOST:PORT.")] = None,
+) -> int:
     """Check versions, devices and stores; say what is wrong and how to fix it."""
     from flows.ops.doctor import examine
 
     problems = 0
-    for name, ok, detail, remedy in examine(workspace_of(workdir)):
+    for name, ok, detail, remedy in examine(workspace_of(workdir), ray):
         problems += not ok
         console.print(f"{'ok' if ok else 'WRONG':<6}{name:<14}{detail}", markup=False, soft_wrap=True)
         if not ok:

@@ -13,7 +13,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from freqd import provenance
+from freqd.config import EngineConfig
 from freqd.errors import InputError
+from tasks.runtime.engine import require_ray
 from tasks.runtime.environment import SWITCHES
 from tasks.runtime.workspace import MIN_FREE_BYTES, Workspace
 
@@ -21,8 +23,8 @@ Finding = tuple[str, bool, str, str]
 """(what, whether it is well, what was seen, how to fix it)."""
 
 
-def examine(workspace: Workspace) -> Iterator[Finding]:
-    """All findings, cheap ones first."""
+def examine(workspace: Workspace, cluster: str | None = None) -> Iterator[Finding]:
+    """All findings, cheap ones first; with ``cluster`` also those of the nodes of that cluster of Ray."""
     supported = (3, 11) <= sys.version_info[:2] < (3, 13)
     yield "Python", supported, sys.version.split()[0], "use Python 3.11 or 3.12"
     yield from _packages()
@@ -36,6 +38,8 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         yield _store(name, path)
     wrong = [name for name, value in SWITCHES.items() if os.environ.get(name, value) != value]
     yield "telemetry", not wrong, "off" if not wrong else f"set by {', '.join(wrong)}", f"unset {', '.join(wrong)}"
+    if cluster is not None:
+        yield from _cluster(workspace, cluster)
 
 
 def _packages() -> Iterator[Finding]:
@@ -110,3 +114,26 @@ def _store(name: str, path: Path) -> Finding:
         "" if result == "ok" else f", damaged: {result}"
     )
     return name, result == "ok", seen, f"restore {path} from a backup, or move it away: runs start a new one"
+
+
+def _cluster(workspace: Workspace, address: str) -> Iterator[Finding]:
+    """The nodes as a run would have them."""
+    try:
+        require_ray()
+        workspace.prepare()
+        from tasks.runtime import ray_engine
+
+        with ray_engine.connected(EngineConfig(kind="ray", address=address), workspace) as cluster:
+            nodes = cluster.nodes
+    except InputError as error:
+        yield "cluster", False, error.problem, error.remedy
+        return
+    for node in nodes:
+        yield "node", True, f"{node.host}: {node.cpus} CPUs for work, {node.memory / 2**30:.1f} GiB, {node.cpu}", ""
+    kinds = {node.cpu for node in nodes}
+    yield (
+        "processors",
+        len(kinds) == 1,
+        "of one kind" if len(kinds) == 1 else f"of {len(kinds)} kinds: the same run gives other last digits on each",
+        "give a run nodes of one kind, if its results are to be compared to the last digit",
+    )

@@ -10,12 +10,21 @@ from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
 from freqd.config.base import Fraction, Scalar, Settings, describe
 from freqd.config.data import Column, ColumnConfig, DataConfig
 from freqd.config.models import AutoEpochs, BaselinesConfig, DistillConfig, MethodConfig, ObjectiveConfig, TeacherConfig
-from freqd.config.operations import CadenceConfig, DriftConfig, EngineConfig, IndexConfig, RegistryConfig, StartConfig
+from freqd.config.operations import (
+    BY_SIZE,
+    CadenceConfig,
+    DriftConfig,
+    EngineConfig,
+    IndexConfig,
+    RegistryConfig,
+    StartConfig,
+)
 from freqd.config.plans import BackfillPlan, ComparisonPlan, ComparisonPreset, SearchPlan
 from freqd.config.report import ReportConfig
 from freqd.config.run import RunConfig
 
 __all__ = [
+    "BY_SIZE",
     "AutoEpochs",
     "BackfillPlan",
     "BaselinesConfig",

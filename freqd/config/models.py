@@ -149,6 +149,12 @@ class DistillConfig(Settings):
         description="Share of a training of the student, at its end, over which the step size falls to 0; 0 keeps it.",
     )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="L2 strength of the distilled student.")
+    shards: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="In how many parts the users are trained, beside each other on the cores of the machine or of the cluster; the item "
+        "table is averaged 4 times an epoch, and steps are the square root of their number larger. Not of a LightGCN student, on a GPU, or with terms that need all users at once. auto: one for each 10 million "
+        "interactions, 8 at the most.",
+    )
     eval_every: int = Field(4, ge=1, description="Epochs between two validations.")
     patience: int = Field(5, ge=1, description="Validations without a better NDCG@10 before training stops.")
     max_seconds: float | None = Field(

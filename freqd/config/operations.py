@@ -179,17 +179,21 @@ class StartConfig(Settings):
 
 
 class IndexConfig(Settings):
-    """How `freqd serve` finds the best of many items; its options, no part of a run."""
+    """How the best of many items are found: by `rce` for its lists, and by `freqd recommend`. `freqd serve` has options for it."""
 
     kind: Literal["auto", "exact", "faiss"] = Field(
         "auto",
-        description="exact: all items are scored for each question; faiss: an index, always; auto: an index from "
-        "`min_items` on, if faiss is installed.",
+        description="exact: all items are scored for each user; faiss: an index, always; auto: an index from "
+        "`min_items` on, if faiss is installed (the extra freqd[index]). Models that are no pair of tables are always exact.",
     )
-    min_items: int = Field(1_000_000, ge=1, description="Items from which on `auto` takes an index.")
+    min_items: int = Field(500_000, ge=1, description="Items from which on `auto` takes an index.")
     recall: float = Field(
         0.98, gt=0.0, le=1.0, description="Share of the exact top 20 that the index has to find, on users of the model."
     )
+
+
+BY_SIZE = IndexConfig()
+"""An index where there are very many items."""
 
 
 class EngineConfig(Settings):

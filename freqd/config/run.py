@@ -8,7 +8,7 @@ from freqd.config.analysis import EvaluateConfig, GraphConfig, SpectralConfig
 from freqd.config.base import Settings
 from freqd.config.data import DataConfig
 from freqd.config.models import BaselinesConfig, DistillConfig, TeacherConfig
-from freqd.config.operations import CadenceConfig, DriftConfig, EngineConfig, RegistryConfig, StartConfig
+from freqd.config.operations import CadenceConfig, DriftConfig, EngineConfig, IndexConfig, RegistryConfig, StartConfig
 from freqd.config.report import ReportConfig
 
 MOVED = {
@@ -36,6 +36,7 @@ class RunConfig(Settings):
     start: StartConfig = StartConfig()
     cadence: CadenceConfig = CadenceConfig()
     engine: EngineConfig = EngineConfig()
+    index: IndexConfig = IndexConfig()
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random choice.")
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one, else the CPU."

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
+from freqd.config import BY_SIZE, IndexConfig
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.engine import HERE, Engine
 from freqd.evaluate.spread import spread
-from freqd.graph import Graphs
+from freqd.graph import Graphs, no_graphs
 from freqd.scorer import Scorer
 from freqd.spectral.filters import SideFilters
 
@@ -35,6 +36,8 @@ class DistillContext:
         trajectory: the teacher's best items at several points of its training, (points, n_users, K) int32, earliest
             first, if it kept them.
         engine: ranks blocks of users.
+        index: how the best of many items are found.
+        share: of all users, which the context is of.
         warm: whether the student starts near the teacher. Linear projectors then start at least squares; fitted to a
             random student, they would hold it where it is.
     """
@@ -52,6 +55,8 @@ class DistillContext:
     warm: bool = True
     trajectory: IdArray | None = None
     engine: Engine = HERE
+    index: IndexConfig = BY_SIZE
+    share: float = 1.0
 
     @cached_property
     def users(self) -> IdArray:
@@ -67,6 +72,23 @@ class DistillContext:
     def n_items(self) -> int:
         """Number of items."""
         return int(self.teacher.items.shape[0])
+
+    def of_users(self, users: IdArray) -> DistillContext:
+        """The same for some users alone, who are numbered from 0, without graphs; temperatures keep their unit."""
+        part = replace(
+            self,
+            teacher=self.teacher.of_users(users),
+            raw_teacher=self.raw_teacher.of_users(users),
+            ranking_teacher=self.ranking_teacher.of_users(users),
+            ranking_table=self.ranking_table.of_users(users),
+            graphs=no_graphs(len(users), self.n_items),
+            train=self.train[users],
+            trajectory=None if self.trajectory is None else self.trajectory[:, users],
+            engine=HERE,
+            share=self.share * len(users) / max(self.n_users, 1),
+        )
+        vars(part)["spread"] = self.spread
+        return part
 
     @cached_property
     def spread(self) -> float:

@@ -9,6 +9,7 @@ from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
 from freqd.distill.feature_filters import choose_by_trials, trial_epochs
 from freqd.distill.objectives import build_objectives, check_objectives
+from freqd.distill.shards import train_student
 from freqd.distill.student import DISTILLED, VALIDATION_USERS, epochs_of, new_student
 from freqd.distill.warm_start import choose_start
 from freqd.embeddings import Embeddings, ModelInfo, TrainedModel
@@ -65,10 +66,9 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
         trials = _Trials(context, config, validate, start.tables, environment)
         measured = choose_by_trials(candidates, trials.train)
         context = replace(context, feature_filters=measured.filters)
-    terms = build_objectives(config.objectives, context)
     epochs = epochs_of(config.epochs, DISTILLED, batch_size=config.batch_size, n_interactions=validate.train.nnz)
-    model = new_student(config, validate.train, start.tables, seed)
-    trained = fit(model, terms, validate, OptimConfig.of(config, epochs=epochs), environment)
+    optim = OptimConfig.of(config, epochs=epochs)
+    trained, terms = train_student(context, config, start.tables, validate, optim, environment)
     trained.info.update(
         ModelInfo(
             method="distill",
@@ -108,6 +108,7 @@ def context_of(sources: DistillSources, config: DistillConfig, environment: Trai
         warm=config.warm_start == "svd" or sources.previous is not None,
         trajectory=teacher.trajectory,
         engine=environment.engine,
+        index=environment.index,
     )
 
 

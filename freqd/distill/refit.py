@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from freqd.config import DistillConfig
 from freqd.distill.distillation import DistillSources, context_of
-from freqd.distill.objectives import build_objectives, check_objectives
-from freqd.distill.student import VALIDATION_USERS, new_student
+from freqd.distill.objectives import check_objectives
+from freqd.distill.shards import train_student
+from freqd.distill.student import VALIDATION_USERS
 from freqd.distill.warm_start import align_previous_student, warm_start
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.errors import RefitError
 from freqd.evaluate.validation import Validation
 from freqd.spectral import SideFilters
 from freqd.training.environment import TrainingEnvironment
-from freqd.training.loop import fit
 from freqd.training.optim import OptimConfig
 
 REFIT_EPOCHS = 6
@@ -51,11 +51,10 @@ def refit_student(sources: DistillSources, config: DistillConfig, environment: T
     context = context_of(sources, config, environment)
     if (chosen := judged.get("feature_filters")) is not None:
         context = replace(context, feature_filters=SideFilters.model_validate(chosen))
-    terms = build_objectives(config.objectives, context)
     data = Validation.of(sources.split, limit=VALIDATION_USERS, seed=environment.seed)
     svd = epochs == 0 and judged["warm_start"] == "svd"
     start = warm_start(context) if svd else align_previous_student(sources.previous, context.teacher)
     optim = OptimConfig.of(config, epochs=max(epochs, 1), stop_after=epochs, max_seconds=None)
-    trained = fit(new_student(config, context.train, start, environment.seed), terms, data, optim, environment)
+    trained, _ = train_student(context, config, start, data, optim, environment)
     trained.info.update(ModelInfo(method="distill", backbone=config.backbone, dim=config.dim, refit=True))
     return trained

@@ -98,6 +98,12 @@ class Graphs:
         return cls(**found)
 
 
+def no_graphs(n_users: int, n_items: int) -> Graphs:
+    """Graphs without an edge."""
+    user, item = (sparse.csr_array((n, n), dtype=np.float32) for n in (n_users, n_items))
+    return Graphs(Graph("user", user), Graph("item", item))
+
+
 def _read_graph(folder: Path, kind: GraphKind) -> Graph:
     with np.load(folder / f"{kind}.npz", allow_pickle=False) as file:
         n = int(file["n"])

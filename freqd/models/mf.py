@@ -72,6 +72,13 @@ class MatrixFactorization:
         self._users, self._items = parameters
         return DenseAdam(parameters, learning_rate)
 
+    @property
+    def item_rows(self) -> RowTable:
+        """The item table on a CPU, with its optimizer's moments; once it is prepared."""
+        if self._rows is None:
+            raise ValueError("the model is not prepared, or not on a CPU")
+        return self._rows[1]
+
     def view(self) -> StepView:
         """The tables as they are now."""
         if self._rows is not None:

@@ -7,21 +7,20 @@ items for the lists of one user or one history. Of equal scores the lower id is 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from freqd.config import IndexConfig
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
-from freqd.evaluate import top_k
+from freqd.evaluate import faiss_index, top_k
+from freqd.evaluate.faiss_index import MOST_FETCHED, MeasuredIvfIndex
 from freqd.evaluate.subset import among
 from freqd.scorer import Scorer
 from freqd.serve.fold_in import ALPHA, REGULARIZATION, fold_in
-
-if TYPE_CHECKING:
-    from freqd.serve.faiss_index import MeasuredIvfIndex
 
 Ids = IdArray | npt.NDArray[np.int64] | list[int] | tuple[int, ...]
 """Items or users by their rows."""
@@ -29,9 +28,6 @@ Vector = npt.NDArray[np.float32]
 
 MIN_GROUPS = 1024
 """Groups of scores whose maxima are compared first; so many that a vector unit has its hands full."""
-
-MOST_FETCHED = 4096
-"""Items that are asked of the cells at most, those to be left out included; for more, all items are scored."""
 
 
 class Candidates(NamedTuple):
@@ -58,8 +54,8 @@ class TopKIndex:
             features, and similar items are those of the features.
 
     Attributes:
-        approximate: cells of the items; None: everything is exact. They answer ``recommend`` and ``recommend_vector``
-            unless there is a list of allowed items; batches, similar items and popular ones are exact all the same.
+        approximate: cells of the items; None: everything is exact. They answer ``recommend``, ``recommend_vector``
+            and ``recommend_many`` unless there is a list of allowed items; similar items and popular ones are exact all the same.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -87,6 +83,12 @@ class TopKIndex:
             raise ValueError(f"popularity has shape {popularity.shape}, there are {self.n_items} items")
         self.popularity = popularity
         self.approximate: MeasuredIvfIndex | None = None
+
+    def put_into_cells(self, config: IndexConfig) -> MeasuredIvfIndex | None:
+        """Take an index if the settings want one for so many items; the index, or None."""
+        if faiss_index.wanted(config, self.n_items):
+            self.approximate = faiss_index.build(self.features, config)
+        return self.approximate
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -140,7 +142,7 @@ class TopKIndex:
         if candidates is not None and len(candidates) == 0:
             return np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
         if candidates is None:
-            items, scores = top_k(self.full or self.features, self.seen if exclude_seen else None, k, users=rows)
+            items, scores = self._of_all(rows, k, exclude_seen)
         else:
             # in ascending order, so that among equal scores the lower id still comes first
             part = among(self.full or self.features, candidates)
@@ -152,6 +154,14 @@ class TopKIndex:
             items[row], scores[row] = -1, -np.inf
             items[row, : len(found.items)], scores[row, : len(found.items)] = found
         return items, scores
+
+    def _of_all(self, rows: IdArray, k: int, exclude_seen: bool) -> tuple[IdArray, FloatMatrix]:
+        """``recommend_many`` where all items may be recommended."""
+        seen = self.seen if exclude_seen else None
+        if self.approximate is not None and self.full is None and k <= MOST_FETCHED:
+            none = sparse.csr_array((self.n_users, self.n_items), dtype=np.float32)
+            return self.approximate.top_k(self.features, none if seen is None else seen, k, rows)
+        return top_k(self.full or self.features, seen, k, users=rows)
 
     def recommend_history(
         self, history: Ids, k: int = 10, *, allow: Ids | None = None, deny: Ids | None = None

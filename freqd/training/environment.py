@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from freqd.config import BY_SIZE, IndexConfig
 from freqd.embeddings import Embeddings, HistoryEntry
 from freqd.engine import HERE, Engine
 from freqd.progress import Progress, silent
@@ -20,13 +21,14 @@ class TrainingEnvironment:
     """What surrounds a training, beside the data and the settings of the method.
 
     Attributes:
-        seed: of every random choice; the only one of these that changes what is learnt.
+        seed: of every random choice; that and ``index`` change what is learnt.
         device: auto, cpu, cuda or cuda:N.
         checkpoint: file or folder where unfinished work is kept and taken up again; None keeps nothing. Each training says
             which of the two it wants.
         progress: told how far the work is.
         observe: asked at each validation, if there is one.
         engine: does what can be done in blocks.
+        index: how the best of many items are found for lists to learn from; it changes them a little.
     """
 
     seed: int
@@ -35,6 +37,7 @@ class TrainingEnvironment:
     progress: Progress = silent
     observe: Observe | None = None
     engine: Engine = HERE
+    index: IndexConfig = BY_SIZE
 
     def piece(self, number: int, count: int, label: str) -> TrainingEnvironment:
         """The same for one of ``count`` trainings of about the same cost, ``number`` from 0: its share of the progress.

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
 
 from freqd.embeddings import Embeddings, HistoryEntry, ModelInfo, TrainedModel
 from freqd.errors import DivergedError
 from freqd.training.checkpoint import Best, Checkpoint
-from freqd.training.device import resolve
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.interfaces import LossTerm, Trainable, TrainingData
+from freqd.training.learner import Learner, ModelLearner
 from freqd.training.optim import OptimConfig
-from freqd.training.parameters import Parameters
-from freqd.training.sampling import Sampler
 
 
 def fit(
@@ -60,30 +53,32 @@ def fit(
         InputError: the checkpoint cannot be written.
         ValueError: there is no loss at all.
     """
-    if optim.base_weight <= 0 and not terms:
+    learner = ModelLearner(model, terms, data.train, optim, environment.device, environment.seed)
+    return fit_learner(learner, data, optim, environment)
+
+
+def fit_learner(
+    learner: Learner, data: TrainingData, optim: OptimConfig, environment: TrainingEnvironment
+) -> TrainedModel:
+    """The same of whatever can be trained by epochs.
+
+    Raises:
+        DivergedError, InputError, ValueError: as of ``fit``.
+    """
+    if not any(weight > 0 for weight in learner.weights.values()):
         raise ValueError("nothing to train: base_weight is 0 and there are no terms")
-    return _Training(model, terms, data, optim, environment).run()
+    return _Training(learner, data, optim, environment).run()
 
 
 class _Training:
     """One training under way."""
 
     def __init__(
-        self,
-        model: Trainable,
-        terms: Sequence[LossTerm],
-        data: TrainingData,
-        optim: OptimConfig,
-        environment: TrainingEnvironment,
+        self, learner: Learner, data: TrainingData, optim: OptimConfig, environment: TrainingEnvironment
     ) -> None:
         self.started = time.perf_counter()
-        self.model, self.terms, self.data = model, terms, data
-        self.optim, self.environment = optim, environment
-        self.device = resolve(environment.device)
-        self.parameters = Parameters(model, terms, self.device, optim.learning_rate)
-        self.sampler = Sampler(data.train, optim.batch_size, self.device)
-        identity = self.parameters.identity(data.train, optim, environment.seed)
-        self.file = Checkpoint(environment.checkpoint, identity, self.parameters)
+        self.learner, self.data, self.optim, self.environment = learner, data, optim, environment
+        self.file = Checkpoint(environment.checkpoint, learner.identity(), learner)
         self.at = self.file.resume()
         self.seconds_before = self.at.seconds
         self.resumed_from = self.at.epoch if self.at.best else None
@@ -98,10 +93,9 @@ class _Training:
             if at.waited >= optim.patience or self.out_of_time():
                 stopped = "patience" if at.waited >= optim.patience else "time"
                 break
-            self.parameters.set_step_size(optim.step_size(at.epoch, self.elapsed()))
+            step_size = optim.step_size(at.epoch, self.elapsed())
             at.epoch += 1
-            with _threads(None if self.model.parallel else 1), _rounded_products(self.device):
-                losses = self.epoch(at.epoch)
+            losses = self.learner.epoch(at.epoch, step_size)
             self.check_finite(losses)
             due = at.epoch % optim.eval_every == 0 or at.epoch == end or self.out_of_time()
             if due:
@@ -119,7 +113,7 @@ class _Training:
             "seconds": round(self.elapsed(), 3),
             "stopped": stopped,
             "resumed_from": self.resumed_from,
-            "device": str(self.device),
+            "device": self.learner.device,
             "learning_rate": optim.learning_rate,
             "weight_decay": optim.weight_decay,
             "batch_size": optim.batch_size,
@@ -138,7 +132,7 @@ class _Training:
 
     def validated(self, losses: dict[str, float]) -> Best:
         """Judge the present features, write the history, and give the best there is now; unjudged, the last is the best."""
-        at, features = self.at, self.model.features()
+        at, features = self.at, self.learner.features()
         self.check_finite({"features": float(features.users.sum() + features.items.sum())})
         judged = self.optim.stop_after is None
         score = float(self.data(features)) if judged else 0.0
@@ -154,35 +148,12 @@ class _Training:
             at.waited += 1
             return at.best
         at.waited = 0
-        extra = {name: value.copy() for name, value in self.model.extra().items()}
+        extra = {name: value.copy() for name, value in self.learner.extra().items()}
         return Best(at.epoch, score, features.users.copy(), features.items.copy(), extra)
-
-    def epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the interactions; mean loss by term. The only wait for the device is at the end."""
-        model, terms, optim, seed = self.model, self.terms, self.optim, self.environment.seed
-        model.tables()  # brings all rows up to date at the same point of every epoch, whoever else may read them
-        for position, term in enumerate(terms):
-            term.begin_epoch(epoch, model.features(), np.random.default_rng([seed, epoch, 1 + position]))
-        names = (["bpr"] if optim.base_weight > 0 else []) + [term.name for term in terms]
-        sums: Tensor | None = None
-        for batch in self.sampler.epoch(seed, epoch):
-            view = model.view()
-            losses = [term.loss(view, batch) for term in terms]
-            learning = [term.weight * loss for term, loss in zip(terms, losses, strict=True) if loss.requires_grad]
-            others = sum(learning[1:], learning[0]) if learning else torch.zeros(())
-            bpr = view.backward(batch, others, optim.base_weight, optim.weight_decay)
-            self.parameters.step()
-            values = [bpr, *(loss.detach() for loss in losses)]
-            step = torch.stack(values if optim.base_weight > 0 else values[1:])
-            sums = step if sums is None else sums + step
-        if sums is None:
-            return dict.fromkeys(names, 0.0)
-        return dict(zip(names, (sums / self.sampler.n_steps).tolist(), strict=True))
 
     def total(self, losses: Mapping[str, float]) -> float:
         """The whole loss."""
-        weights = {"bpr": self.optim.base_weight} | {term.name: term.weight for term in self.terms}
-        return sum(weights[name] * loss for name, loss in losses.items())
+        return sum(self.learner.weights[name] * loss for name, loss in losses.items())
 
     def check_finite(self, losses: Mapping[str, float]) -> None:
         """See that the training is still one.
@@ -197,25 +168,3 @@ class _Training:
                 f"training diverged: {' and '.join(broken)} not finite in epoch {self.at.epoch} with learning_rate {rate:g}",
                 f"lower the learning_rate, for example to {rate / 10:g}",
             )
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use ``count`` CPU threads for a while; None changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _rounded_products(device: torch.device) -> Iterator[None]:
-    """Let a GPU round the factors of dense float32 products to TF32 (10 bits) for a while; a CPU changes nothing."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

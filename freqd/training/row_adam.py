@@ -118,6 +118,11 @@ class RowTable:
         self.catch_up()
         self.schedule = _schedule(learning_rate)
 
+    def replace(self, weight: FloatArray) -> None:
+        """Go on from another table, with the moments as they are."""
+        self.catch_up()
+        self.rows.weight[:] = weight
+
     def state(self) -> dict[str, Tensor]:
         """What ``load`` needs beside the weight, which is brought up to date."""
         self.catch_up()

@@ -7,7 +7,9 @@ from datetime import date
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from freqd import data
 from freqd.config import RunConfig
+from freqd.data.sources import name_of
 from freqd.errors import DamagedArtifactError, InputError
 from freqd.report import backfill as shown
 from freqd.report.backfill import BackfilledRun, BackfillResult
@@ -26,6 +28,17 @@ def finished(workspace: Workspace, run_name: str, config: RunConfig) -> RunResul
         return None
     result = RunResult.load(workspace.runs / run_name / "summary.json")
     return result if result.config == config.model_dump(mode="json") else None
+
+
+def number_ids(workspace: Workspace, run_name: str, config: RunConfig) -> None:
+    """Enter the ids of a run that is still to be done, so that they are numbered as if it had been done by now.
+
+    Raises:
+        InputError: its data cannot be used.
+    """
+    if finished(workspace, run_name, config) is None:
+        ids = workspace.ids(name_of(config.data))
+        data.ingest(config.data, workspace.places, seed=config.seed, registry=ids)
 
 
 def record(result: RunResult, day: date, *, passed_over: bool) -> BackfilledRun:

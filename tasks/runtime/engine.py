@@ -1,8 +1,8 @@
 """Where stages run: in this process, in processes beside it, or on the machines of a Ray cluster.
 
 Within ``engine`` the jobs of ``side_by_side`` run beside each other. A job is a chain of stages: it waits in a thread of this
-process, and each of its stages runs as a Prefect task where the engine says. On Ray every stage does, also one that is called alone;
-on one machine those stay in this process. What a stage computes is the same everywhere.
+process, and each of its stages runs as a Prefect task where the engine says. On Ray every stage does, also one that is called alone,
+which gets a whole node; on one machine those stay in this process. What a stage computes is the same everywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,13 +41,17 @@ class _Engine:
         runner: of Prefect's; it takes tasks from any thread.
         workers: how many tasks it does at a time.
         away: whether a stage that is called now runs there.
-        threads: CPU threads of a task; None for an equal share of the run's.
+        threads: CPU threads of a stage that is called alone; None for those of the run.
+        job_threads: of one that is part of a job; None for an equal share of the run's.
+        claim: for the time of a submission, claims so many CPUs for what is submitted.
     """
 
     runner: TaskRunner[Any]
     workers: int
     away: bool
     threads: int | None = None
+    job_threads: int | None = None
+    claim: Callable[[int], AbstractContextManager[object]] = nullcontext
 
 
 _engine: ContextVar[_Engine | None] = ContextVar("engine", default=None)
@@ -59,9 +63,11 @@ def call(task: Task[..., Any], run: RunContext, /, *args: object, **kwargs: obje
     if found is None or not found.away:
         state: Any = task(run, *args, return_state=True, **kwargs)
         return state.result()
-    own = run.model_copy(update={"threads": found.threads or max(run.threads // found.workers, 1)})
-    given = inspect.signature(task.fn).bind(own, *args, **kwargs)
-    return found.runner.submit(task, dict(given.arguments)).result()
+    threads = found.threads or max(run.threads // found.workers, 1)
+    given = inspect.signature(task.fn).bind(run.model_copy(update={"threads": threads}), *args, **kwargs)
+    with found.claim(threads):
+        future = found.runner.submit(task, dict(given.arguments))
+    return future.result()
 
 
 def at_a_time() -> int:
@@ -74,11 +80,13 @@ def at_a_time() -> int:
 def engine(config: EngineConfig, workspace: Workspace) -> Iterator[None]:
     """Let the stages of a flow run where the settings say; processes and connections are closed at the end.
 
+    A flow within another one has the engine of that.
+
     Raises:
         InputError: there is no such cluster, or it is not fit for it; or Ray is not installed.
     """
     with ExitStack() as stack:
-        found = _opened(stack, config, workspace)
+        found = None if _engine.get() is not None else _opened(stack, config, workspace)
         if found is not None:
             stack.callback(_engine.reset, _engine.set(found))
         yield
@@ -89,8 +97,15 @@ def _opened(stack: ExitStack, config: EngineConfig, workspace: Workspace) -> _En
         require_ray()
         from tasks.runtime import ray_engine
 
-        runner = stack.enter_context(ray_engine.connected(config, workspace))
-        return _Engine(runner, config.workers or ray_engine.cpus(), away=True, threads=1)
+        cluster = stack.enter_context(ray_engine.connected(config, workspace))
+        return _Engine(
+            cluster.runner,
+            config.workers or ray_engine.cpus(),
+            away=True,
+            threads=max(node.cpus for node in cluster.nodes),
+            job_threads=1,
+            claim=ray_engine.claim,
+        )
     workers = config.workers or 1
     if workers == 1:
         return None
@@ -126,13 +141,17 @@ def require_ray() -> None:
         )
 
 
-def blocks_on(config: EngineConfig) -> Engine:
-    """What does blocks inside of a stage."""
+def blocks_on(config: EngineConfig, told: Callable[[int, int], None] = lambda done, count: None) -> Engine:
+    """What does blocks inside of a stage.
+
+    Args:
+        told: how many are done, and of how many, where other machines do them.
+    """
     if config.kind == "local":
         return HERE
     from tasks.runtime.ray_engine import RayBlocks
 
-    return RayBlocks(config.retries)
+    return RayBlocks(config.retries, told)
 
 
 def side_by_side(jobs: Sequence[Callable[[], R]]) -> list[R]:
@@ -150,7 +169,7 @@ def in_order(jobs: Sequence[Callable[[], R]]) -> Iterator[R]:
         yield from (job() for job in jobs)
         return
     threads = ThreadPoolExecutor(found.workers, "jobs")
-    away = replace(found, away=True)
+    away = replace(found, away=True, threads=found.job_threads)
 
     def begin(job: Callable[[], R]) -> R:
         _engine.set(away)

@@ -8,6 +8,7 @@ from freqd.data.checks import no_times
 from freqd.data.item_table import read_items
 from freqd.data.sources import own_bytes, timeless
 from freqd.distill import check_objectives
+from freqd.distill.shards import check_shards
 from freqd.errors import InputError
 from freqd.teachers.external import check_features
 from freqd.teachers.external_lists import check_lists
@@ -35,6 +36,7 @@ def preflight(config: RunConfig, workspace: Workspace, run_name: str | None = No
     """
     check_teacher(config.teacher)
     check_objectives(config.distill.objectives, config.teacher)
+    check_shards(config.distill, config.device)
     if config.registry.enabled and config.registry.approval == "ask":
         require_page(workspace)
     _check_device(config.device)

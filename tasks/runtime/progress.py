@@ -38,6 +38,7 @@ class StageProgress:
         self._artifact: UUID | None = None
         self._shown = self._sent = time.monotonic()
         self._status: Status | None = None
+        self._last = 0.0, ""
 
     def __enter__(self) -> Self:
         if console.is_terminal and _alone:
@@ -55,6 +56,15 @@ class StageProgress:
 
     def __call__(self, done: float, text: str) -> None:
         """Show the share that is done, in [0, 1], and a short text."""
+        self._last = done, text
+        self._show(done, text)
+
+    def blocks(self, done: int, count: int) -> None:
+        """Show how many blocks of the present piece of work other machines have done."""
+        share, text = self._last
+        self._show(share, f"{text}{', ' if text else ''}block {done} of {count}")
+
+    def _show(self, done: float, text: str) -> None:
         now = time.monotonic()
         line = f"{self._stage:<9} {100 * done:3.0f} %  {text}"
         if self._status is not None:

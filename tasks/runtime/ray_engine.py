@@ -10,7 +10,8 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from freqd import plugins, provenance
 from freqd.config import EngineConfig
+from freqd.crew import Crew, Held, LostWorkerError, Spread
 from freqd.errors import InputError
 from freqd.numerics.threads import limited
 from tasks.runtime.environment import SWITCHES
@@ -49,12 +51,14 @@ class RayBlocks:
 
     Args:
         retries: how often a block that was lost with its node is done again.
+        told: how many blocks are done, and of how many.
     """
 
     here = False
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
+    def __init__(self, retries: int, told: Callable[[int, int], None] = lambda done, count: None) -> None:
+        self.retries = retries
+        self._told = told
 
     def share(self, value: object) -> Any:
         """Put into Ray's store."""
@@ -62,15 +66,61 @@ class RayBlocks:
 
     def map(self, work: Callable[..., R], blocks: Sequence[Any], *shared: object) -> Iterator[R]:
         """``work(block, *shared)`` of every block; some more than there are CPUs are asked for ahead."""
-        task = ray.remote(_alone).options(num_cpus=1, max_retries=self._retries, scheduling_strategy="SPREAD")
+        task = ray.remote(_alone).options(num_cpus=1, max_retries=self.retries, scheduling_strategy="SPREAD")
         there = [value if isinstance(value, ray.ObjectRef) else ray.put(value) for value in shared]
         waiting: deque[ray.ObjectRef[R]] = deque()
-        for block in blocks:
-            waiting.append(task.remote(work, block, *there))
-            if len(waiting) >= IN_FLIGHT * cpus():
-                yield ray.get(waiting.popleft())
-        while waiting:
-            yield ray.get(waiting.popleft())
+        left = iter(blocks)
+        for number in range(1, len(blocks) + 1):
+            for block in islice(left, max(IN_FLIGHT * cpus() - len(waiting), 0)):
+                waiting.append(task.remote(work, block, *there))
+            found = ray.get(waiting.popleft())
+            self._told(number, len(blocks))
+            yield found
+
+    @contextmanager
+    def crew(self, make: Callable[..., object], parts: Sequence[object], *shared: object) -> Iterator[Crew]:
+        """The things in actors, one for each CPU of the cluster as long as there are parts for them.
+
+        Actors claim no CPU: the stage that asks them waits meanwhile, and two stages that wait for each other's would wait forever.
+        """
+        nodes = [
+            node["NodeID"] for node in ray.nodes() if node["Alive"] for _ in range(int(node["Resources"].get("CPU", 0)))
+        ]
+        count = min(len(parts), len(nodes))
+        there = [ray.put(value) for value in shared]
+        actors = [
+            ray.remote(_Actor)
+            .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number], soft=False))
+            .remote(make, [ray.put(part) for part in parts[number::count]], there)
+            for number in range(count)
+        ]
+
+        def ask(*message: object) -> list[list[Any]]:
+            try:
+                sent = ray.put(message)
+                found: list[list[Any]] = ray.get([actor.each.remote(sent) for actor in actors])
+            except ray.exceptions.RayActorError as error:
+                raise LostWorkerError.made() from error
+            return found
+
+        try:
+            yield Spread(ask, len(parts))
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+class _Actor:
+    """Things on some node, on one thread."""
+
+    def __init__(self, make: Callable[..., Any], parts: Sequence[Any], shared: Sequence[Any]) -> None:
+        with limited(1):
+            self._held = Held(make, ray.get(list(parts)), ray.get(list(shared)))
+
+    def each(self, message: tuple[Any, ...]) -> list[Any]:
+        """As ``Held``."""
+        with limited(1):
+            return self._held.each(*message)
 
 
 def _alone(work: Callable[..., R], block: object, *shared: object) -> R:
@@ -78,17 +128,33 @@ def _alone(work: Callable[..., R], block: object, *shared: object) -> R:
         return work(block, *shared)
 
 
+def claim(count: int) -> AbstractContextManager[object]:
+    """So many CPUs of one node for the stages that are submitted meanwhile."""
+    options: AbstractContextManager[object] = remote_options(num_cpus=count)
+    return options
+
+
 def cpus() -> int:
     """CPUs of the cluster as it is now, at least one."""
     return max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 
-class _Node(NamedTuple):
+class Node(NamedTuple):
     """What a node says of itself."""
 
     host: str
     code: str
     sees: bool
+    cpus: int = 0
+    memory: int = 0
+    cpu: str = ""
+
+
+class Connection(NamedTuple):
+    """To a cluster: what takes stages to it, and its nodes with CPUs for work."""
+
+    runner: TaskRunner[Any]
+    nodes: list[Node]
 
 
 def load_plugins() -> None:
@@ -97,8 +163,8 @@ def load_plugins() -> None:
 
 
 @contextmanager
-def connected(config: EngineConfig, workspace: Workspace) -> Iterator[TaskRunner[Any]]:
-    """A runner of stages on the cluster, once every node is known to be fit for it.
+def connected(config: EngineConfig, workspace: Workspace) -> Iterator[Connection]:
+    """A cluster of which every node is known to be fit for it.
 
     Raises:
         InputError: there is no such cluster, it has no CPUs, or a node does not see the working directory or has other code.
@@ -121,17 +187,17 @@ def connected(config: EngineConfig, workspace: Workspace) -> Iterator[TaskRunner
             "docs/cluster.md",
         ) from error
     try:
-        check_nodes(workspace)
+        nodes = check_nodes(workspace)
         with (
             remote_options(num_cpus=1, max_retries=config.retries, scheduling_strategy="SPREAD"),
             RayTaskRunner() as runner,  # of the connection that is there
         ):
-            yield runner
+            yield Connection(runner, nodes)
     finally:
         ray.shutdown()
 
 
-def check_nodes(workspace: Workspace) -> None:
+def check_nodes(workspace: Workspace) -> list[Node]:
     """See that each node with CPUs runs this code and sees this working directory.
 
     Raises:
@@ -154,6 +220,7 @@ def check_nodes(workspace: Workspace) -> None:
             .remote(str(probe), token)
             for node in nodes
         ]
+        answers = []
         for host, answer in zip(hosts, asked, strict=True):
             try:
                 found = ray.get(answer, timeout=PATIENCE)
@@ -177,6 +244,8 @@ def check_nodes(workspace: Workspace) -> None:
                     f"node {host} of the cluster has other code than this machine ({found.code[:12]}, here {mine[:12]})",
                     "install the same version of freqd on all machines, and restart Ray there",
                 )
+            answers.append(found)
+        return answers
     finally:
         probe.unlink(missing_ok=True)
 
@@ -204,9 +273,12 @@ def code() -> str:
     return provenance.code_digest(["freqd.*", "tasks.*"])
 
 
-def _look(probe: str, token: str) -> _Node:
+def _look(probe: str, token: str) -> Node:
     try:
         sees = Path(probe).read_text() == token
     except OSError:
         sees = False
-    return _Node(os.uname().nodename, code(), sees)
+    facts = provenance.environment()
+    own = ray.get_runtime_context().get_node_id()
+    (cpus,) = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == own]
+    return Node(os.uname().nodename, code(), sees, cpus, facts.memory_bytes, facts.cpu)

@@ -41,7 +41,7 @@ def source(
     return plugins.sources(plugins.of_distill(config))
 
 
-@stage("distill", Distilled, uses=["seed", "device"], source=source)
+@stage("distill", Distilled, uses=["seed", "device", "index"], source=source)
 def distill(
     at: Stage,
     inputs: DistillInputs,

@@ -71,7 +71,7 @@ def source(
     return {"source_digest": source_digest(teacher), **plugins.sources(named)}
 
 
-@stage("refit", Refitted, uses=["seed", "device"], source=source)
+@stage("refit", Refitted, uses=["seed", "device", "index"], source=source)
 def refit(
     at: Stage,
     inputs: RefitInputs,

@@ -9,14 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freqd.config import ObjectiveConfig
+from freqd.config import IndexConfig, ObjectiveConfig
 from freqd.distill import REGISTRY, build_objectives, check_objectives
 from freqd.distill.feature_loss import unique_rows, unique_rows_by_torch
 from freqd.distill.objectives import Objective, objective, rce
 from freqd.distill.projectors import ExpertsProjector
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
+from freqd.evaluate import top_k
 from freqd.low_rank import low_rank
+from freqd.scorer import ListScorer
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.sampling import Batch
 
@@ -375,3 +377,34 @@ def test_a_user_who_has_every_item_costs_nothing(new_context, random_table, view
     loss.backward()
     assert loss.item() == 0.0
     assert torch.isfinite(view.user_table.grad).all()
+
+
+def test_of_very_many_items_the_lists_come_from_an_index(choices, new_context, random_table, monkeypatch):
+    """With all cells searched they are those of all items; with few, lists that are as long and hold nothing seen."""
+    pytest.importorskip("faiss")
+    split, teacher = choices
+    exact = new_context(split, teacher, 4)
+    student = random_table(np.random.default_rng(1), 150, 120, 4)
+    terms = {
+        recall: build("rce", replace(exact, index=IndexConfig(kind="faiss", recall=recall)), random=0, top=9)
+        for recall in (0.2, 1.0)
+    } | {None: build("rce", exact, random=0, top=9)}
+    for term in terms.values():
+        term.begin_epoch(1, student, np.random.default_rng(0))
+    every = terms[None]
+    assert every.cells is None
+    assert terms[1.0].cells.recall == 1.0
+    assert terms[0.2].cells.cells.probes < terms[0.2].cells.cells.count
+    assert torch.equal(terms[1.0].lists, every.lists)
+    torch.testing.assert_close(terms[1.0].logits, every.logits)
+    found, seen = terms[0.2].lists.numpy(), exact.train.toarray() > 0
+    assert not torch.equal(terms[0.2].lists, every.lists)
+    for user, row in enumerate(found):
+        assert not seen[user, row[row >= 0]].any()
+    whole = build("rce", replace(exact, index=IndexConfig(kind="faiss"), ranking_teacher=lists_of(exact)), top=9)
+    assert whole.cells is None, "what is no table has no cells"
+
+
+def lists_of(context):
+    items, scores = top_k(context.teacher, context.train, 30)
+    return ListScorer(items, scores, context.n_items)

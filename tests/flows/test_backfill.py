@@ -136,6 +136,25 @@ def test_what_has_finished_is_passed_over(
     assert called == [f"shop-{day}" for day in DAYS], "other settings"
 
 
+def test_dates_that_need_nothing_of_each_other_are_done_beside_each_other(
+    source: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In processes; each is the run that it is alone."""
+    found = {}
+    for workers in (1, 2):
+        settings = config(source, f"engine.workers={workers}")
+        plan = BackfillPlan(first=FIRST, last=LAST, every_days=20)
+        found[workers] = backfill(plan, config=settings, workdir=str(tmp_path / str(workers)))
+    assert [run["run"] for run in found[2]["runs"]] == [f"shop-{day}" for day in DAYS]
+    one, other = (
+        [(run["run"], run["ndcg_at_10"], run["interactions"], run["why"]) for run in found[workers]["runs"]]
+        for workers in (1, 2)
+    )
+    assert one == other
+    every = [each.experiment_id for each in MlflowClient().search_experiments()]
+    assert MlflowClient().search_runs(every, "attributes.status = 'RUNNING'") == []
+
+
 def test_the_page_shows_all_dates(first: dict[str, Any], source: Path, workdir: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey

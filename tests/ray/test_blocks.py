@@ -89,3 +89,45 @@ def fail(number: int) -> None:
 def test_an_error_of_a_block_is_its_own(blocks: Any) -> None:
     with pytest.raises(ValueError, match="block 0"):
         list(blocks.map(fail, range(3)))
+
+
+def test_a_student_in_parts(blocks: Any, cluster: Any, tmp_path: Path) -> None:
+    from tests.models.test_shards import assert_equal, trained
+
+    assert_equal(trained(3), trained(3, blocks))
+
+
+def test_a_part_is_lost_with_its_node(
+    blocks: Any, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from freqd.training import checkpoint as checkpointing
+    from tests.models.test_shards import assert_equal, trained
+
+    monkeypatch.setattr(checkpointing, "CHECKPOINT_SHARE", 1e9)
+    removed: list[Any] = []
+
+    def remove(done: float, text: str) -> None:
+        if done > 0.5 and not removed:
+            removed.append(cluster.list_all_nodes()[-1])
+            cluster.remove_node(removed[0], allow_graceful=False)
+
+    found = trained(2, blocks, checkpoint=tmp_path, progress=remove)
+    assert removed
+    assert found.info["resumed_from"]
+    assert_equal(trained(2), found)
+
+
+def test_blocks_that_are_done_are_told(cluster: Any) -> None:
+    import ray
+
+    from tasks.runtime.ray_engine import RayBlocks
+
+    ray.init(address=cluster.address, log_to_driver=False)
+    told: list[tuple[int, int]] = []
+    found = list(RayBlocks(2, lambda done, count: told.append((done, count))).map(twice, range(7)))
+    assert found == [0, 2, 4, 6, 8, 10, 12]
+    assert told == [(number, 7) for number in range(1, 8)]
+
+
+def twice(number: int) -> int:
+    return 2 * number

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from prefect import flow, task
 
 from flows.cli.methods import resolve
 from flows.compare import comparison
@@ -17,7 +19,8 @@ from flows.tune import tuning
 from freqd.config import ComparisonPlan, EngineConfig, MethodConfig, RunConfig, SearchPlan
 from freqd.config.load import build, parse_assignment
 from freqd.errors import InputError
-from tasks.runtime.engine import engine
+from tasks.run_context import RunContext
+from tasks.runtime.engine import call, engine, side_by_side
 from tasks.runtime.workspace import Workspace
 from tests.flows.test_compare import SMALL
 
@@ -152,3 +155,39 @@ def test_a_cluster_without_a_cpu(tmp_path: Path) -> None:
         assert "no node of the cluster has a CPU" in refusal(made.address, tmp_path)
     finally:
         made.shutdown()
+
+
+def test_the_doctor_looks_at_the_nodes(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from flows.cli.settings import doctor
+
+    doctor(workdir=tmp_path / "work", ray=cluster.address)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(f"ok node {os.uname().nodename}: 1 CPUs for work, ") == 2
+    assert "ok processors of one kind" in said
+    doctor(workdir=tmp_path / "work", ray="127.0.0.1:1")
+    assert "WRONG cluster no cluster of Ray at 127.0.0.1:1" in " ".join(capsys.readouterr().out.split())
+
+
+@task
+def threads_of(run: RunContext) -> int:
+    return run.threads
+
+
+@flow
+def alone_and_beside(root: Path, config: EngineConfig) -> tuple[Any, list[Any]]:
+    run = RunContext(
+        workdir=str(root), run_name="r", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=7
+    )
+    with engine(config, Workspace(root)):
+        return call(threads_of, run), side_by_side([partial(call, threads_of, run)] * 3)
+
+
+def test_a_stage_alone_has_a_whole_node(cluster: Any, tmp_path: Path, prefect_server: None) -> None:
+    large = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    try:
+        alone, beside = alone_and_beside(tmp_path, EngineConfig(kind="ray", address=cluster.address))
+    finally:
+        cluster.remove_node(large)
+    assert alone == 2
+    assert beside == [1, 1, 1]

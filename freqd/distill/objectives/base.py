@@ -31,6 +31,8 @@ class Objective(ABC):
         options: its validated options.
         context: teacher, graphs and filters.
         needs_trajectory: whether it learns from the teacher's way (``context.trajectory``).
+        by_user: whether its loss of some users needs nothing of others, so that the student can be trained in parts; it then has
+            no parameters, and looks neither at the graphs nor at ``teacher.users`` as a whole.
         needs_features: whether it learns from the teacher's features (``context.teacher``), which lists do not have.
         filters: with which it filters features, if it does.
     """
@@ -38,6 +40,7 @@ class Objective(ABC):
     name: str = ""
     needs_trajectory: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
+    by_user: ClassVar[bool] = False
     Options: ClassVar[type[Settings]] = Settings
     filters: SideFilters | None = None
 

@@ -40,6 +40,7 @@ class CollaborativeDistillation(RankedObjective):
     """Binary cross-entropy with the teacher's soft labels."""
 
     Options = CdOptions
+    by_user = True
 
     def __init__(self, options: CdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.candidates)

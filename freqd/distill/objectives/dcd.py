@@ -56,6 +56,7 @@ class DualCorrection(RelaxedRankingObjective):
     """Relaxed ranking loss of underestimated above overestimated items."""
 
     Options = DcdOptions
+    by_user = True
 
     def __init__(self, options: DcdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.candidates, drawn=options.drawn)

@@ -34,8 +34,11 @@ from freqd.distill.listed_scores import listed_scores
 from freqd.distill.objectives._ranking import imitated
 from freqd.distill.objectives.base import Objective, objective
 from freqd.embeddings import Embeddings, FloatMatrix
+from freqd.evaluate import faiss_index
+from freqd.evaluate.faiss_index import MeasuredIvfIndex
 from freqd.evaluate.ranking_blocks import top_k_by
 from freqd.numerics.listed_scores import NO_ITEM, Lists, drop_repeated, fill_in, known_scores, random_items
+from freqd.scorer import Scorer
 from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
@@ -85,13 +88,15 @@ class RankingCrossEntropy(Objective):
     """−Σ p log softmax(s) over the list of each of the batch's ranking users."""
 
     Options = RceOptions
+    by_user = True
 
     def __init__(self, options: RceOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context)
         self.teacher = imitated(context, options.filtered)
         self.shared = context.engine.share(self.teacher), context.engine.share(context.train)
+        self.cells = _cells(self.teacher, context)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
-        needed = BYTES * (options.top + options.student_top + options.random) * context.n_users
+        needed = BYTES * (options.top + options.student_top + options.random) * context.n_users / context.share
         turns = math.ceil(needed / HELD) if options.share == "auto" else round(1 / options.share)
         order = np.random.default_rng(context.seed).permutation(context.n_users).astype(np.int32)
         self.users = [np.sort(order[turn::turns]) for turn in range(turns)]
@@ -106,7 +111,7 @@ class RankingCrossEntropy(Objective):
         turn = self._turn((epoch - 1) % len(self.users))
         if turn.student_best.shape[1]:
             k, hint = turn.student_best.shape[1], turn.student_best
-            turn.student_best, _ = top_k_by(context.engine, student, self.shared[1], k, users=turn.users, hint=hint)
+            turn.student_best, _ = self._ranked(student, student, _cells(student, context), k, turn.users, hint)
         drawn = random_items(context.train[turn.users], options.random, rng)
         lists = np.concatenate([turn.best, turn.student_best, drawn], axis=1)
         drop_repeated(lists)
@@ -125,7 +130,7 @@ class RankingCrossEntropy(Objective):
             return self.kept[number]
         users, context, options = self.users[number], self.context, self.options
         k = min(options.top, context.n_items)
-        best, scores = top_k_by(context.engine, *self.shared, k, users=users)
+        best, scores = self._ranked(self.teacher, self.shared[0], self.cells, k, users)
         order = np.argsort(best, axis=1)
         turn = _Turn(
             users=users,
@@ -138,6 +143,20 @@ class RankingCrossEntropy(Objective):
             self.kept[number] = turn
         return turn
 
+    def _ranked(
+        self,
+        scorer: Scorer,
+        shared: object,
+        cells: MeasuredIvfIndex | None,
+        k: int,
+        users: IdArray,
+        hint: IdArray | None = None,
+    ) -> tuple[IdArray, FloatMatrix]:
+        """The best items of some users: of the cells if there are any, of all items otherwise."""
+        if cells is not None and isinstance(scorer, Embeddings):
+            return cells.top_k(scorer, self.context.train, k, users)
+        return top_k_by(self.context.engine, shared, self.shared[1], k, users=users, hint=hint)  # type: ignore[arg-type]
+
     def loss(self, view: View, batch: Batch) -> Tensor:
         """Mean over the batch's ranking users, or those who stand in for them."""
         users = rows = batch.rank_users
@@ -149,6 +168,12 @@ class RankingCrossEntropy(Objective):
         # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.
         targets = torch.softmax(self.logits[rows], dim=1).nan_to_num_(0.0)
         return listed_cross_entropy(scores, targets, lists < 0)
+
+
+def _cells(scorer: Scorer, context: DistillContext) -> MeasuredIvfIndex | None:
+    """The items of a table in cells, where there are so many."""
+    many = isinstance(scorer, Embeddings) and faiss_index.wanted(context.index, scorer.n_items)
+    return faiss_index.build(scorer, context.index, seed=context.seed) if many else None  # type: ignore[arg-type]
 
 
 def _stand_ins(users: IdArray, n_users: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -37,6 +37,7 @@ class RelaxedRankingDistillation(RelaxedRankingObjective):
     """Relaxed ranking loss of drawn interesting items above drawn uninteresting ones."""
 
     Options = RrdOptions
+    by_user = True
 
     def __init__(self, options: RrdOptions, weight: float, context: DistillContext) -> None:
         super().__init__(options, weight, context, top=options.candidates, drawn=options.interesting)

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import freqd
 from freqd.config import IndexConfig
-from freqd.serve import faiss_index
 from freqd.serve.http.messages import Health, Recommendation, scored
 from freqd.serve.http.metrics import Metrics
 from freqd.serve.recommender import Lists, Recommender
@@ -203,16 +202,15 @@ def warm_up(recommender: Recommender, config: IndexConfig) -> str:
     Returns:
         What it answers with, for a person.
     """
-    many = len(recommender.item_ids) >= config.min_items
-    if config.kind == "faiss" or (config.kind == "auto" and many and faiss_index.installed()):
-        recommender.index.approximate = faiss_index.build(recommender.features, config)
+    recommender.index.put_into_cells(config)
     item = str(recommender.item_ids[0])
     recommender.ask(str(recommender.user_ids[0]), k=1)
     recommender.ask(history=[item], k=1)
     recommender.similar(item, k=1)
     if recommender.index.approximate is not None:
         return str(recommender.index.approximate)
-    return 'exact; with `pip install "freqd[index]"` an index is built' if config.kind == "auto" and many else "exact"
+    many = config.kind == "auto" and len(recommender.item_ids) >= config.min_items
+    return 'exact; with `pip install "freqd[index]"` an index is built' if many else "exact"
 
 
 def _without_places(text: str) -> str:

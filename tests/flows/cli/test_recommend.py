@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.cli.model_options import WhichModel
+from flows.cli.model_options import Index, WhichModel
 from flows.cli.recommend import recommend
 from freqd.errors import InputError
 from tasks.mlops.champion import Registered
@@ -32,3 +32,15 @@ def test_without_a_registry_it_says_so_and_makes_nothing(tmp_path: Path, monkeyp
     with pytest.raises(InputError, match="no model registry below"):
         recommend(out=tmp_path / "all.parquet", which=WhichModel(workdir=tmp_path / "work"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_an_index_it_says_how_well_it_finds(
+    shop: tuple[Registered, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faiss")
+    which = WhichModel(name=shop[0].name)
+    for name, index in (("exact", Index(index="exact")), ("all", Index(index="faiss", index_recall=1.0))):
+        assert recommend(out=tmp_path / f"{name}.parquet", k=5, which=which, index=index) == 0
+    assert "recall at 20 1.000" in " ".join(capsys.readouterr().out.split())
+    one, other = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("exact", "all"))
+    assert one.drop("score").equals(other.drop("score"))

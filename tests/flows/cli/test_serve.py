@@ -16,7 +16,7 @@ import pytest
 from flows.cli import serve as command
 from flows.cli.serve import Index, Listening, serve
 from freqd.errors import InputError
-from freqd.serve import faiss_index
+from freqd.evaluate import faiss_index
 from tasks.mlops.champion import Registered
 from tests.serve.http.shop import items, make_recommender
 

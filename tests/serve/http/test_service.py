@@ -12,7 +12,7 @@ import pytest
 from litestar.testing import TestClient
 
 from freqd.config import IndexConfig
-from freqd.serve import faiss_index
+from freqd.evaluate import faiss_index
 from freqd.serve.http import service as module
 from freqd.serve.http.app import create_app
 from freqd.serve.http.service import Service, warm_up

@@ -4,6 +4,8 @@ An item y becomes (y, √(M² − ‖y‖²)) with M the greatest norm, so that 
 product is the least distance (Bachrach et al., RecSys 2014). There k-means cuts them into cells, and a question searches
 the cells nearest to the user, scaled to a norm of M/4: of M/8 to infinity it found most there. Within a cell scores
 are the true inner products. How many cells are searched is not set but measured: as many as the recall asks for.
+
+It serves single questions, makes the lists of all users, and, where a training ranks all items for its users, theirs.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from freqd.config import IndexConfig
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.errors import InputError
-from freqd.evaluate import top_k
+from freqd.evaluate.ranking import top_k
+from freqd.numerics import threads
+from freqd.numerics.jit import kernel
 
 K = 20
 """Length of the lists whose recall is measured."""
@@ -35,9 +40,20 @@ QUERY_NORM = 0.25
 """Norm of a question on the sphere of radius 1."""
 
 
+USERS_AT_ONCE = 4096
+"""Users whose lists are asked for together."""
+MOST_FETCHED = 4096
+"""Items that are asked of the cells at most for a user, those to be left out included; for more, all items are scored."""
+
+
 def installed() -> bool:
     """Whether faiss is."""
     return importlib.util.find_spec("faiss") is not None
+
+
+def wanted(config: IndexConfig, n_items: int) -> bool:
+    """Whether so many items are to be put into cells."""
+    return config.kind == "faiss" or (config.kind == "auto" and n_items >= config.min_items and installed())
 
 
 def require_installed() -> None:
@@ -51,6 +67,11 @@ def require_installed() -> None:
             "the index was asked for, but faiss is not installed",
             'install it with `pip install "freqd[index]"`, or take `--index exact`',
         )
+
+
+def settled(config: IndexConfig) -> IndexConfig:
+    """The settings that say the same on every machine: ``auto`` without faiss is ``exact``."""
+    return config.model_copy(update={"kind": "exact"}) if config.kind == "auto" and not installed() else config
 
 
 class IvfIndex:
@@ -69,6 +90,7 @@ class IvfIndex:
     def __init__(self, items: FloatMatrix, *, seed: int = 0, count: int | None = None) -> None:
         import faiss
 
+        _use_threads()
         n, dim = items.shape
         default = min(round(4 * math.sqrt(n)), n // POINTS_A_CELL)
         self.count = max(1, min(n, default if count is None else count))
@@ -98,17 +120,18 @@ class IvfIndex:
             self._lists.add_core(len(block), *(faiss.swig_ptr(array) for array in (block, ids, cells)))
         self.probes = self.count
 
-    def search(self, vectors: FloatMatrix, fetch: int) -> npt.NDArray[np.int64]:
-        """The ``fetch`` best items of each row of ``vectors`` (n, d) in the cells searched: ids (n, fetch), then −1s."""
+    def search(self, vectors: FloatMatrix, fetch: int) -> tuple[FloatMatrix, npt.NDArray[np.int64]]:
+        """The ``fetch`` best items of each row of ``vectors`` (n, d) in the cells searched: scores and ids (n, fetch), then −1s."""
+        _use_threads()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         scaled = vectors * (QUERY_NORM * self._radius / np.where(norms > 0, norms, 1))
         asked = np.column_stack([scaled, np.zeros(len(vectors))]).astype(np.float32)
         distances, cells = self._nearest.search(asked, self.probes)
         self._lists.nprobe = self.probes
-        found: npt.NDArray[np.int64] = self._lists.search_preassigned(
+        scores, found = self._lists.search_preassigned(
             np.ascontiguousarray(vectors, np.float32), fetch, cells, distances
-        )[1]
-        return found
+        )
+        return scores, found
 
 
 @dataclass(frozen=True)
@@ -130,15 +153,64 @@ class MeasuredIvfIndex:
 
     def best(self, vector: npt.NDArray[np.float32], fetch: int) -> IdArray:
         """Up to ``fetch`` of the best items for a vector (d,), in no promised order."""
-        found = self.cells.search(vector[None], fetch)[0]
+        found = self.cells.search(vector[None], fetch)[1][0]
         best: IdArray = found[found >= 0].astype(np.int32)
         return best
+
+    def top_k(
+        self, features: Embeddings, seen: sparse.csr_array, k: int, users: IdArray
+    ) -> tuple[IdArray, FloatMatrix]:
+        """As ``freqd.evaluate.top_k``, but for what the cells do not find; a list is full all the same.
+
+        Args:
+            features: whose items are in the cells.
+        """
+        items = np.full((len(users), k), -1, np.int32)
+        scores = np.full((len(users), k), -np.inf, np.float32)
+        n_seen = np.diff(seen.indptr)[users]
+        order = np.argsort(n_seen, kind="stable")
+        for part in threads.blocks_of(len(users), USERS_AT_ONCE):
+            rows = order[part]
+            fetch = min(k + int(n_seen[rows[-1]]), features.n_items)
+            if fetch <= MOST_FETCHED:
+                ranked, found = self.cells.search(features.users[users[rows]], fetch)
+                lists, values = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), -np.inf, np.float32)
+                _keep_unseen(found, ranked, users[rows], seen.indptr, seen.indices, lists, values)
+                items[rows], scores[rows] = lists, values
+            short = rows[(items[rows] < 0).any(axis=1)]
+            if len(short):
+                items[short], scores[short] = top_k(features, seen, k, users=users[short])
+        return items, scores
 
     def __str__(self) -> str:
         return (
             f"faiss, {self.cells.probes:,} of {self.cells.count:,} cells a question, "
             f"recall at {K} {self.recall:.3f} on {self.users} users, built in {self.seconds:.1f} s"
         )
+
+
+def _use_threads() -> None:
+    """Let faiss use as many as other compiled work."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads.count())
+
+
+@kernel()
+def _keep_unseen(found: Any, ranked: Any, users: Any, indptr: Any, indices: Any, lists: Any, scores: Any) -> None:
+    """Fill each list with the first found items that its user has not; sorted ``indices``."""
+    for row in range(found.shape[0]):
+        start, end = indptr[users[row]], indptr[users[row] + 1]
+        kept = 0
+        for place in range(found.shape[1]):
+            item = found[row, place]
+            if item < 0 or kept == lists.shape[1]:
+                break
+            at = start + np.searchsorted(indices[start:end], item)
+            if at < end and indices[at] == item:
+                continue
+            lists[row, kept], scores[row, kept] = item, ranked[row, place]
+            kept += 1
 
 
 def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> MeasuredIvfIndex:
@@ -158,7 +230,7 @@ def build(features: Embeddings, config: IndexConfig, *, seed: int = 0) -> Measur
     choose, report = slice(0, None, 2), slice(1 if len(asked) > 1 else 0, None, 2)
 
     def recall(part: slice) -> float:
-        found = cells.search(features.users[asked[part]], exact.shape[1])
+        found = cells.search(features.users[asked[part]], exact.shape[1])[1]
         hits = [np.isin(theirs, ours).mean() for theirs, ours in zip(exact[part], found, strict=True)]
         return float(np.mean(hits)) if hits else 1.0
 

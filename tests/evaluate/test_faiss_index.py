@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +13,9 @@ from scipy import sparse
 from freqd.config import IndexConfig
 from freqd.embeddings import Embeddings
 from freqd.errors import InputError
-from freqd.serve import TopKIndex, faiss_index, top_k_index
-from freqd.serve.faiss_index import IvfIndex, MeasuredIvfIndex, build
+from freqd.evaluate import faiss_index, top_k
+from freqd.evaluate.faiss_index import IvfIndex, MeasuredIvfIndex, build
+from freqd.serve import TopKIndex, top_k_index
 
 pytest.importorskip("faiss")
 
@@ -159,3 +162,60 @@ def test_without_faiss_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
     assert not faiss_index.installed()
     with pytest.raises(InputError, match=r"faiss is not installed(.|\n)*freqd\[index\](.|\n)*--index exact"):
         build(FEATURES, IndexConfig())
+
+
+@settings(max_examples=60)
+@given(k=st.integers(1, 40), probes=st.sampled_from([1, 3, 10**9]), users=st.lists(st.integers(0, USERS - 1)))
+def test_lists_of_many_users_are_full_and_exact_where_all_cells_are_searched(
+    k: int, probes: int, users: list[int]
+) -> None:
+    asked = np.array(users, np.int32)
+    index = with_cells(probes).approximate
+    assert index is not None
+    items, scores = index.top_k(FEATURES, SEEN, k, asked)
+    expected, best = top_k(FEATURES, SEEN, k, users=asked)
+    if probes > 1000:
+        np.testing.assert_array_equal(items, expected)
+        np.testing.assert_allclose(scores, best, rtol=1e-4, atol=1e-5)
+    for row, user in enumerate(users):
+        assert len(set(items[row].tolist())) == k
+        assert not set(items[row].tolist()) & set(SEEN[[user], :].indices.tolist())
+        np.testing.assert_allclose(scores[row], FEATURES.items[items[row]] @ FEATURES.users[user], atol=1e-4)
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_who_has_more_than_the_cells_give_is_asked_of_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = with_cells(1).approximate
+    assert index is not None
+    seen = SEEN.toarray()
+    seen[3, :2990] = 1
+    rows, users = sparse.csr_array(seen), np.array([2, 3], np.int32)
+    monkeypatch.setattr(faiss_index, "MOST_FETCHED", 100)
+    items, scores = index.top_k(FEATURES, rows, 20, users)
+    np.testing.assert_array_equal(items[1], top_k(FEATURES, rows, 20, users=users[1:])[0][0])
+    assert (items[1] < 0).sum() == 10
+    assert (items[0] >= 0).all()
+    assert np.isneginf(scores[1, 10:]).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "items", "there", "expected"),
+    [
+        (IndexConfig(), 499_999, True, False),
+        (IndexConfig(), 500_000, True, True),
+        (IndexConfig(), 500_000, False, False),
+        (IndexConfig(kind="exact"), 10**9, True, False),
+        (IndexConfig(kind="faiss"), 1, True, True),
+    ],
+)
+def test_very_many_items_are_put_into_cells(
+    config: IndexConfig, items: int, there: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "installed", lambda: there)
+    assert faiss_index.wanted(config, items) == faiss_index.wanted(faiss_index.settled(config), items) == expected
+
+
+def test_an_index_travels() -> None:
+    found = with_cells(5)
+    copy = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(copy.recommend(3, 20).items, found.recommend(3, 20).items)
