@@ -68,6 +68,7 @@ bench: setup
 # 100 million interactions: a quarter of an hour on one idle core, 3 GB of disk, 11 GiB of memory.
 bench-scale: setup
 	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
+	$(BIN)/python -m benchmarks.scale_run --threads 2
 
 # On a cluster of Ray of one and of two nodes of this machine: the better part of an hour.
 bench-ray: $(RAY)

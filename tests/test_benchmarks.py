@@ -30,6 +30,8 @@ from benchmarks import (  # noqa: E402
     reading,
     recbole,
     scale,
+    scale_run,
+    shards,
     spectral,
     startup,
     time_to_quality,
@@ -44,8 +46,8 @@ from benchmarks.training import BATCH, some_steps  # noqa: E402
 from freqd.data import Interactions  # noqa: E402
 
 TINY = Options(threads=1, runs=2, tiny=True)
-MODULES = (reading, ranking, graphs, freqd_epoch, rank_epoch, bpr, spectral, lightgcn, time_to_quality, startup)
-SLOW = (whole, scale)
+MODULES = (reading, ranking, graphs, freqd_epoch, rank_epoch, bpr, spectral, lightgcn, time_to_quality, startup, shards)
+SLOW = (whole, scale, scale_run)
 
 
 AGREEMENT = {ranking: "implicit's: 1.0000", graphs: "agree: True"}
@@ -69,7 +71,7 @@ def test_a_benchmark_yields_finite_ratios(module, limits) -> None:
     assert report.figures
     assert all(math.isfinite(figure.value) and figure.value > 0 for figure in report.figures)
     assert all(row.seconds > 0 for row in report.rows)
-    assert "generated, tiny" in report.data or module in (startup, scale)
+    assert "generated, tiny" in report.data or module in (startup, scale, scale_run)
     table = markdown(report, limits, TINY)
     assert all(figure.text in table for figure in report.figures)
     assert all(AGREEMENT.get(module, "") in remark for remark in report.remarks)
@@ -78,7 +80,7 @@ def test_a_benchmark_yields_finite_ratios(module, limits) -> None:
 
 def test_the_suite_is_complete() -> None:
     modules = {name_of(module) for module in (*MODULES, *SLOW, recbole)}
-    assert modules == {*NAMES, "scale"}
+    assert modules == {*NAMES, "scale", "scale_run", "shards"}
     make = (ROOT / "Makefile").read_text()
     assert "-m benchmarks.scale " in make
     assert "-m benchmarks.gpu " in make

@@ -21,12 +21,15 @@ def recommend(
     *,
     out: Annotated[Path, Parameter(help="Parquet file to write.")],
     k: K = 20,
+    users: Annotated[
+        str | None, Parameter(help="CSV, TSV or Parquet file with a column of users: only for those [all users].")
+    ] = None,
     include_seen: Annotated[bool, Parameter(negative="", help="Also what a user already has.")] = False,
     which: WhichModel = CHAMPION,
     index: Index = INDEX,
     ray: Annotated[str | None, Parameter(help="On the nodes of the cluster of Ray at HOST:PORT.")] = None,
 ) -> int:
-    """Write the best items of all users to one Parquet file: user, rank, item, score, source."""
+    """Write the best items of all users, or of some, to one Parquet file: user, rank, item, score, source."""
     out = out.expanduser()
     if out.suffix != ".parquet":
         raise InputError(f"{out} does not end in .parquet", "name a Parquet file with --out")
@@ -35,14 +38,21 @@ def recommend(
     check_file("--out", out)
     index_config = index.config()
     registered = which.find()
+    import polars as pl
     from rich.progress import Progress
 
     from freqd.config import EngineConfig
+    from freqd.data.user_list import read_users
     from freqd.serve.batch import write_recommendations
     from tasks.runtime.engine import blocks_on
     from tasks.runtime.engine import engine as on_engine
 
     version, recommender = registered.open()
+    chosen = None if users is None else read_users(users, recommender.user_ids.cast(pl.String))
+    if chosen is not None and len(chosen.unknown):
+        first = ", ".join(repr(name) for name in chosen.unknown.head(3))
+        text = f"{len(chosen.unknown):,} users of {users} are not known to the model and are left out, such as {first}"
+        console.print(text, markup=False, soft_wrap=True)
     if found := recommender.index.put_into_cells(index_config):
         console.print(f"{len(recommender.item_ids):,} items: {found}", markup=False, soft_wrap=True)
     engine = EngineConfig() if ray is None else EngineConfig(kind="ray", address=ray)
@@ -53,9 +63,11 @@ def recommend(
             out,
             k=k,
             exclude_seen=not include_seen,
+            users=None if chosen is None else chosen.rows,
             engine=blocks_on(engine),
             progress=lambda done, text: bar.update(line, completed=done, description=text),
         )
-    text = f"{rows:,} rows for {len(recommender.user_ids):,} users by {registered.name} version {version}: {out}"
+    count = len(recommender.user_ids) if chosen is None else len(chosen.rows)
+    text = f"{rows:,} rows for {count:,} users by {registered.name} version {version}: {out}"
     console.print(text, markup=False, soft_wrap=True)
     return DONE

@@ -65,10 +65,16 @@ def fit_in_shards(
         ShardRecipe(number, *terms(own), start.of_users(own), data.train[own], optim, _seed(environment.seed, number))
         for number, own in enumerate(owners)
     ]
+    epochs = optim.epochs if optim.stop_after is None else optim.stop_after
+
+    def told(epoch: int, share: float, text: str) -> None:
+        environment.progress((epoch - 1 + share) / epochs, f"epoch {epoch}: {text}")
+
     for attempts_left in reversed(range(environment.engine.retries + 1)):
         try:
             with environment.engine.crew(Shard, recipes) as crew:
-                return fit_learner(ShardedLearner(crew, owners), data, optim, environment)
+                learner = ShardedLearner(crew, owners, told)
+                return fit_learner(learner, data, optim, environment)
         except LostWorkerError:
             if not attempts_left:
                 raise
@@ -168,12 +174,13 @@ class ShardedLearner:
     Args:
         crew: has a ``Shard`` for each of ``owners``.
         owners: the users of each part.
+        told: the epoch, the share of it that is done, and what is being done.
     """
 
     device = "cpu"
 
-    def __init__(self, crew: Crew, owners: Sequence[IdArray]) -> None:
-        self._crew, self._owners = crew, owners
+    def __init__(self, crew: Crew, owners: Sequence[IdArray], told: Callable[[int, float, str], None]) -> None:
+        self._crew, self._owners, self._told = crew, owners, told
         self.weights: Mapping[str, float] = crew.each("loss_weights")[0]
 
     def identity(self) -> str:
@@ -182,9 +189,11 @@ class ShardedLearner:
 
     def epoch(self, epoch: int, step_size: float) -> dict[str, float]:
         """As ``Learner``."""
+        self._told(epoch, 0.0, f"lists of {len(self._owners)} parts")
         self._crew.each("begin", epoch, step_size * math.sqrt(len(self._owners)))
         mean: FloatMatrix | None = None
         for number in range(MEANS_AN_EPOCH):
+            self._told(epoch, 0.5 + 0.5 * number / MEANS_AN_EPOCH, f"steps, part {number + 1} of {MEANS_AN_EPOCH}")
             mean = mean_of(self._crew.each("part", number, MEANS_AN_EPOCH, mean))
         self._crew.each("take", mean)
         losses = self._crew.each("losses")

@@ -23,6 +23,7 @@ from freqd.spectral.filters import Filter, SideFilters
 from freqd.training.sampling import Batch
 
 LISTED = Embeddings.listed
+TOP_K_BY = rce.top_k_by
 SMALL = Batch(
     users=torch.tensor([0, 0, 2]),
     positives=torch.tensor([1, 4, 1]),
@@ -353,6 +354,13 @@ def test_large_data_have_lists_for_as_many_users_as_there_is_room_for(choices, n
     term = build("rce", context)
     assert len(term.users) == 4
     assert max(map(len, term.users)) <= 40
+    ranked: list[int] = []
+    monkeypatch.setattr(
+        rce,
+        "top_k_by",
+        lambda *words, users, **more: ranked.append(len(users)) or TOP_K_BY(*words, users=users, **more),
+    )
+    assert (term.kept, term.best) == (None, {})
     for epoch in range(1, 7):
         student = random_table(np.random.default_rng(epoch), 150, 120, 4)
         for one in (kept, term):
@@ -360,6 +368,7 @@ def test_large_data_have_lists_for_as_many_users_as_there_is_room_for(choices, n
         assert term.lists.shape[0] <= 40
         assert torch.equal(term.lists, kept.lists)
         torch.testing.assert_close(term.logits, kept.logits)
+    assert len(ranked) == 2 * (6 + 4), "the student in each epoch, the teacher once for each of four turns"
 
 
 def test_a_user_who_has_every_item_costs_nothing(new_context, random_table, view_of, choices):

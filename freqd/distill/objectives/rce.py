@@ -43,10 +43,14 @@ from freqd.training.interfaces import View
 from freqd.training.sampling import Batch
 
 HELD = 1 << 31
-"""Bytes of lists that ``share = "auto"`` allows, and up to which they are kept until it is their users' turn again."""
+"""Bytes of lists that ``share = "auto"`` allows, and up to which they are kept until it is their users' turn again; beyond that the teacher's
+best items are, while they take no more."""
 
-BYTES = 16
-"""Of each item of a list: its number and its score, and the same of the next lists while they are made."""
+ITEM_BYTES = 8
+"""Of an item in a list: its number and its score."""
+
+BYTES = 2 * ITEM_BYTES
+"""Of each item of a list while the next lists are made."""
 
 
 class RceOptions(Settings):
@@ -101,6 +105,8 @@ class RankingCrossEntropy(Objective):
         order = np.random.default_rng(context.seed).permutation(context.n_users).astype(np.int32)
         self.users = [np.sort(order[turn::turns]) for turn in range(turns)]
         self.kept: dict[int, _Turn] | None = {} if needed <= HELD else None
+        fitting = ITEM_BYTES * options.top * context.n_users / context.share <= HELD
+        self.best: dict[int, tuple[IdArray, FloatMatrix]] | None = {} if fitting else None
         self.row = torch.arange(context.n_users, device=context.device)
         self.listed_users = torch.arange(context.n_users, device=context.device)
         self.lists = self.logits = torch.empty(0)
@@ -129,8 +135,13 @@ class RankingCrossEntropy(Objective):
         if self.kept is not None and number in self.kept:
             return self.kept[number]
         users, context, options = self.users[number], self.context, self.options
-        k = min(options.top, context.n_items)
-        best, scores = self._ranked(self.teacher, self.shared[0], self.cells, k, users)
+        if self.best is not None and number in self.best:
+            best, scores = self.best[number]
+        else:
+            k = min(options.top, context.n_items)
+            best, scores = self._ranked(self.teacher, self.shared[0], self.cells, k, users)
+            if self.best is not None:
+                self.best[number] = best, scores
         order = np.argsort(best, axis=1)
         turn = _Turn(
             users=users,

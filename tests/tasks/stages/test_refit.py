@@ -20,7 +20,6 @@ from freqd.errors import LeakError
 from freqd.evaluate import Validation, evaluate
 from freqd.gate import Candidate
 from freqd.graph import build_graphs
-from freqd.progress import silent
 from freqd.refit import checks
 from freqd.serve.recommender import Recommender
 from freqd.spectral import FeatureEvaluator, analyse
@@ -31,6 +30,7 @@ from freqd.training.environment import TrainingEnvironment
 from tasks.earlier_run import EarlierModel
 from tasks.mlops import registry
 from tasks.run_context import RunContext
+from tasks.runtime.progress import StageProgress
 from tasks.runtime.workspace import Workspace
 from tasks.stage import Result, Stage
 from tasks.stages.gate import Case, quality_of
@@ -58,7 +58,7 @@ class Made:
         context = RunContext(
             workdir=str(workspace.root), run_name="mine", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=1
         )  # fmt: skip
-        self.at = Stage(context, workspace.root / "scratch", silent, "key")
+        self.at = Stage(context, workspace.root / "scratch", StageProgress("refit"), "key")
         here = TrainingEnvironment(0, "cpu", workspace.root / "teacher")
         self.teacher = train_teacher(split, TEACHER, here)
         graphs = build_graphs(split.train, GRAPH)
