@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import traceback
@@ -110,8 +109,9 @@ def local_crew(make: Callable[..., Any], parts: Sequence[object], *shared: objec
 
 def _begin(end: Connection[Any, Any]) -> subprocess.Popen[bytes]:
     """A process at the other end of a connection. It does not read the user's program again, as one of ``multiprocessing`` would."""
-    program = f"from freqd.crew import hold; hold({end.fileno()})"
-    return subprocess.Popen([sys.executable, "-c", program], pass_fds=[end.fileno()], stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-c", f"from freqd.crew import hold; hold({end.fileno()})"]
+    # in a session of its own, for Ctrl-C is meant for the run, which ends this
+    return subprocess.Popen(command, pass_fds=[end.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _send(connection: Connection[Any, Any], message: object) -> None:
@@ -132,7 +132,6 @@ def _answer(connection: Connection[Any, Any]) -> tuple[bool, Any]:
 
 def hold(descriptor: int) -> None:
     """What such a process does until its connection is closed, which it also is when the other one is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the run, which ends this
     connection: Connection[Any, Any] = Connection(descriptor)
     try:
         sys.path[:], files, n_threads = connection.recv()
