@@ -12,6 +12,7 @@ from flows.common import NewRun, drain, foundations, open_run
 from flows.naming import new_name
 from freqd.config import ComparisonPlan, DataConfig, DistillConfig, MethodConfig, RunConfig
 from freqd.data.sources import name_of
+from freqd.distill.shards import check_shards
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.json_types import JsonObject
@@ -51,6 +52,8 @@ def comparison(
             "baselines.models has no model of the student's size, against which a comparison measures the gap",
             "name at least one of als, bpr and softmax there",
         )
+    for method in plan.methods.values():
+        check_shards(config.distill.model_copy(update={"objectives": method.objectives}), config.device)
     workspace = Workspace.locate(workdir)
     workspace.prepare()
     sources = [config.data.of(source) for source in plan.data] or [config.data]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -26,9 +26,11 @@ from freqd.config.budget import within_budget
 from freqd.data import Places, ingest
 from freqd.data.interactions import Split
 from freqd.distill import DistillSources, check_objectives, distill
+from freqd.distill.shards import check_shards
 from freqd.embeddings import TrainedModel
 from freqd.errors import InputError
 from freqd.evaluate import Validation, evaluate
+from freqd.evaluate.faiss_index import settled
 from freqd.graph import Graphs, build_graphs
 from freqd.numerics.threads import limited
 from freqd.serve.recommender import Recommender
@@ -107,6 +109,7 @@ class Distiller:
         config = within_budget(self.config)
         check_teacher(config.teacher)
         check_objectives(config.distill.objectives, config.teacher)
+        check_shards(config.distill, config.device)
         rows = _interactions(frame, user, item, time)
         with tempfile.TemporaryDirectory(prefix="freqd-") as folder, limited(config.threads or provenance.cores()):
             self._fitted = _fit(rows, config, Path(folder))
@@ -258,13 +261,11 @@ def _fit(rows: pl.DataFrame, config: RunConfig, folder: Path) -> Fitted:
     data = data.model_copy(update={"columns": data.columns.model_copy(update=columns)})
     seed = config.seed
     split = ingest(data, Places(None, folder), seed=seed)
-    where = TrainingEnvironment(seed, config.device, folder / "teacher")
+    where = TrainingEnvironment(seed, config.device, folder / "teacher", index=settled(config.index))
     teacher = train_teacher(split, config.teacher, where)
     graphs = build_graphs(split.train, config.graph, teacher.features if config.graph.kind == "features" else None)
     validate = Validation.of(split, limit=VALIDATION_USERS, seed=seed)
     rng = np.random.default_rng(seed)
     spectrum = analyse(graphs, teacher.features, FeatureEvaluator.of(validate, teacher), config.spectral, rng=rng)
     sources = DistillSources(split, teacher, graphs, spectrum)
-    return Fitted(
-        split, graphs, teacher, spectrum, distill(sources, config.distill, TrainingEnvironment(seed, config.device))
-    )
+    return Fitted(split, graphs, teacher, spectrum, distill(sources, config.distill, replace(where, checkpoint=None)))

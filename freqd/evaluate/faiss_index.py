@@ -52,8 +52,8 @@ def installed() -> bool:
 
 
 def wanted(config: IndexConfig, n_items: int) -> bool:
-    """Whether so many items are to be put into cells."""
-    return config.kind == "faiss" or (config.kind == "auto" and n_items >= config.min_items and installed())
+    """Whether so many items are to be put into cells, by ``settled`` settings."""
+    return config.kind == "faiss" or (config.kind == "auto" and n_items >= config.min_items)
 
 
 def require_installed() -> None:
@@ -70,7 +70,7 @@ def require_installed() -> None:
 
 
 def settled(config: IndexConfig) -> IndexConfig:
-    """The settings that say the same on every machine: ``auto`` without faiss is ``exact``."""
+    """The settings that say the same on every machine: ``auto`` where there is no faiss is ``exact``."""
     return config.model_copy(update={"kind": "exact"}) if config.kind == "auto" and not installed() else config
 
 

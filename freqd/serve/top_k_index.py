@@ -86,7 +86,7 @@ class TopKIndex:
 
     def put_into_cells(self, config: IndexConfig) -> MeasuredIvfIndex | None:
         """Take an index if the settings want one for so many items; the index, or None."""
-        if faiss_index.wanted(config, self.n_items):
+        if faiss_index.wanted(faiss_index.settled(config), self.n_items):
             self.approximate = faiss_index.build(self.features, config)
         return self.approximate
 

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
-from freqd.config import DistillConfig, GraphConfig, ObjectiveConfig
+from flows.compare import comparison
+from freqd import Distiller
+from freqd.config import ComparisonPlan, DistillConfig, GraphConfig, MethodConfig, ObjectiveConfig
+from freqd.config.load import build
 from freqd.distill import build_objectives
 from freqd.distill.context import DistillContext
 from freqd.distill.shards import check_shards, n_shards
@@ -29,6 +33,8 @@ from freqd.training import checkpoint as checkpointing
 from freqd.training.environment import TrainingEnvironment
 from freqd.training.learner import ModelLearner
 from freqd.training.optim import OptimConfig
+from tasks.runtime.preflight import preflight
+from tasks.runtime.workspace import Workspace
 from tests.distill.conftest import planted_split
 from tests.elsewhere import Elsewhere, sent
 
@@ -185,3 +191,19 @@ def test_what_needs_all_users_is_refused(
 def test_auto_takes_parts_where_there_is_enough_for_them(interactions: int, count: int) -> None:
     assert n_shards(DistillConfig(), "cpu", interactions) == count
     assert n_shards(DistillConfig(shards=3), "cpu", interactions) == 3
+
+
+def test_it_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": ["a", "b"], "item": [1, 2]})
+    with pytest.raises(InputError, match="'freqd' needs all users at once"):
+        Distiller(settings={"distill.shards": 2, "distill.objectives": [{"name": "freqd"}]}).fit(frame)
+    plan = ComparisonPlan(
+        methods={name: MethodConfig(objectives=(ObjectiveConfig(name=name),)) for name in ("rce", "fitnet")}
+    )
+    settings = build([{"distill": {"shards": 2}}])
+    with pytest.raises(InputError, match="'fitnet' needs all users at once"):
+        comparison.fn(plan, config=settings, workdir=str(tmp_path / "work"))
+    settings = build([{"distill": {"shards": 2, "objectives": [{"name": "fitnet"}]}}])
+    with pytest.raises(InputError, match="'fitnet' needs all users at once"):
+        preflight(settings, Workspace(tmp_path / "work"))
+    assert not (tmp_path / "work").exists()
