@@ -170,21 +170,18 @@ def run(options: Options, limits: Limits) -> Report:
     with tempfile.TemporaryDirectory() as temporary:
         sweeps = Sweeps(Path(temporary), options)
         plain = sweeps.measure("two plain processes", parts=2)
-        two_workers = sweeps.measure("two local workers", "engine.workers=2")
         one, two = on_ray(sweeps, "one node", 1), on_ray(sweeps, "two nodes", 2)
         killed = on_ray(sweeps, "a node killed", 2, killed_after=30.0 + two.wall[0] / 3)
         expected = sweeps.values("two plain processes", 2)
-        same = all(
-            sweeps.values(name) == expected for name in ("two local workers", "one node", "two nodes", "a node killed")
-        )
+        same = all(sweeps.values(name) == expected for name in ("one node", "two nodes", "a node killed"))
     blocks = evaluations(options)
-    seconds = {row.name: row.wall[0] for row in (plain, two_workers, one, two, killed, *blocks)}
+    seconds = {row.name: row.wall[0] for row in (plain, one, two, killed, *blocks)}
     print(json.dumps(seconds, indent=1), file=sys.stderr)
     gain = plain.wall[0] / two.wall[0]
     return Report(
         "Cluster of Ray: a sweep of 12 students and an evaluation in blocks",
         "grocery; " + data.load("gowalla", tiny=True).label if options.tiny else "grocery; gowalla",
-        (plain, two_workers, one, two, killed, *blocks),
+        (plain, one, two, killed, *blocks),
         (
             Figure("two nodes, share of what two plain processes reach, sweep", gain, None, ">= .9"),
             Figure("two nodes against one, sweep", one.wall[0] / two.wall[0], None, "aim 1.8"),
