@@ -29,6 +29,7 @@ class RunContext(BaseModel):
     device: str
     threads: int
     engine: EngineConfig = EngineConfig()
+    blocks: bool = Field(True, description="Whether the engine's machines share the blocks of its stages.")
     index: IndexConfig = IndexConfig(kind="exact")
     force: tuple[str, ...] = Field((), description="Stages that are computed even if their result is cached.")
 

@@ -37,7 +37,7 @@ from freqd.storage.store import Artifact, ArtifactRef, Store
 from freqd.training.environment import Observe, TrainingEnvironment
 from tasks.mlops import tracking
 from tasks.run_context import Outcome, RunContext, StageOutcome
-from tasks.runtime.engine import blocks_on, call
+from tasks.runtime.engine import blocks_of_run, call
 from tasks.runtime.errors import PLACE
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import StageProgress, console
@@ -100,7 +100,7 @@ class Stage:
     @cached_property
     def engine(self) -> Engine:
         """What does work in blocks."""
-        return blocks_on(self.run.engine, self.progress.blocks)
+        return blocks_of_run(self.run, self.progress.blocks)
 
     def environment(self, observe: Observe | None = None) -> TrainingEnvironment:
         """Where a training of this stage runs."""

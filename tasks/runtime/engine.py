@@ -43,6 +43,7 @@ class _Engine:
         away: whether a stage that is called now runs there.
         threads: CPU threads of a stage that is called alone; None for those of the run.
         job_threads: of one that is part of a job; None for an equal share of the run's.
+        blocks: whether the blocks of a stage are done on other machines too.
         claim: for the time of a submission, claims so many CPUs for what is submitted.
     """
 
@@ -51,6 +52,7 @@ class _Engine:
     away: bool
     threads: int | None = None
     job_threads: int | None = None
+    blocks: bool = True
     claim: Callable[[int], AbstractContextManager[object]] = nullcontext
 
 
@@ -64,7 +66,8 @@ def call(task: Task[..., Any], run: RunContext, /, *args: object, **kwargs: obje
         state: Any = task(run, *args, return_state=True, **kwargs)
         return state.result()
     threads = found.threads or max(run.threads // found.workers, 1)
-    given = inspect.signature(task.fn).bind(run.model_copy(update={"threads": threads}), *args, **kwargs)
+    own = run.model_copy(update={"threads": threads, "blocks": found.blocks})
+    given = inspect.signature(task.fn).bind(own, *args, **kwargs)
     with found.claim(threads):
         future = found.runner.submit(task, dict(given.arguments))
     return future.result()
@@ -141,6 +144,11 @@ def require_ray() -> None:
         )
 
 
+def blocks_of_run(run: RunContext, told: Callable[[int, int], None]) -> Engine:
+    """What does blocks inside of a stage of this run; ``told`` as for ``blocks_on``."""
+    return blocks_on(run.engine, told) if run.blocks else HERE
+
+
 def blocks_on(config: EngineConfig, told: Callable[[int, int], None] = lambda done, count: None) -> Engine:
     """What does blocks inside of a stage.
 
@@ -163,13 +171,16 @@ def side_by_side(jobs: Sequence[Callable[[], R]]) -> list[R]:
 
 
 def in_order(jobs: Sequence[Callable[[], R]]) -> Iterator[R]:
-    """The same one by one. Without other workers a job begins when it is asked for."""
+    """The same one by one. Without other workers a job begins when it is asked for.
+
+    Where the jobs alone keep the workers busy, the blocks of their stages stay where the stages are.
+    """
     found = _engine.get()
     if found is None:
         yield from (job() for job in jobs)
         return
     threads = ThreadPoolExecutor(found.workers, "jobs")
-    away = replace(found, away=True, threads=found.job_threads)
+    away = replace(found, away=True, threads=found.job_threads, blocks=len(jobs) < found.workers)
 
     def begin(job: Callable[[], R]) -> R:
         _engine.set(away)

@@ -18,9 +18,10 @@ from flows.compare import comparison
 from flows.tune import tuning
 from freqd.config import ComparisonPlan, EngineConfig, MethodConfig, RunConfig, SearchPlan
 from freqd.config.load import build, parse_assignment
+from freqd.engine import HERE
 from freqd.errors import InputError
 from tasks.run_context import RunContext
-from tasks.runtime.engine import call, engine, side_by_side
+from tasks.runtime.engine import blocks_of_run, call, engine, side_by_side
 from tasks.runtime.workspace import Workspace
 from tests.flows.test_compare import SMALL
 
@@ -169,8 +170,9 @@ def test_the_doctor_looks_at_the_nodes(cluster: Any, tmp_path: Path, capsys: pyt
 
 
 @task
-def threads_of(run: RunContext) -> int:
-    return run.threads
+def threads_of(run: RunContext) -> tuple[int, bool]:
+    """And whether its blocks would go to other machines."""
+    return run.threads, blocks_of_run(run, lambda done, count: None) is not HERE
 
 
 @flow
@@ -179,15 +181,16 @@ def alone_and_beside(root: Path, config: EngineConfig) -> tuple[Any, list[Any]]:
         workdir=str(root), run_name="r", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=7
     )
     with engine(config, Workspace(root)):
-        return call(threads_of, run), side_by_side([partial(call, threads_of, run)] * 3)
+        jobs = [partial(call, threads_of, run)] * 4
+        return call(threads_of, run), [side_by_side(jobs[:2]), side_by_side(jobs)]
 
 
 def test_a_stage_alone_has_a_whole_node(cluster: Any, tmp_path: Path, prefect_server: None) -> None:
     large = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
     try:
-        alone, beside = alone_and_beside(tmp_path, EngineConfig(kind="ray", address=cluster.address))
+        alone, beside = alone_and_beside(tmp_path, EngineConfig(kind="ray", address=cluster.address, workers=4))
     finally:
         cluster.remove_node(large)
-    assert alone == 2
-    assert beside == [1, 1, 1]
+    assert alone == (2, True)
+    assert beside == [[(1, True)] * 2, [(1, False)] * 4], "four jobs keep four CPUs busy"
