@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
-from benchmarks.processes import run_process
+from benchmarks.processes import run_freqd
 from freqd.config import EvaluateConfig
 from freqd.embeddings import Embeddings
 from freqd.evaluate import evaluate
@@ -57,7 +56,6 @@ class Sweeps:
     def compare(self, workdir: Path, methods: Sequence[str], *more: str) -> float:
         """Seconds of the command."""
         command = [
-            str(Path(sys.executable).with_name("freqd")),
             "compare",
             "--data",
             "grocery",
@@ -66,12 +64,8 @@ class Sweeps:
             "--seeds",
             "1",
         ]
-        own = ("MLFLOW_", "PREFECT_", "FREQD_DATABASE_URL")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         given = [word for setting in (*self.settings, *more) for word in ("--set", setting)]
-        return run_process(
-            [*command, *given, "--name", "sweep", "--workdir", str(workdir)], environment=environment
-        ).wall
+        return run_freqd([*command, *given, "--name", "sweep", "--workdir", str(workdir)]).wall
 
     def measure(self, name: str, *more: str, parts: int = 1) -> Measured:
         """Seconds of the students alone: the command without those of the same command when all is there."""

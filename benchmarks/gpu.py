@@ -29,7 +29,7 @@ from benchmarks.harness import (
 )
 from benchmarks.lightgcn import LAYERS
 from benchmarks.training import LINEAR, context, model_epochs, student_epochs
-from benchmarks.whole import TINY, run_freqd
+from benchmarks.whole import TINY, run_of
 from freqd.config import GraphConfig, ObjectiveConfig
 from freqd.distill import build_objectives
 from freqd.embeddings import Embeddings
@@ -81,7 +81,7 @@ def run(options: Options, device: str) -> Report:
         *(TINY if options.tiny else ("teacher.factors=2000",)),
     ]
     with tempfile.TemporaryDirectory() as temporary:
-        done, _ = run_freqd(split, settings, Path(temporary))
+        done, _ = run_of(split, settings, Path(temporary))
     rows["end to end"] = Measured(
         "end to end: freqd run",
         (done.wall,),

@@ -1,7 +1,7 @@
 """`freqd run` of 100 million interactions, from Parquet files to a registered student, and recommendations for 1 % of the users.
 
 Gowalla in copies (see ``scaled``): 5 million users, 1 million items. Takes hours, some 20 GB of disk and memory, so it is no part of the suite:
-`make bench-scale`. What is there already is not done again: with `--folder` a run that was stopped goes on.
+`make bench-scale`. What is there already is not done again: in the folder that FREQD_SCALE_FOLDER names a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, thread_environment
-from benchmarks.processes import Finished, run_process
+from benchmarks.processes import Finished, run_freqd, run_process
 from benchmarks.scaled import Scale
 
 LARGE, TINY = Scale(168, 25, 100_000_000), Scale(6, 2, 30_000)
@@ -56,10 +56,7 @@ def folder() -> Iterator[Path]:
 
 def command(words: list[str], options: Options) -> Finished:
     """`freqd` with these words."""
-    own = ("MLFLOW_", "PREFECT_", "FREQD_DATABASE_URL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    environment |= thread_environment(options.threads)
-    return run_process([str(Path(sys.executable).with_name("freqd")), *words], environment=environment)
+    return run_freqd(words, thread_environment(options.threads))
 
 
 def run(options: Options, limits: Limits) -> Report:

@@ -12,13 +12,13 @@ from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
 from benchmarks.training import BATCH, context
 from freqd.config import ObjectiveConfig
-from freqd.crew import Crew, local_crew
+from freqd.crew import local_crew
+from freqd.data.interactions import IdArray
 from freqd.distill import build_objectives
 from freqd.distill.context import DistillContext
-from freqd.embeddings import FloatMatrix
 from freqd.graph import no_graphs
 from freqd.low_rank import low_rank
-from freqd.models.shards import MEANS_AN_EPOCH, Shard, ShardRecipe, mean_of
+from freqd.models.shards import MEANS_AN_EPOCH, Shard, ShardedLearner, ShardRecipe
 from freqd.numerics.threads import limited
 from freqd.spectral.filters import SideFilters
 from freqd.training.optim import OptimConfig
@@ -28,10 +28,15 @@ EPOCHS = 4
 """The first is not counted: its lists are all new."""
 
 
+def owners_of(whole: DistillContext, count: int) -> list[IdArray]:
+    """The users of each part."""
+    return [np.arange(number, whole.n_users, count, dtype=np.int32) for number in range(count)]
+
+
 def recipes(whole: DistillContext, count: int) -> list[ShardRecipe]:
     """The parts."""
     start = low_rank(whole.teacher, whole.dim)
-    owners = [np.arange(number, whole.n_users, count, dtype=np.int32) for number in range(count)]
+    owners = owners_of(whole, count)
     optim = OptimConfig(batch_size=BATCH, learning_rate=1e-2)
     make: Callable[[DistillContext], Sequence[object]] = partial(build_objectives, TERMS)
     return [
@@ -40,22 +45,20 @@ def recipes(whole: DistillContext, count: int) -> list[ShardRecipe]:
     ]
 
 
-def epoch(crew: Crew, number: int) -> tuple[float, float]:
-    """Seconds of the lists, and of all steps with the means."""
-    started = time.perf_counter()
-    crew.each("begin", number, 1e-2)
-    lists = time.perf_counter()
-    mean: FloatMatrix | None = None
-    for part in range(MEANS_AN_EPOCH):
-        mean = mean_of(crew.each("part", part, MEANS_AN_EPOCH, mean))
-    crew.each("take", mean)
-    return lists - started, time.perf_counter() - lists
-
-
 def measured(whole: DistillContext, count: int, threads: int) -> tuple[Measured, Measured]:
     """Lists and steps in so many parts, on so many threads: processes of one each, or one thread here."""
-    with limited(threads), local_crew(Shard, recipes(whole, count)) as crew:
-        found = [epoch(crew, number) for number in range(1, EPOCHS + 1)][1:]
+    marks: list[float] = []
+    parts = recipes(whole, count)
+    found = []
+    with limited(threads), local_crew(Shard, parts) as crew:
+        learner = ShardedLearner(
+            crew, owners_of(whole, count), lambda epoch, share, text: marks.append(time.perf_counter())
+        )
+        for number in range(1, EPOCHS + 1):
+            marks.clear()
+            learner.epoch(number, 1e-2)
+            found.append((marks[1] - marks[0], time.perf_counter() - marks[1]))
+    del found[0]
     name = f"{count} part{'s' if count > 1 else ''} on {threads} core{'s' if threads > 1 else ''}"
     lists, steps = zip(*found, strict=True)
     return Measured(f"lists, {name}", lists, (), None), Measured(f"steps, {name}", steps, (), None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import polars as pl
 
 from benchmarks import data
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main
-from benchmarks.processes import Finished, run_process
+from benchmarks.processes import Finished, run_freqd
 from freqd.data import Split
 
 TINY = (
@@ -31,7 +29,7 @@ def run(options: Options, limits: Limits) -> Report:
     dataset = data.load("gowalla", tiny=options.tiny)
     settings = [f"threads={options.threads}", "device=cpu", *(TINY if options.tiny else ())]
     with tempfile.TemporaryDirectory() as temporary:
-        done, summary = run_freqd(dataset.split, settings, Path(temporary))
+        done, summary = run_of(dataset.split, settings, Path(temporary))
     stages = [stage for stage in summary["stages"] if not stage["cached"]]
     rows = [Measured("freqd run", (done.wall,), (done.cpu,), done.peak_bytes, "memory of all its processes")]
     rows += [
@@ -58,20 +56,14 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def run_freqd(split: Split, settings: list[str], folder: Path) -> tuple[Finished, dict[str, Any]]:
+def run_of(split: Split, settings: list[str], folder: Path) -> tuple[Finished, dict[str, Any]]:
     """`freqd run` on the train and test part of ``split``, and its summary."""
     for part in ("train", "test"):
         pairs = split.part(part)
         pl.DataFrame({"user": pairs.user, "item": pairs.item}).write_parquet(folder / f"{part}.parquet")
     files = [f"--{part}={folder / part}.parquet" for part in ("train", "test")]
-    command = [str(Path(sys.executable).with_name("freqd")), "run", *files, "--set", *settings]
-    # its books are below its own folder, whatever servers or stores the environment names
-    own = ("MLFLOW_", "PREFECT_", "FREQD_DATABASE_URL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    done = run_process(
-        [*command, "--workdir", str(folder / "work"), "--summary", str(folder / "summary.json")],
-        environment=environment,
-    )
+    places = ["--workdir", str(folder / "work"), "--summary", str(folder / "summary.json")]
+    done = run_freqd(["run", *files, "--set", *settings, *places])
     return done, json.loads((folder / "summary.json").read_text())
 
 
