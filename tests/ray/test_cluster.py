@@ -18,7 +18,6 @@ from flows.compare import comparison
 from flows.tune import tuning
 from freqd.config import ComparisonPlan, EngineConfig, MethodConfig, RunConfig, SearchPlan
 from freqd.config.load import build, parse_assignment
-from freqd.engine import HERE
 from freqd.errors import InputError
 from tasks.run_context import RunContext
 from tasks.runtime.engine import blocks_of_run, call, engine, side_by_side
@@ -172,13 +171,20 @@ def test_the_doctor_looks_at_the_nodes(cluster: Any, tmp_path: Path, capsys: pyt
 @task
 def threads_of(run: RunContext) -> tuple[int, bool]:
     """And whether its blocks would go to other machines."""
-    return run.threads, blocks_of_run(run, lambda done, count: None) is not HERE
+    return run.threads, not blocks_of_run(run, lambda done, count: None).here
 
 
 @flow
 def alone_and_beside(root: Path, config: EngineConfig) -> tuple[Any, list[Any]]:
     run = RunContext(
-        workdir=str(root), run_name="r", mlflow_run_id="", mlflow_experiment_id="", seed=0, device="cpu", threads=7
+        workdir=str(root),
+        run_name="r",
+        mlflow_run_id="",
+        mlflow_experiment_id="",
+        seed=0,
+        device="cpu",
+        threads=7,
+        engine=config,
     )
     with engine(config, Workspace(root)):
         jobs = [partial(call, threads_of, run)] * 4
