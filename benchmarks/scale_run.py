@@ -32,6 +32,8 @@ SETTINGS = (
     "baselines.models=none",
     "registry.refit=none",
     "registry.first_not_worse=false",
+    "distill.epochs=8",
+    "index.recall=0.9",
     "evaluate.users=100000",
     "report.samples=0",
 )
