@@ -65,10 +65,11 @@ $(PEERS)/audit/bin/pip-audit:
 bench: setup
 	$(BIN)/python -m benchmarks --threads $(THREADS)
 
-# 100 million interactions: a quarter of an hour on one idle core, 3 GB of disk, 11 GiB of memory.
+# Hours: 100 million interactions, some parts of the work and a whole run; then ingest of a billion rows. 30 GB of disk, 23 GiB of memory.
 bench-scale: setup
 	$(BIN)/python -m benchmarks.scale --threads $(THREADS)
 	$(BIN)/python -m benchmarks.scale_run --threads 2
+	$(BIN)/python -m benchmarks.billion --threads 2
 
 # On a cluster of Ray of one and of two nodes of this machine: the better part of an hour.
 bench-ray: $(RAY)

@@ -33,10 +33,10 @@ def run(options: Options, limits: Limits) -> Report:
     """Measure, once: the machine's moods weigh little in minutes of work."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        made = _stage("make", folder, TINY_INGEST if options.tiny else INGEST, options)
-        read = _stage("read", folder, TINY_INGEST if options.tiny else INGEST, options)
+        made = stage("make", folder, TINY_INGEST if options.tiny else INGEST, options)
+        read = stage("read", folder, TINY_INGEST if options.tiny else INGEST, options)
         base, same, big = (
-            _stage("learn", folder, scale, options) for scale in (TINY if options.tiny else (BASE, SAME_DEGREES, BIG))
+            stage("learn", folder, scale, options) for scale in (TINY if options.tiny else (BASE, SAME_DEGREES, BIG))
         )
     rows = [_row(f"ingest of {made['rows']:,} rows", read["ingest"])]
     for found in (base, same, big):
@@ -66,8 +66,9 @@ def run(options: Options, limits: Limits) -> Report:
     )
 
 
-def _stage(stage: str, folder: Path, scale: Scale, options: Options) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.scale_work", stage, str(folder), "tiny" if options.tiny else "full"]
+def stage(name: str, folder: Path, scale: Scale, options: Options) -> dict[str, Any]:
+    """What a stage of ``scale_work`` found, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale_work", name, str(folder), "tiny" if options.tiny else "full"]
     environment = os.environ | thread_environment(options.threads)
     done = run_process([*command, *map(str, astuple(scale))], environment=environment)
     found: dict[str, Any] = json.loads(done.output.splitlines()[-1])

@@ -26,6 +26,7 @@ from freqd.embeddings import Embeddings
 from freqd.graph import Graphs, build_graphs
 from freqd.spectral.filters import Filter, SideFilters
 from freqd.storage.store import Store
+from tasks.runtime.resources import free_memory
 
 FILE_ROWS = 10_000_000
 TEACHER_DIM, DIM = 64, 20
@@ -63,7 +64,8 @@ def read(folder: Path, scale: Scale, tiny: bool) -> dict[str, Any]:
         store = Store(Path(temporary))
 
         def work() -> Any:
-            split = ingest(config, seed=0, places=Places(None, Path(temporary) / "cache"))
+            places = Places(None, Path(temporary) / "cache")
+            split = ingest(config, seed=0, places=places, memory=free_memory())
             store.save(split)
             return split.info
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import (  # noqa: E402
+    billion,
     bpr,
     freqd_epoch,
     gpu,
@@ -47,7 +48,7 @@ from freqd.data import Interactions  # noqa: E402
 
 TINY = Options(threads=1, runs=2, tiny=True)
 MODULES = (reading, ranking, graphs, freqd_epoch, rank_epoch, bpr, spectral, lightgcn, time_to_quality, startup, shards)
-SLOW = (whole, scale, scale_run)
+SLOW = (whole, scale, scale_run, billion)
 
 
 AGREEMENT = {ranking: "implicit's: 1.0000", graphs: "agree: True"}
@@ -71,7 +72,7 @@ def test_a_benchmark_yields_finite_ratios(module, limits) -> None:
     assert report.figures
     assert all(math.isfinite(figure.value) and figure.value > 0 for figure in report.figures)
     assert all(row.seconds > 0 for row in report.rows)
-    assert "generated, tiny" in report.data or module in (startup, scale, scale_run)
+    assert "generated, tiny" in report.data or module in (startup, scale, scale_run, billion)
     table = markdown(report, limits, TINY)
     assert all(figure.text in table for figure in report.figures)
     assert all(AGREEMENT.get(module, "") in remark for remark in report.remarks)
@@ -80,9 +81,10 @@ def test_a_benchmark_yields_finite_ratios(module, limits) -> None:
 
 def test_the_suite_is_complete() -> None:
     modules = {name_of(module) for module in (*MODULES, *SLOW, recbole)}
-    assert modules == {*NAMES, "scale", "scale_run", "shards"}
+    assert modules == {*NAMES, "scale", "scale_run", "billion", "shards"}
     make = (ROOT / "Makefile").read_text()
     assert "-m benchmarks.scale " in make
+    assert "-m benchmarks.billion " in make
     assert "-m benchmarks.gpu " in make
 
 

@@ -60,10 +60,11 @@ def data_check(
 ) -> int:
     """Check data as a run would, and write nothing: columns, what would be dropped and why, the split."""
     from freqd import data as library
+    from tasks.runtime.resources import free_memory
 
     settings = SettingsFrom(config, set_=set_).read(DataOptions(list(sources) or None, parts))
     workspace = workspace_of(None)
-    found = library.check(settings.data, workspace.places, seed=settings.seed)
+    found = library.check(settings.data, workspace.places, seed=settings.seed, memory=free_memory())
     if not found.ok:
         raise InputError(found.problem, found.remedy)
     table = Table("check", "rows", "note", box=None, padding=(0, 2, 0, 0))

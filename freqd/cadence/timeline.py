@@ -59,7 +59,7 @@ class Timeline:
     def time(self) -> npt.NDArray[np.int64]:
         """(n,) seconds since 1970 (UTC)."""
         assert self.interactions.time is not None
-        return self.interactions.time
+        return self.interactions.time.astype(np.int64, copy=False)
 
     def write(self, folder: Path) -> None:
         """Write ``interactions.parquet``, the ids and ``info.json``."""

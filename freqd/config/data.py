@@ -83,6 +83,13 @@ class DataConfig(Settings):
         description="Of text files. fields: quotes enclose fields; plain: they are characters like others (inch marks); auto: as "
         "the file itself says, and it is refused where it leaves that open.",
     )
+    memory_gb: float | None = Field(
+        None,
+        gt=0.0,
+        le=1e5,
+        description="Gigabytes of memory that reading and cleaning may take. Data for which that is too little are read twice, some rows "
+        "after the others, with the same result. Default: what is free.",
+    )
     as_of: date | None = Field(None, description="Ignore every interaction after this day (UTC).")
     min_time: date = Field(
         date(1990, 1, 1), description="Times before this day (UTC) count as missing, and are reported."

@@ -8,11 +8,11 @@ import numpy as np
 
 from freqd.config import DataConfig
 from freqd.data import splits
+from freqd.data.columns import Columns
 from freqd.data.info import How
 from freqd.data.interactions import PARTS, Split
-from freqd.data.pairs import Pairs
+from freqd.data.pairs import Pairs, users_of
 from freqd.data.quality import CleaningReport
-from freqd.data.scan import RawRows
 from freqd.data.sources import Source
 from freqd.errors import InputError
 
@@ -44,31 +44,24 @@ def no_times(place: str, day: date) -> InputError:
     )
 
 
-def resolve_split(how: How | None, config: DataConfig, source: Source, rows: RawRows) -> How:
+def resolve_split(how: How | None, config: DataConfig, source: Source, columns: Columns) -> How:
     """How to split, now that the columns are known.
 
     Args:
         how: the wanted split, see ``wanted_split``.
         config: the settings.
         source: where the rows are from.
-        rows: all rows as read.
+        columns: of it.
 
     Raises:
         InputError: the settings need times or weights, and there are none.
     """
-    columns = rows.columns
     place = ", ".join(source.labels)
     listed = "name it with data.columns.time"
     if columns.time is None and how == "time":
         raise InputError(f"data.split=time, but {place} has no time column", f"{listed}, or set data.split=random")
     if columns.time is None and config.as_of is not None:
         raise no_times(place, config.as_of)
-    if rows.times is not None and rows.times.ordinal and config.as_of is not None:
-        raise InputError(
-            f"what was there as of {config.as_of} (data.as_of) is not known: column '{columns.time}' of {place} holds small "
-            "numbers, not dates",
-            "give dates, or leave data.as_of out",
-        )
     if columns.weight is None and config.min_weight is not None:
         raise InputError(
             f"data.min_weight is set, but {place} has no weight column",
@@ -102,11 +95,13 @@ def check_given(pairs: Pairs, ledger: CleaningReport) -> None:
     Raises:
         InputError: next to none of the users, items or pairs of a part are known in train.
     """
-    users, (known_user, known_item) = pairs.users(), splits.known_in_train(pairs)
+    assert pairs.part is not None
+    known_user, known_item = splits.known_in_train(pairs)
     for code, name in ((splits.VALID, "validation"), (splits.TEST, "test")):
         rows = pairs.part == code
-        of_users, of_items = np.unique(users[rows]), np.unique(pairs.item[rows])
-        judged = known_user[users[rows]] & known_item[pairs.item[rows]]
+        users, items = users_of(pairs, rows), pairs.item[rows]
+        of_users, of_items = np.unique(users), np.unique(items)
+        judged = known_user[users] & known_item[items]
         shares = {
             "users": 1.0 - float(known_user[of_users].mean()),
             "items": 1.0 - float(known_item[of_items].mean()),

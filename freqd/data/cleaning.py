@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from freqd.config import DataConfig
-from freqd.data.encode import Codes, encode
+from freqd.data.encode import Dictionary
 from freqd.data.ids import Side
 from freqd.data.info import How
 from freqd.data.interactions import PARTS, IdArray, Part
-from freqd.data.pairs import Pairs, distinct
+from freqd.data.pairs import Pairs, PairsInMaking, PartArray, TimeArray, distinct
 from freqd.data.quality import CleaningReport
-from freqd.data.scan import RawRows
+from freqd.data.scan import RawRows, Reading, portions
 from freqd.errors import InputError
+from freqd.progress import Progress, silent
 from freqd.pseudonym import shape
 
 BoolArray = npt.NDArray[np.bool_]
+GIB = 1 << 30
+ROW_BYTES = 60
+"""Of memory that a row takes at the peak while it is read and cleaned."""
+KEPT_BYTES = 14
+"""Of memory that a row takes from when it is read until the split is made, where rows are read some after the others."""
+LEAST_ROWS = 1_000_000
+"""That are read at a time, however little memory there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +42,54 @@ class CleanPairs:
     item_ids: pl.Series
 
 
-def clean(rows: RawRows, config: DataConfig, how: How, ledger: CleaningReport) -> CleanPairs:
-    """Number the ids, drop rows that cannot be used, and count each pair once.
+def clean(
+    reading: Reading,
+    config: DataConfig,
+    how: How,
+    ledger: CleaningReport,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> CleanPairs:
+    """Read the rows, number the ids, drop rows that cannot be used, and count each pair once.
+
+    Args:
+        reading: the files.
+        config: the settings.
+        how: how the data are split.
+        ledger: takes what was read and dropped, and warnings.
+        memory: bytes that may be taken meanwhile; None: as many as it takes.
+        progress: called with the share that is done.
 
     Raises:
-        InputError: nothing is left, all rows are one pair, or ids have lost digits.
+        InputError: rows cannot be read, nothing is left, all rows are one pair, ids have lost digits, or the memory is too little.
     """
-    frame = rows.frame
-    users, items = encode(frame["user"]), encode(frame["item"])
-    keepers = _good_rows(users.code, items.code, config, rows, ledger)
-    part = frame["part"].to_numpy() if how == "given" else None
-    seconds = None if rows.times is None else rows.times.seconds.fill_null(0).to_numpy()
-    user, item = users.code, items.code
-    if keepers is not None:
-        user, item = user[keepers], item[keepers]
-        part = None if part is None else part[keepers]
-        seconds = None if seconds is None else seconds[keepers]
-    pairs, repeated, overlap = distinct(user, item, (len(users.ids), len(items.ids)), part=part, time=seconds)
+    lengths = [] if memory is None else reading.lengths()
+    if memory is None or sum(lengths) * ROW_BYTES <= memory:
+        progress(0.05, "reading")
+        rows = reading.read(reading.whole())
+        reading.judge()
+        progress(0.4, f"cleaning {ledger.rows_read:,} rows")
+        users, items = Dictionary.of(rows.frame["user"]), Dictionary.of(rows.frame["item"])
+        good = _good_rows(rows, users, items, config, how, ledger)
+        del rows
+        _require_some(len(good.user), ledger)
+        count, found = (
+            len(good.user),
+            distinct(good.user, good.item, (len(users.ids), len(items.ids)), part=good.part, time=good.time),
+        )
+        del good
+    else:
+        users, items, making = _dictionaries(reading, how, sum(lengths), memory, progress)
+        count = 0
+        for rows in _in_portions(reading, lengths, memory, progress):
+            good = _good_rows(rows, users, items, config, how, ledger)
+            making.add(*good)
+            count += len(good.user)
+            del rows, good
+        reading.judge()
+        _require_some(count, ledger)
+        found = making.finish()
+    pairs, repeated, overlap = found
     ledger.drop("repeats a pair (counted once, at its earliest time)", repeated, "none needed: a pair counts once")
     overlaps: tuple[tuple[Part, str], ...] = (("valid", "train"), ("test", "train or valid"))
     for later, earlier in overlaps:
@@ -57,34 +98,80 @@ def clean(rows: RawRows, config: DataConfig, how: How, ledger: CleaningReport) -
             int(overlap[PARTS.index(later)]),
             "none needed; check how the parts were made, for the test would be too easy",
         )
-    sides: tuple[tuple[Side, Codes], ...] = (("user", users), ("item", items))
-    for side, found in sides:
-        _warn_of_mixed_ids(side, found.code, found.ids, rows, ledger)
-        _refuse_inexact(side, found, rows)
-        if found.alike:
-            one, other = found.alike[0]
+    sides: tuple[tuple[Side, Dictionary], ...] = (("user", users), ("item", items))
+    for side, known in sides:
+        _warn_of_mixed_ids(side, known.ids, reading, ledger)
+        _refuse_inexact(side, known, reading)
+        if known.alike:
+            one, other = known.alike[0]
             ledger.warnings.append(
-                f"{len(found.alike):,} {side} ids are written in two ways, for example {_told(side, one)} and "
+                f"{len(known.alike):,} {side} ids are written in two ways, for example {_told(side, one)} and "
                 f"{_told(side, other)}, and taken for the same; if they are not, write them with a letter in front"
             )
-    _require_variety(pairs, len(user), ledger)
+    _require_variety(pairs, count, ledger)
     return CleanPairs(pairs, users.ids, items.ids)
 
 
+def _dictionaries(
+    reading: Reading, how: How, rows: int, memory: int, progress: Progress
+) -> tuple[Dictionary, Dictionary, PairsInMaking]:
+    """The ids of all rows, and room for the pairs of each user.
+
+    Raises:
+        InputError: the memory does not hold the pairs.
+    """
+    needed = rows * KEPT_BYTES
+    if needed > memory:
+        raise InputError(
+            f"{rows:,} rows take {needed / GIB:.1f} GiB of memory while they are read, {memory / GIB:.1f} are there (data.memory_gb)",
+            "raise data.memory_gb, or read them on a machine with more memory",
+        )
+    progress(0.05, f"counting the users and items of {rows:,} rows")
+    found = reading.ids("user")
+    users = Dictionary.of(found["user"])
+    code = users.codes(found["user"])
+    rows_of = np.bincount(code[code >= 0], found["rows"].to_numpy()[code >= 0], len(users.ids)).astype(np.int64)
+    del found, code
+    items = Dictionary.of(reading.ids("item")["item"])
+    time = None if reading.times is None else np.int32
+    return users, items, PairsInMaking(rows_of, len(items.ids), parted=how == "given", time=time)
+
+
+def _in_portions(reading: Reading, lengths: list[int], memory: int, progress: Progress) -> Iterator[RawRows]:
+    """All rows, so many at a time as there is memory for beside the pairs."""
+    total, done = sum(lengths), 0
+    at_a_time = max((memory - total * KEPT_BYTES) // ROW_BYTES, LEAST_ROWS)
+    for pieces in portions(reading.plans, lengths, at_a_time):
+        progress(0.1 + 0.4 * done / total, f"reading: {done:,} of {total:,} rows")
+        yield reading.read(pieces)
+        done += sum(piece.rows or 0 for piece in pieces)
+
+
+class _Good(NamedTuple):
+    """Rows that can be used: (n,) each."""
+
+    user: IdArray
+    item: IdArray
+    part: PartArray | None
+    time: TimeArray | None
+
+
 def _good_rows(
-    user: IdArray, item: IdArray, config: DataConfig, rows: RawRows, ledger: CleaningReport
-) -> BoolArray | None:
-    """(n,) bool of the rows to keep, or None if all are good; a row is counted under its first reason."""
+    rows: RawRows, users: Dictionary, items: Dictionary, config: DataConfig, how: How, ledger: CleaningReport
+) -> _Good:
+    """The rows to keep; one that is dropped is counted under its first reason."""
+    user, item = users.codes(rows.frame["user"]), items.codes(rows.frame["item"])
+    part = rows.frame["part"].to_numpy() if how == "given" else None
+    seconds = None if rows.times is None else rows.times.seconds.fill_null(0).to_numpy()
     good: BoolArray | None = None
 
-    def drop(bad: BoolArray, reason: str, remedy: str) -> None:
+    def drop(bad: BoolArray, reason: str, remedy: str, check: str | None = None) -> None:
         nonlocal good
         fresh = bad if good is None else bad & good
         count = int(np.count_nonzero(fresh))
-        if count == 0:
-            return
-        ledger.drop(reason, count, remedy)
-        good = ~bad if good is None else good & ~bad
+        ledger.drop(reason, count, remedy, check)
+        if count:
+            good = ~bad if good is None else good & ~bad
 
     columns = rows.columns
     missing = "empty, or a word such as NULL"
@@ -96,9 +183,9 @@ def _good_rows(
             f"time missing or unreadable in column '{columns.time}'",
             "fill the column, or set data.columns.time=none to do without time",
         )
-        if times.odd is not None:
-            reason = f"time in column '{columns.time}' before {config.min_time} or in the future, the first of them {times.example}"
-            drop(times.odd.to_numpy(), reason, "if they are right, widen data.min_time and data.max_time")
+        reason = f"time in column '{columns.time}' before {config.min_time} or in the future, the first of them {times.example}"
+        odd = np.zeros(len(user), np.bool_) if times.odd is None else times.odd.to_numpy()
+        drop(odd, reason, "if they are right, widen data.min_time and data.max_time", "odd times")
         if config.as_of is not None:
             end = datetime.combine(config.as_of, datetime.min.time(), UTC) + timedelta(days=1)
             drop(
@@ -109,33 +196,39 @@ def _good_rows(
     if "heavy" in rows.frame.columns:
         reason = f"weight in column '{columns.weight}' missing or below {config.min_weight:g} (data.min_weight)"
         drop((~rows.frame["heavy"]).to_numpy(), reason, "set a lower data.min_weight")
-    if good is not None:
+    if good is None:
+        return _Good(user, item, part, seconds)
+    return _Good(
+        user[good], item[good], None if part is None else part[good], None if seconds is None else seconds[good]
+    )
+
+
+def _require_some(rows: int, ledger: CleaningReport) -> None:
+    if rows == 0:
         worst = max(ledger.dropped, key=lambda dropped: dropped.rows)
-        ledger.require(int(np.count_nonzero(good)), "no interaction is left after cleaning", worst.remedy)
-    return good
+        ledger.require(rows, "no interaction is left after cleaning", worst.remedy)
 
 
-def _warn_of_mixed_ids(side: str, codes: IdArray, ids: pl.Series, rows: RawRows, ledger: CleaningReport) -> None:
+def _warn_of_mixed_ids(side: Side, ids: pl.Series, reading: Reading, ledger: CleaningReport) -> None:
     """A few texts among thousands of numbers are often a repeated header or a footer."""
     numeric = ids.str.contains(r"^-?\d+$")
     odd = int((~numeric).sum())
     if 0 < odd <= len(ids) // 20:
-        code = int(np.flatnonzero(~numeric.to_numpy())[0])
-        place = rows.place(int(np.flatnonzero(codes == code)[0]))
+        text = ids[int(np.flatnonzero(~numeric.to_numpy())[0])]
         ledger.warnings.append(
             f"{odd:,} of {len(ids):,} {side} ids are not numbers while the others are; "
-            f"for example {_told(side, ids[code])} in {place}"
+            f"for example {_told(side, text)} in {reading.find(side, text)}"
         )
 
 
-def _refuse_inexact(side: Side, codes: Codes, rows: RawRows) -> None:
+def _refuse_inexact(side: Side, known: Dictionary, reading: Reading) -> None:
     """Raise ``InputError`` if ids went through a spreadsheet or a floating point that merged several to one."""
-    if codes.inexact is None:
+    if known.inexact is None:
         return
-    text, written = codes.inexact
-    place = rows.place(int(np.flatnonzero(codes.code == int((codes.ids == text).arg_max() or 0))[0]))
+    _, written = known.inexact
     raise InputError(
-        f"{place} has {written!r} in column '{rows.columns.user if side == 'user' else rows.columns.item}': digits of that id were "
+        f"{reading.find(side, written)} has {written!r} in column "
+        f"'{reading.columns.user if side == 'user' else reading.columns.item}': digits of that id were "
         f"lost before the file was written, so {side}s may be merged already",
         "write the ids as texts or integers where the file is made (in a spreadsheet: format the column as text before it is "
         "filled); if they are meant so, put a letter in front",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,53 +19,64 @@ _TABLE_MIN = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
-    """A column of ids as dense codes.
+class Dictionary:
+    """The distinct ids of a side, and which id each way of writing one stands for.
+
+    The numbering depends on the set of ids only, not on their order, so that the order in which files are read does
+    not matter.
 
     Attributes:
-        code: (n,) int32 in [0, len(ids)); -1 where there is no id.
         ids: the distinct ids as strings, by number where all are integers, else by text.
         alike: pairs of texts that were taken for one id, such as 12 and 12.0.
         inexact: an id, and how it is written, that has lost digits: 1.2E+12, or 9007199254740993.0; None if there is none.
     """
 
-    code: IdArray
     ids: pl.Series
+    _coded: Callable[[pl.Series], IdArray]
     alike: tuple[tuple[str, str], ...] = ()
     inexact: tuple[str, str] | None = None
 
+    @classmethod
+    def of(cls, column: pl.Series) -> Dictionary:
+        """Of an integer or categorical column that holds each id at least once."""
+        return _of_integers(column) if column.dtype.is_integer() else _of_texts(column)
 
-def encode(column: pl.Series) -> Codes:
-    """Number the ids of an integer or categorical column.
+    def codes(self, column: pl.Series) -> IdArray:
+        """(n,) int32: the place in ``ids`` of each of n ids, −1 where there is none. O(n) where integers are dense, else one hash join.
 
-    The numbering depends on the set of ids only, not on their order, so that the order in which files are read does
-    not matter. O(n) where integer ids are dense, else one hash join.
-    """
-    return _integers(column) if column.dtype.is_integer() else _texts(column)
+        Args:
+            column: (n,) of the type of the column that the dictionary is of, with none but its ids.
+        """
+        return self._coded(column)
 
 
-def _integers(column: pl.Series) -> Codes:
+def _of_integers(column: pl.Series) -> Dictionary:
     low, high = column.min(), column.max()
     if low is None or high is None:
-        return Codes(np.full(len(column), -1, np.int32), pl.Series("id", [], dtype=pl.String))
+        return Dictionary(pl.Series("id", [], dtype=pl.String), lambda rows: np.full(len(rows), -1, np.int32))
     assert isinstance(low, int)
     assert isinstance(high, int)
     span = high - low + 1
-    if span <= max(_TABLE_SLACK * len(column), _TABLE_MIN):
-        valid = None if column.null_count() == 0 else column.is_not_null().to_numpy()
-        # as int64: in a smaller type the difference to the lowest id may not fit
-        offset = (column.fill_null(low) if valid is not None else column).to_numpy()
-        offset = offset.astype(np.int64) - low if low else offset
-        seen = np.zeros(span, np.bool_)
-        seen[offset if valid is None else offset[valid]] = True
-        table = np.cumsum(seen, dtype=np.int32) - 1
-        code: IdArray = table[offset]
-        if valid is not None:
-            code[~valid] = -1
-        ids = pl.Series("id", np.flatnonzero(seen).astype(np.int64) + low)
-        return Codes(code, ids.cast(pl.String))
-    ids = column.drop_nulls().unique().sort()
-    return Codes(rows_of(column, ids).astype(np.int32), ids.cast(pl.String).rename("id"))
+    if span > max(_TABLE_SLACK * len(column), _TABLE_MIN):
+        ids = column.drop_nulls().unique().sort()
+        return Dictionary(ids.cast(pl.String).rename("id"), lambda rows: rows_of(rows, ids).astype(np.int32))
+    seen = np.zeros(span, np.bool_)
+    seen[_offsets(column.drop_nulls(), low)] = True
+    table = np.cumsum(seen, dtype=np.int32) - 1
+    named = pl.Series("id", np.flatnonzero(seen).astype(np.int64) + low).cast(pl.String)
+
+    def coded(rows: pl.Series) -> IdArray:
+        code: IdArray = table[_offsets(rows.fill_null(low), low)]
+        if rows.null_count():
+            code[rows.is_null().to_numpy()] = -1
+        return code
+
+    return Dictionary(named, coded)
+
+
+def _offsets(numbers: pl.Series, low: int) -> npt.NDArray[Any]:
+    """As int64: in a smaller type the difference to the lowest id may not fit."""
+    return numbers.to_numpy().astype(np.int64) - low if low else numbers.to_numpy()
 
 
 def clean_ids(texts: pl.Series) -> pl.Series:
@@ -92,7 +105,7 @@ _CLEAN = r"^(?:[0-9]+|[0-9A-Za-z_-]{5,})$"
 """Ids that ``clean_ids`` leaves as they are: without blanks and points, and longer than any word for none without them."""
 
 
-def _texts(column: pl.Series) -> Codes:
+def _of_texts(column: pl.Series) -> Dictionary:
     """Texts are cleaned once per distinct id."""
     distinct = column.drop_nulls().unique()
     texts = distinct.cast(pl.String)
@@ -102,12 +115,15 @@ def _texts(column: pl.Series) -> Codes:
     physical = distinct.to_physical().to_numpy()
     table = np.full(int(physical.max()) + 2 if len(physical) else 1, -1, np.int32)
     table[physical] = rows_of(cleaned, names)
-    rows: npt.NDArray[np.uint32] = column.to_physical().fill_null(len(table) - 1).to_numpy()
-    code: IdArray = table[rows]
+
+    def coded(rows: pl.Series) -> IdArray:
+        place: npt.NDArray[np.uint32] = rows.to_physical().fill_null(len(table) - 1).to_numpy()
+        return table[place]
+
     if clean:
-        return Codes(code, names)
+        return Dictionary(names, coded)
     written = texts.str.strip_chars()
-    return Codes(code, names, _alike(written, cleaned), _inexact(written, cleaned))
+    return Dictionary(names, coded, _alike(written, cleaned), _inexact(written, cleaned))
 
 
 def _inexact(written: pl.Series, cleaned: pl.Series) -> tuple[str, str] | None:

@@ -23,7 +23,7 @@ def everything(split: Split) -> Split:
     user_ids, late_users = _extended(split.user_ids, late["user"])
     item_ids, late_items = _extended(split.item_ids, late["item"])
     parts = [split.part(name) for name in PARTS]
-    times = [part.time for part in parts if part.time is not None]
+    times = [part.time.astype(np.int64, copy=False) for part in parts if part.time is not None]
     if len(late) and "time" in late.columns:
         times.append(late["time"].to_numpy())
     train = Interactions(

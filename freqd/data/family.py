@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from freqd.data.interactions import PARTS, Interactions, Split
@@ -69,7 +68,7 @@ def dataset_overlap(before: Split, now: Split) -> DatasetOverlap:
 
 def _all(split: Split) -> Interactions:
     parts = [split.part(name) for name in PARTS]
-    times: list[npt.NDArray[np.int64]] = [part.time for part in parts if part.time is not None]
+    times = [part.time.astype(np.int64, copy=False) for part in parts if part.time is not None]
     return Interactions(
         np.concatenate([part.user for part in parts]),
         np.concatenate([part.item for part in parts]),

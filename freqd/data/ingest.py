@@ -23,16 +23,19 @@ import polars as pl
 
 from freqd.config import DataConfig
 from freqd.data import checks, splits
-from freqd.data.cleaning import BoolArray, CleanPairs, clean
+from freqd.data.cleaning import GIB, BoolArray, CleanPairs, clean
 from freqd.data.ids import IdRegistry, Side
 from freqd.data.info import Counts, Cuts, How, SplitInfo, Times
 from freqd.data.interactions import PARTS, IdArray, Interactions, Observed, Split
-from freqd.data.pairs import Pairs, PartArray, k_core, keep
+from freqd.data.pairs import Pairs, PartArray, k_core, keep, parted, rows_with, users_of
 from freqd.data.quality import CleaningReport, QualityReport
-from freqd.data.scan import read_rows
+from freqd.data.scan import Reading
 from freqd.data.sources import Places, Source, open_source
 from freqd.errors import InputError
 from freqd.progress import Progress, silent
+
+_AT_A_TIME = 1 << 24
+"""Numbers that are changed in place by one call."""
 
 
 def source_digest(config: DataConfig, places: Places, *, progress: Progress = silent) -> str:
@@ -46,10 +49,12 @@ def source_digest(config: DataConfig, places: Places, *, progress: Progress = si
     return open_source(config, places, reuse=False, progress=progress).digest()
 
 
-def check(config: DataConfig, places: Places, *, seed: int = 0, progress: Progress = silent) -> QualityReport:
+def check(
+    config: DataConfig, places: Places, *, seed: int = 0, memory: int | None = None, progress: Progress = silent
+) -> QualityReport:
     """Everything ``ingest`` checks, without numbering ids or writing a result."""
     try:
-        split = ingest(config, places, seed=seed, progress=progress)
+        split = ingest(config, places, seed=seed, memory=memory, progress=progress)
     except InputError as error:
         return QualityReport(None, error.problem, error.remedy)
     return QualityReport(split.info)
@@ -61,26 +66,31 @@ def ingest(
     *,
     seed: int,
     registry: IdRegistry | None = None,
+    memory: int | None = None,
     progress: Progress = silent,
 ) -> Split:
     """Read, clean and split the interactions of ``config``; see the module's docstring for the rules.
 
-    Time O(n log(longest user)), memory about 60 bytes a row at the peak.
+    Time O(n log(longest user)), memory about 60 bytes a row at the peak. Where there is less (``data.memory_gb``) the files are read twice,
+    first for their ids and then some rows after the others, which takes 14 bytes a row and gives the same split.
 
     Args:
         config: the settings.
         places: where data are looked for and kept.
         seed: of the random split, or of the validation split cut off given train data.
         registry: ids of earlier runs; dense ids then keep their order over runs. Without it they are sorted.
+        memory: bytes that there are, where the settings do not say how many may be taken; None: as many as it takes.
         progress: called with the share that is done.
 
     Raises:
         InputError: the data cannot be used; names the file, column, row or value, and a remedy.
     """
+    if config.memory_gb is not None:
+        memory = int(config.memory_gb * GIB)
     progress(0.0, "finding the data")
     source = open_source(config, places, reuse=True, progress=progress)
     try:
-        return _ingest(config, source, seed, registry, progress)
+        return _ingest(config, source, seed, registry, memory, progress)
     finally:
         if source.snapshot is not None:
             source.snapshot.discard()
@@ -102,38 +112,40 @@ def observe(config: DataConfig, places: Places, *, progress: Progress = silent) 
     source = open_source(config, places, reuse=False, progress=progress)
     try:
         ledger = CleaningReport()
-        rows = read_rows(source, config, ledger)
-        checks.resolve_split("random", config, source, rows)
-        found = clean(rows, config, "random", ledger)
+        reading = Reading(source, config, ledger)
+        checks.resolve_split("random", config, source, reading.columns)
+        found = clean(reading, config, "random", ledger)
     finally:
         if source.snapshot is not None:
             source.snapshot.discard()
     pairs = found.pairs
     seen = Interactions(pairs.users(), pairs.item, pairs.n_users, pairs.n_items, pairs.time)
-    return Observed(seen, found.user_ids, found.item_ids, source.name, ledger.rows_read, tuple(ledger.dropped))
+    return Observed(seen, found.user_ids, found.item_ids, source.name, ledger.rows_read, ledger.dropped)
 
 
-def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry | None, progress: Progress) -> Split:
-    how = checks.wanted_split(config, source)
+def _ingest(
+    config: DataConfig,
+    source: Source,
+    seed: int,
+    registry: IdRegistry | None,
+    memory: int | None,
+    progress: Progress,
+) -> Split:
     ledger = CleaningReport()
-    progress(0.05, "reading")
-    rows = read_rows(source, config, ledger)
-    how = checks.resolve_split(how, config, source, rows)
-    columns, read_as = rows.columns, "" if rows.times is None or rows.times.ordinal else rows.times.read_as
-    progress(0.4, f"cleaning {ledger.rows_read:,} rows")
-    found = clean(rows, config, how, ledger)
-    del rows
+    wanted = checks.wanted_split(config, source)
+    reading = Reading(source, config, ledger)
+    how = checks.resolve_split(wanted, config, source, reading.columns)
+    found = clean(reading, config, how, ledger, memory, progress)
     progress(0.6, f"checking {len(found.pairs):,} pairs")
     pairs = _core(found.pairs, config, how, ledger)
     progress(0.7, f"splitting {len(pairs):,} pairs")
     part, cuts = _split(pairs, how, config, seed)
-    whole = replace(pairs, part=part)
-    pairs, cold_test_items = _drop_unknown(whole, how, ledger)
-    latecomers = _latecomers(whole, found) if len(pairs) < len(whole) else None
-    del whole
+    pairs, cold_test_items, latecomers = _drop_unknown(replace(pairs, part=part), how, found, ledger)
+    del part
     checks.require_parts(pairs, how, config, ledger)
     if how == "given":
         checks.check_given(pairs, ledger)
+    times = _times("" if reading.times is None else reading.times.read_as, pairs)
     progress(0.85, "numbering users and items")
     split = _number(pairs, found, registry)
     checks.warn_of_split(split, cold_test_items, ledger)
@@ -143,12 +155,12 @@ def _ingest(config: DataConfig, source: Source, seed: int, registry: IdRegistry 
         name=source.name,
         source=source.labels,
         split=how,
-        columns=columns.as_dict(),
-        guessed=columns.guessed,
-        times=_times(read_as, pairs),
+        columns=reading.columns.as_dict(),
+        guessed=reading.columns.guessed,
+        times=times,
         cold_test_items=cold_test_items,
         rows_read=ledger.rows_read,
-        dropped=tuple(ledger.dropped),
+        dropped=ledger.dropped,
         kept=Counts(users=split.n_users, items=split.n_items, interactions=total),
         parts=parts,
         warnings=tuple(ledger.warnings),
@@ -167,7 +179,7 @@ def _core(pairs: Pairs, config: DataConfig, how: How, ledger: CleaningReport) ->
     if min_user == 1 and min_item == 1:
         return pairs
     user_alive, item_alive = k_core(pairs, min_user, min_item)
-    rows = np.repeat(user_alive, np.diff(pairs.indptr)) & item_alive[pairs.item]
+    rows = rows_with(pairs, user_alive, item_alive)
     left = int(np.count_nonzero(rows))
     users, items = pairs.present()
     gone_users, gone_items = int((users & ~user_alive).sum()), int((items & ~item_alive).sum())
@@ -196,33 +208,36 @@ def _split(pairs: Pairs, how: How, config: DataConfig, seed: int) -> tuple[PartA
     return splits.at_random(pairs, config.valid_fraction, config.test_fraction, seed), None
 
 
-def _drop_unknown(pairs: Pairs, how: How, ledger: CleaningReport) -> tuple[Pairs, float]:
-    """Drop validation and test pairs that no model could rank; also the share of test pairs with an unknown item."""
+def _drop_unknown(
+    pairs: Pairs, how: How, found: CleanPairs, ledger: CleaningReport
+) -> tuple[Pairs, float, pl.DataFrame | None]:
+    """Drop validation and test pairs that no model could rank.
+
+    Also the share of test pairs with an unknown item, and what was dropped, as ``Split.latecomers``.
+    """
+    assert pairs.part is not None
     part, (known_user, known_item) = pairs.part, splits.known_in_train(pairs)
     test_items = pairs.item[part == splits.TEST]
     cold = float(np.mean(~known_item[test_items])) if len(test_items) else 0.0
     if how == "given":
-        return pairs, cold
-    known = known_user[pairs.users()] & known_item[pairs.item]
+        return pairs, cold, None
+    known = rows_with(pairs, known_user, known_item)
     for code, name in ((splits.VALID, "valid"), (splits.TEST, "test")):
         ledger.drop(
             f"{name} pair whose user or item is not in train",
             int(np.count_nonzero(~known & (part == code))),
             "none needed: users and items that first appear later cannot be ranked; retrain more often",
         )
-    return (pairs if known.all() else keep(pairs, known)), cold
-
-
-def _latecomers(pairs: Pairs, found: CleanPairs) -> pl.DataFrame:
-    """The pairs that ``_drop_unknown`` drops, as ``Split.latecomers``."""
-    known_user, known_item = splits.known_in_train(pairs)
-    users = pairs.users()
-    late = ~(known_user[users] & known_item[pairs.item])
+    if known.all():
+        return pairs, cold, None
+    late = ~known
     frame = pl.DataFrame(
-        {"user": found.user_ids.gather(users[late]), "item": found.item_ids.gather(pairs.item[late])},
+        {"user": found.user_ids.gather(users_of(pairs, late)), "item": found.item_ids.gather(pairs.item[late])},
         schema={"user": pl.String, "item": pl.String},
     )
-    return frame if pairs.time is None else frame.with_columns(time=pl.Series(pairs.time[late]))
+    if pairs.time is not None:
+        frame = frame.with_columns(time=pl.Series(pairs.time[late].astype(np.int64)))
+    return keep(pairs, known), cold, frame
 
 
 def _numbering(used: BoolArray, ids: pl.Series, side: Side, registry: IdRegistry | None) -> tuple[IdArray, pl.Series]:
@@ -239,17 +254,22 @@ def _numbering(used: BoolArray, ids: pl.Series, side: Side, registry: IdRegistry
 
 
 def _number(pairs: Pairs, found: CleanPairs, registry: IdRegistry | None) -> Split:
+    """The split; the arrays of ``pairs`` are overwritten."""
     used_users, used_items = pairs.present()
     user_table, user_ids = _numbering(used_users, found.user_ids, "user", registry)
     item_table, item_ids = _numbering(used_items, found.item_ids, "item", registry)
-    user, item = user_table[pairs.users()], item_table[pairs.item]
-
-    def of(code: int) -> Interactions:
-        rows = pairs.part == code
-        time = None if pairs.time is None else pairs.time[rows]
-        return Interactions(user[rows], item[rows], len(user_ids), len(item_ids), time)
-
-    return Split(of(splits.TRAIN), of(splits.VALID), of(splits.TEST), user_ids, item_ids)
+    assert pairs.part is not None
+    users = [users_of(pairs, pairs.part == code, user_table) for code in range(len(PARTS))]
+    for first in range(0, len(pairs), _AT_A_TIME):
+        some = pairs.item[first : first + _AT_A_TIME]
+        some[:] = item_table[some]
+    items = parted(pairs.item, pairs.part)
+    times = [None] * len(PARTS) if pairs.time is None else parted(pairs.time, pairs.part)
+    train, valid, test = (
+        Interactions(user, item, len(user_ids), len(item_ids), time)
+        for user, item, time in zip(users, items, times, strict=True)
+    )
+    return Split(train, valid, test, user_ids, item_ids)
 
 
 def _times(read_as: str, pairs: Pairs) -> Times | None:

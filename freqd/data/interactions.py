@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
 LATECOMERS = "latecomers.parquet"
 _SOURCE = ("name", "source")
+ROWS_OF_A_GROUP = 1 << 22
+"""Of the file of interactions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +31,14 @@ class Interactions:
         user: (n,) int32 in [0, n_users).
         item: (n,) int32 in [0, n_items).
         n_users, n_items: size of the id space, which other parts may fill.
-        time: (n,) int64 seconds since 1970 (UTC), or None.
+        time: (n,) int64 seconds since 1970 (UTC), fresh from an ingest that was short of memory int32; or None.
     """
 
     user: IdArray
     item: IdArray
     n_users: int
     n_items: int
-    time: npt.NDArray[np.int64] | None = None
+    time: npt.NDArray[np.signedinteger[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -122,11 +124,12 @@ class Split:
         frames = []
         for name in PARTS:
             part = self.part(name)
-            frame = pl.DataFrame({"user": part.user, "item": part.item})
+            frame = pl.LazyFrame({"user": part.user, "item": part.item})
             if part.time is not None:
-                frame = frame.with_columns(time=pl.Series(part.time))
+                frame = frame.with_columns(time=pl.Series(part.time)).cast({"time": pl.Int64})
             frames.append(frame.with_columns(part=pl.lit(name)))
-        pl.concat(frames, how="diagonal").write_parquet(folder / "interactions.parquet", statistics=False)
+        file = folder / "interactions.parquet"  # not as a whole: the names of the parts take more memory than all else
+        pl.concat(frames, how="diagonal").sink_parquet(file, statistics=False, row_group_size=ROWS_OF_A_GROUP)
         pl.DataFrame({"id": self.user_ids}).write_parquet(folder / "users.parquet", statistics=False)
         pl.DataFrame({"id": self.item_ids}).write_parquet(folder / "items.parquet", statistics=False)
         if len(self.latecomers):

@@ -16,7 +16,7 @@ from freqd.data.interactions import IdArray
 from freqd.numerics.jit import njit
 
 PartArray = npt.NDArray[np.int8]
-TimeArray = npt.NDArray[np.int64]
+TimeArray = npt.NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Pairs:
         item: (n,) int32.
         n_items: size of the items' id space.
         part: (n,) int8, 0 train, 1 valid, 2 test; None if all are one part.
-        time: (n,) int64 seconds, or None.
+        time: (n,) int64 seconds, or int32 where memory is short; None without times.
     """
 
     indptr: npt.NDArray[np.int64]
@@ -57,43 +57,34 @@ class Pairs:
 
 
 @njit(cache=True, nogil=True)
-def _scatter(user: Any, item: Any, part: Any, time: Any, n_users: int) -> Any:  # pragma: no cover - compiled
-    """Counting sort by user: O(n)."""
-    n = len(user)
-    indptr = np.zeros(n_users + 1, np.int64)
-    for k in range(n):
-        indptr[user[k] + 1] += 1
-    for u in range(n_users):
-        indptr[u + 1] += indptr[u]
-    place = indptr[:-1].copy()
-    item_by_user = np.empty(n, np.int32)
-    part_by_user = np.empty(len(part), np.int8)
-    time_by_user = np.empty(len(time), np.int64)
-    for k in range(n):
+def _place(
+    user: Any, item: Any, part: Any, time: Any, place: Any, items: Any, parts: Any, times: Any
+) -> None:  # pragma: no cover - compiled
+    """A part of a counting sort by user: O(n). ``place`` says where each user's next row goes, and is moved on."""
+    for k in range(len(user)):
         p = place[user[k]]
         place[user[k]] = p + 1
-        item_by_user[p] = item[k]
+        items[p] = item[k]
         if len(part):
-            part_by_user[p] = part[k]
+            parts[p] = part[k]
         if len(time):
-            time_by_user[p] = time[k]
-    return indptr, item_by_user, part_by_user, time_by_user
+            times[p] = time[k]
 
 
 @njit(cache=True, nogil=True)
-def _unique(indptr: Any, item: Any, part: Any, time: Any) -> Any:  # pragma: no cover - compiled
+def _unique(starts: Any, stops: Any, item: Any, part: Any, time: Any) -> Any:  # pragma: no cover - compiled
     """Sort each user's pairs by (item, part) and keep the first of every item, with the earliest time of that part.
 
-    Works in place: the kept pairs move to the front. Returns the new indptr, the pairs repeated within a part, and for
+    User u's lie from ``starts[u]`` to ``stops[u]``. Works in place: the kept pairs move to the front. Returns the new indptr, the pairs repeated within a part, and for
     every part the pairs that an earlier part holds as well.
     """
-    n_users = len(indptr) - 1
+    n_users = len(starts)
     kept_ptr = np.zeros(n_users + 1, np.int64)
     overlap = np.zeros(3, np.int64)
     repeated = 0
     write = 0
     for u in range(n_users):
-        start, stop = indptr[u], indptr[u + 1]
+        start, stop = starts[u], stops[u]
         length = stop - start
         key = np.empty(length, np.int64)
         for j in range(length):
@@ -187,6 +178,62 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+class PairsInMaking:
+    """Rows that become distinct pairs, taken in one portion after the other.
+
+    Args:
+        rows_of: (n_users,) int64, how many rows each user has at the most.
+        n_items: size of the items' id space.
+        parted: whether rows have a part.
+        time: the type in which times are kept; None without times. Of int32 it becomes int64 once a time does not fit.
+    """
+
+    def __init__(
+        self, rows_of: npt.NDArray[np.int64], n_items: int, *, parted: bool, time: npt.DTypeLike | None
+    ) -> None:
+        ends = np.cumsum(rows_of, dtype=np.int64)
+        self._starts: npt.NDArray[np.int64] = ends - rows_of
+        self._place = self._starts.copy()
+        self._n_items, self._parted, self._timed = n_items, parted, time is not None
+        n = int(ends[-1]) if len(ends) else 0
+        self._item = np.empty(n, np.int32)
+        self._part = np.empty(n if parted else 0, np.int8)
+        self._time = np.empty(n if self._timed else 0, np.int64 if time is None else time)
+
+    def add(self, user: IdArray, item: IdArray, part: PartArray | None, time: TimeArray | None) -> None:
+        """Take rows: (n,) each. O(n)."""
+        if time is not None and len(time) and not _fits(time, self._time.dtype):
+            self._time = self._time.astype(np.int64)
+        _place(
+            _frozen(user),
+            _frozen(item),
+            _frozen(np.empty(0, np.int8) if part is None else part),
+            _frozen(np.empty(0, np.int64) if time is None else time),
+            self._place,
+            self._item,
+            self._part,
+            self._time,
+        )
+
+    def finish(self) -> tuple[Pairs, int, npt.NDArray[np.int64]]:
+        """The pairs, as ``distinct``; no rows can be added any more. O(n log(longest user)), in place."""
+        kept_ptr, repeated, overlap = _unique(self._starts, self._place, self._item, self._part, self._time)
+        n = int(kept_ptr[-1])
+        pairs = Pairs(
+            kept_ptr,
+            self._item[:n],
+            self._n_items,
+            self._part[:n] if self._parted else None,
+            self._time[:n] if self._timed else None,
+        )
+        return pairs, int(repeated), overlap
+
+
+def _fits(values: TimeArray, dtype: npt.DTypeLike) -> bool:
+    bounds = np.iinfo(dtype)
+    return bool(values.min() >= bounds.min and values.max() <= bounds.max)
+
+
 def distinct(
     user: IdArray, item: IdArray, shape: tuple[int, int], *, part: PartArray | None, time: TimeArray | None
 ) -> tuple[Pairs, int, npt.NDArray[np.int64]]:
@@ -205,24 +252,11 @@ def distinct(
         whose pair an earlier part holds.
     """
     n_users, n_items = shape
-    no_part, no_time = np.empty(0, np.int8), np.empty(0, np.int64)
-    indptr, items, parts, times = _scatter(
-        _frozen(user),
-        _frozen(item),
-        _frozen(no_part if part is None else part),
-        _frozen(no_time if time is None else time),
-        n_users,
+    made = PairsInMaking(
+        np.bincount(user, minlength=n_users), n_items, parted=part is not None, time=None if time is None else np.int64
     )
-    kept_ptr, repeated, overlap = _unique(indptr, items, parts, times)
-    n = int(kept_ptr[-1])
-    pairs = Pairs(
-        kept_ptr,
-        items[:n],
-        n_items,
-        None if part is None else parts[:n],
-        None if time is None else times[:n],
-    )
-    return pairs, int(repeated), overlap
+    made.add(user, item, part, time)
+    return made.finish()
 
 
 def k_core(pairs: Pairs, min_user: int, min_item: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -236,14 +270,46 @@ def k_core(pairs: Pairs, min_user: int, min_item: int) -> tuple[npt.NDArray[np.b
 
 
 def keep(pairs: Pairs, rows: npt.NDArray[np.bool_]) -> Pairs:
-    """Only the pairs where ``rows`` (n,) is true; the id spaces stay."""
+    """Only the pairs where ``rows`` (n,) is true; the id spaces stay. The arrays of ``pairs`` are overwritten."""
     return Pairs(
         _kept_indptr(pairs.indptr, rows),
-        pairs.item[rows],
+        compacted(pairs.item, rows),
         pairs.n_items,
-        None if pairs.part is None else pairs.part[rows],
-        None if pairs.time is None else pairs.time[rows],
+        None if pairs.part is None else compacted(pairs.part, rows),
+        None if pairs.time is None else compacted(pairs.time, rows),
     )
+
+
+def users_of(pairs: Pairs, rows: npt.NDArray[np.bool_], names: IdArray | None = None) -> IdArray:
+    """(k,) int32: the users of the k pairs where ``rows`` (n,) is true, or what each is called in ``names`` (n_users,)."""
+    names = np.arange(pairs.n_users, dtype=np.int32) if names is None else names
+    return np.repeat(names, np.diff(_kept_indptr(pairs.indptr, rows)))
+
+
+def rows_with(pairs: Pairs, users: npt.NDArray[np.bool_], items: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(n,) bool: the pairs of which both the user and the item are among these, (n_users,) and (n_items,) bool."""
+    return np.repeat(users, np.diff(pairs.indptr)) & items[pairs.item]
+
+
+def compacted(values: npt.NDArray[Any], rows: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """The values where ``rows`` is true, moved to the front of their own array."""
+    return values[: _compact(values, rows)]
+
+
+def parted(values: npt.NDArray[Any], part: PartArray) -> list[npt.NDArray[Any]]:
+    """The values of each of the three parts; those of the first are moved to the front of their own array."""
+    others = [values[part == code] for code in (1, 2)]
+    return [compacted(values, part == 0), *others]
+
+
+@njit(cache=True, nogil=True)
+def _compact(values: Any, rows: Any) -> int:  # pragma: no cover - compiled
+    write = 0
+    for k in range(len(rows)):
+        if rows[k]:
+            values[write] = values[k]
+            write += 1
+    return write
 
 
 def choose_per_user(pairs: Pairs, valid_fraction: float, test_fraction: float, rng: np.random.Generator) -> PartArray:

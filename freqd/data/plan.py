@@ -66,6 +66,19 @@ class Plan:
         return (int(hit["row"][0]), shown(hit["value"])) if hit.height else None
 
 
+class Piece(NamedTuple):
+    """Rows of a file that are read together: ``rows`` of them, from ``first`` on (from 0); None: all."""
+
+    plan: Plan
+    first: int = 0
+    rows: int | None = None
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows as they are in the file."""
+        found = self.plan.file.scan()
+        return found if self.rows is None else found.slice(self.first, self.rows)
+
+
 def shown(values: pl.Series) -> str:
     """The first value as a text; a day beyond every calendar as the number that stands for it."""
     kind = values.dtype

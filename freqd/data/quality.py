@@ -14,13 +14,27 @@ class CleaningReport:
     """Counts of rows dropped, in the order of the checks, and warnings."""
 
     rows_read: int = 0
-    dropped: list[Dropped] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _dropped: dict[str, Dropped] = field(default_factory=dict)
 
-    def drop(self, reason: str, rows: int, remedy: str) -> None:
-        """Note that ``rows`` rows were dropped; nothing is noted for 0."""
-        if rows:
-            self.dropped.append(Dropped(reason=reason, rows=int(rows), remedy=remedy))
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """In the order of the checks; reasons that hit no row are left out."""
+        return tuple(row for row in self._dropped.values() if row.rows)
+
+    def drop(self, reason: str, rows: int, remedy: str, check: str | None = None) -> None:
+        """Note that ``rows`` rows were dropped, beside those that the same check dropped earlier.
+
+        Args:
+            reason: in words.
+            rows: how many.
+            remedy: what the user can do about it.
+            check: which check it was; the reason stands for it. Named where the reason tells of one row.
+        """
+        earlier = self._dropped.get(check or reason)
+        if earlier is not None and earlier.rows:
+            reason, rows = earlier.reason, earlier.rows + rows
+        self._dropped[check or reason] = Dropped(reason=reason, rows=int(rows), remedy=remedy)
 
     def history(self) -> str:
         """The drops in one line, for an error that explains how nothing came to be left."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freqd.data.info import Cuts
-from freqd.data.pairs import Pairs, PartArray, TimeArray, choose_per_user, keep
+from freqd.data.pairs import Pairs, PartArray, TimeArray, choose_per_user, keep, users_of
 from freqd.errors import InputError
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -90,7 +90,7 @@ def as_given(pairs: Pairs, valid_fraction: float, seed: int) -> PartArray:
     if (part == VALID).any():
         return part
     in_train = part == TRAIN
-    train = keep(replace(pairs, part=None, time=None), in_train)
+    train = keep(replace(pairs, item=pairs.item.copy(), part=None, time=None), in_train)
     cut = choose_per_user(train, valid_fraction, 0.0, np.random.default_rng([seed, 2]))
     left = np.zeros(pairs.n_items, np.bool_)
     left[train.item[cut == TRAIN]] = True
@@ -102,8 +102,9 @@ def as_given(pairs: Pairs, valid_fraction: float, seed: int) -> PartArray:
 
 def known_in_train(pairs: Pairs) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(n_users,), (n_items,) bool: the users and items that have a train interaction."""
+    assert pairs.part is not None
     train = pairs.part == TRAIN
     users, items = np.zeros(pairs.n_users, np.bool_), np.zeros(pairs.n_items, np.bool_)
-    users[pairs.users()[train]] = True
+    users[users_of(pairs, train)] = True
     items[pairs.item[train]] = True
     return users, items

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from freqd.data.files import DataFile, unreadable
-from freqd.data.plan import SAMPLE, Plan, shown
+from freqd.data.plan import SAMPLE, Piece, Plan, shown
 from freqd.data.quality import CleaningReport
 from freqd.data.splits import iso
 from freqd.data.time_units import Span, numbers_to_seconds
@@ -27,40 +27,36 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class TimeColumn:
-    """The times of all rows.
+    """The times of rows that were read together.
 
     Attributes:
         seconds: (n,) int64 seconds since 1970 (UTC); null where a time is missing or unreadable.
-        read_as: how they were read, in words.
-        ordinal: whether they are no dates but numbers that only order the interactions.
         odd: (n,) bool, true where a time is not plausible; None if all are.
-        example: an implausible time and its place, in words; empty if there is none.
+        example: an implausible time and its place, in words, as soon as there is one.
     """
 
     seconds: pl.Series
-    read_as: str
-    ordinal: bool = False
     odd: pl.Series | None = None
     example: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where the times of all rows come from.
+    """Where the times of rows that were read together come from.
 
     Attributes:
-        plans: of the files.
+        pieces: of files.
         name: of the column.
-        starts: (files + 1,) the row at which each file begins, and the number of rows.
+        starts: (pieces + 1,) the row at which each piece begins, and the number of rows.
     """
 
-    plans: Sequence[Plan]
+    pieces: Sequence[Piece]
     name: str
     starts: IntArray
 
-    def files(self) -> Iterator[tuple[Plan, int, int]]:
-        """Each file's plan, its first row and the one after its last."""
-        return zip(self.plans, self.starts[:-1], self.starts[1:], strict=True)
+    def parts(self) -> Iterator[tuple[Piece, int, int]]:
+        """Each piece, its first row and the one after its last."""
+        return zip(self.pieces, self.starts[:-1], self.starts[1:], strict=True)
 
 
 def read_left_times(times: pl.Series, left: pl.Series, origin: Origin) -> pl.Series:
@@ -72,85 +68,148 @@ def read_left_times(times: pl.Series, left: pl.Series, origin: Origin) -> pl.Ser
         origin: where the times come from.
     """
     parts = []
-    for plan, first, last in origin.files():
+    for piece, first, last in origin.parts():
         part, lacking = times.slice(first, last - first), left.slice(first, last - first)
-        if plan.time is not None and lacking.any():
+        if piece.plan.time is not None and lacking.any():
             rows = pl.Series(np.flatnonzero(lacking.to_numpy()))
-            texts = plan.file.scan().select(origin.name).collect(engine="streaming")[rows]
-            part = part.scatter(rows, texts.select(plan.time.value.cast(part.dtype)).to_series())
+            texts = piece.scan().select(origin.name).collect(engine="streaming")[rows]
+            part = part.scatter(rows, texts.select(piece.plan.time.value.cast(part.dtype)).to_series())
         parts.append(part)
     return pl.concat(parts)
 
 
-def read_times(times: pl.Series, origin: Origin, span: Span, ledger: CleaningReport) -> TimeColumn:
-    """Numbers become seconds, and what is no plausible time is marked.
+class Times:
+    """Reads the times of some rows after the others, and judges them once all are there.
 
     Args:
-        times: (n,) seconds, or numbers whose unit is to be found.
-        origin: where they come from.
+        plans: of all files.
+        name: of the column.
         span: what is plausible.
-        ledger: takes warnings.
-
-    Raises:
-        InputError: too many times are missing, unreadable or implausible, or they are of two kinds.
     """
-    plans, name = origin.plans, origin.name
-    parts, labels, ordinals = [], [], []
-    for plan, first, last in origin.files():
-        assert plan.time is not None
-        part, label, ordinal = times.slice(first, last - first), plan.time.label, False
-        if plan.time.numbers:
-            part, label, ordinal = numbers_to_seconds(part, span, name, plan.file.label)
+
+    def __init__(self, plans: Sequence[Plan], name: str, span: Span) -> None:
+        self.plans, self.name, self.span = plans, name, span
+        self.rows = self.missing = self.odd = 0
+        self.example, self._odd_file = "", ""
+        self._read: dict[int, tuple[str, bool]] = {}
+        """By the plan's ``id``: how its times were read, and whether they only order the interactions."""
+
+    @property
+    def read_as(self) -> str:
+        """How they were read, in words; empty if they are no dates."""
+        return "" if self.ordinal else " and ".join(dict.fromkeys(label for label, _ in self._read.values()))
+
+    @property
+    def ordinal(self) -> bool:
+        """Whether they are no dates but numbers that only order the interactions."""
+        return any(ordinal for _, ordinal in self._read.values())
+
+    def read(self, times: pl.Series, origin: Origin) -> TimeColumn:
+        """Numbers become seconds, and what is no plausible time is marked.
+
+        Args:
+            times: (n,) seconds, or numbers whose unit is to be found.
+            origin: where they come from.
+
+        Raises:
+            InputError: numbers are in no unit, or in two.
+        """
+        parts = [self._seconds(times.slice(first, last - first), piece) for piece, first, last in origin.parts()]
+        seconds = parts[0] if len(parts) == 1 else pl.concat(parts)
+        self.rows += len(seconds)
+        self.missing += seconds.null_count()
+        low, high = seconds.min(), seconds.max()
+        if self.ordinal or low is None or (self.span.low <= int(low) and int(high) < self.span.high):  # type: ignore[arg-type]
+            return TimeColumn(seconds, example=self.example)
+        return self._with_odd(seconds, origin)
+
+    def _seconds(self, part: pl.Series, piece: Piece) -> pl.Series:
+        form, label = piece.plan.time, piece.plan.file.label
+        assert form is not None
+        read_as, ordinal = form.label, False
+        if form.numbers:
+            part, read_as, ordinal = numbers_to_seconds(part, self.span, self.name, label, piece.first)
         elif part.dtype != pl.Int64:
             part = part.cast(pl.Int64)
-        parts.append(part)
         if part.null_count() < len(part):
-            labels.append(label)
-            ordinals.append(ordinal)
-    seconds = parts[0] if len(parts) == 1 else pl.concat(parts)
-    if seconds.null_count():
-        _check_missing(seconds, plans, name, ledger)
-        _refuse_rivals(plans, name)
-    if any(ordinals):
-        if not all(ordinals):
+            known = self._read.setdefault(id(piece.plan), (read_as, ordinal))
+            if known != (read_as, ordinal):
+                raise InputError(
+                    f"{label}: column '{self.name}' holds {known[0] or 'small numbers'} up to row {piece.first:,} and "
+                    f"{read_as or 'small numbers'} after it",
+                    "write all times in one unit, or ignore the column with data.columns.time=none",
+                )
+        return part
+
+    def _with_odd(self, seconds: pl.Series, origin: Origin) -> TimeColumn:
+        """Mark the times that are not plausible."""
+        odd = ~self.span.holds(seconds) & seconds.is_not_null()
+        self.odd += int(odd.sum())
+        if not self.example:
+            row = int(odd.arg_max() or 0)
+            which = int(np.searchsorted(origin.starts, row, side="right")) - 1
+            piece, place = origin.pieces[which], row - int(origin.starts[which])
+            value = piece.scan().select(self.name).slice(place, 1).collect()[self.name]
+            self._odd_file = piece.plan.file.label
+            self.example = f"{repr(shown(value)) if len(value) else '?'} in row {piece.first + place + 1:,}"
+        return TimeColumn(seconds, odd, self.example)
+
+    def judge(self, ledger: CleaningReport) -> None:
+        """See, now that all rows are read, that times can be used; warn of those that are missing or no dates.
+
+        Raises:
+            InputError: too many times are missing, unreadable or implausible, or they are of two kinds.
+        """
+        if self.missing:
+            self._check_missing(ledger)
+            _refuse_rivals(self.plans, self.name)
+        if self.ordinal:
+            if not all(ordinal for _, ordinal in self._read.values()):
+                raise InputError(
+                    f"column '{self.name}' holds dates in some files and small numbers in others",
+                    "write all times in one way, or ignore the column with data.columns.time=none",
+                )
+            ledger.warnings.append(
+                f"column '{self.name}' holds small numbers, not dates: it orders the interactions, "
+                "but the times shown for the cuts mean nothing"
+            )
+        elif self.odd > _UNREADABLE_TIMES * self.rows:
             raise InputError(
-                f"column '{name}' holds dates in some files and small numbers in others",
-                "write all times in one way, or ignore the column with data.columns.time=none",
+                f"{self._odd_file}: {self.odd:,} of {self.rows:,} times in column '{self.name}' (read as {self.read_as}) lie before "
+                f"{iso(self.span.low)[:10]} or after {iso(self.span.high - 1)[:10]}; the first is {self.example}",
+                "if they are right, widen data.min_time and data.max_time; if they stand for a missing time, leave those rows out; or "
+                "set data.columns.time=none",
+            )
+
+    def _check_missing(self, ledger: CleaningReport) -> None:
+        """Raise ``InputError`` if most times are missing or many are unreadable; single ones are dropped later."""
+        missing, name = self.missing, self.name
+        if missing <= _UNREADABLE_TIMES * self.rows:
+            return
+        for plan in self.plans:
+            assert plan.time is not None
+            raw = pl.col(name)
+            there = ~absent(raw) if plan.file.schema()[name] == pl.String else raw.is_not_null()
+            if (hit := plan.locate(name, there & plan.time.value.is_null())) is not None:
+                row, value = hit
+                raise InputError(
+                    f"{plan.file.label}: {missing:,} of {self.rows:,} times in column '{name}' cannot be read; "
+                    f"the first is {value!r} in row {row:,} (most look like {plan.time.label})",
+                    "write times in one form, such as YYYY-MM-DD HH:MM:SS, or set data.columns.time=none",
+                )
+        if missing == self.rows:
+            raise InputError(
+                f"column '{name}' holds no time at all", "name another column with data.columns.time, or set it to none"
+            )
+        if missing > _MISSING_TIMES * self.rows:
+            raise InputError(
+                f"{missing:,} of {self.rows:,} rows have no time in column '{name}'",
+                "set data.columns.time=none to do without times, or leave out the rows that have none",
             )
         ledger.warnings.append(
-            f"column '{name}' holds small numbers, not dates: it orders the interactions, "
-            "but the times shown for the cuts mean nothing"
+            f"{missing:,} of {self.rows:,} rows ({missing / self.rows:.0%}) have no time in column '{name}' and are dropped: "
+            "data.columns.time=none would keep them"
         )
-        return TimeColumn(seconds, "numbers in order, not dates", ordinal=True)
-    read_as = " and ".join(dict.fromkeys(labels))
-    low, high = seconds.min(), seconds.max()
-    if low is None or (span.low <= int(low) and int(high) < span.high):  # type: ignore[arg-type]
-        return TimeColumn(seconds, read_as)
-    return _with_odd(TimeColumn(seconds, read_as), origin, span)
-
-
-def _with_odd(found: TimeColumn, origin: Origin, span: Span) -> TimeColumn:
-    """Mark the times that are not plausible.
-
-    Raises:
-        InputError: they are too many.
-    """
-    seconds, plans, name, starts = found.seconds, origin.plans, origin.name, origin.starts
-    odd = ~span.holds(seconds) & seconds.is_not_null()
-    row = int(odd.arg_max() or 0)
-    which = next(place for place in range(len(starts) - 1) if row < starts[place + 1])
-    plan, row = plans[which], row - int(starts[which])
-    value = plan.file.scan().select(name).slice(row, 1).collect()[name]
-    example = f"{repr(shown(value)) if len(value) else '?'} in row {row + 1:,}"
-    count = int(odd.sum())
-    if count > _UNREADABLE_TIMES * len(seconds):
-        raise InputError(
-            f"{plan.file.label}: {count:,} of {len(seconds):,} times in column '{name}' (read as {found.read_as}) lie before "
-            f"{iso(span.low)[:10]} or after {iso(span.high - 1)[:10]}; the first is {example}",
-            "if they are right, widen data.min_time and data.max_time; if they stand for a missing time, leave those rows out; or "
-            "set data.columns.time=none",
-        )
-    return replace(found, odd=odd, example=example)
 
 
 def _refuse_rivals(plans: Sequence[Plan], name: str) -> None:
@@ -168,37 +227,6 @@ def _refuse_rivals(plans: Sequence[Plan], name: str) -> None:
                 f"'{name}', a date in another form than the others ({plan.time.label})",
                 "write all dates as YYYY-MM-DD, or set data.columns.time=none",
             )
-
-
-def _check_missing(times: pl.Series, plans: Sequence[Plan], name: str, ledger: CleaningReport) -> None:
-    """Raise ``InputError`` if most times are missing or many are unreadable; single ones are dropped later."""
-    missing = times.null_count()
-    if missing <= _UNREADABLE_TIMES * len(times):
-        return
-    for plan in plans:
-        assert plan.time is not None
-        raw = pl.col(name)
-        there = ~absent(raw) if plan.file.schema()[name] == pl.String else raw.is_not_null()
-        if (hit := plan.locate(name, there & plan.time.value.is_null())) is not None:
-            row, value = hit
-            raise InputError(
-                f"{plan.file.label}: {missing:,} of {len(times):,} times in column '{name}' cannot be read; "
-                f"the first is {value!r} in row {row:,} (most look like {plan.time.label})",
-                "write times in one form, such as YYYY-MM-DD HH:MM:SS, or set data.columns.time=none",
-            )
-    if missing == len(times):
-        raise InputError(
-            f"column '{name}' holds no time at all", "name another column with data.columns.time, or set it to none"
-        )
-    if missing > _MISSING_TIMES * len(times):
-        raise InputError(
-            f"{missing:,} of {len(times):,} rows have no time in column '{name}'",
-            "set data.columns.time=none to do without times, or leave out the rows that have none",
-        )
-    ledger.warnings.append(
-        f"{missing:,} of {len(times):,} rows ({missing / len(times):.0%}) have no time in column '{name}' and are dropped: "
-        "data.columns.time=none would keep them"
-    )
 
 
 def warn_of_unused_times(file: DataFile, used: set[str | None], span: Span, ledger: CleaningReport) -> None:

@@ -100,7 +100,9 @@ def _midnight(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) -> tuple[pl.Series, str, bool]:
+def numbers_to_seconds(
+    numbers: pl.Series, span: Span, name: str, place: str, first: int = 0
+) -> tuple[pl.Series, str, bool]:
     """Numbers as seconds since 1970, by the unit in which most of them are plausible.
 
     Args:
@@ -108,6 +110,7 @@ def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) ->
         span: what is plausible.
         name: of the column.
         place: the file, for messages.
+        first: the row of the file, from 0, at which they begin.
 
     Returns:
         (n,) int64 seconds with nulls where there were some; how they were read, in words; whether they are no dates but
@@ -146,7 +149,7 @@ def numbers_to_seconds(numbers: pl.Series, span: Span, name: str, place: str) ->
         row = int((span.holds(other.seconds(numbers)) & ~span.holds(unit.seconds(numbers))).arg_max() or 0)
         raise InputError(
             f"{place}: column '{name}' mixes {unit.label} ({best:.0%}) with {other.label} ({second:.0%}); the first of the "
-            f"latter is {numbers[row]} in row {row + 1:,}",
+            f"latter is {numbers[row]} in row {first + row + 1:,}",
             "write all times in one unit, or ignore the column with data.columns.time=none",
         )
     middle = known.median()

@@ -110,7 +110,7 @@ class Known:
         parts = [split.part(name) for name in PARTS]
         code = np.repeat(np.arange(len(parts), dtype=np.int8), [len(part) for part in parts])
         user, item = (np.concatenate([getattr(part, side) for part in parts]) for side in ("user", "item"))
-        times = [part.time for part in parts if part.time is not None]
+        times = [part.time.astype(np.int64, copy=False) for part in parts if part.time is not None]
         time = np.concatenate(times) if len(times) == len(parts) else None
         order = _oldest_first(user, item, code if time is None else time)
         ordered = Interactions(

@@ -15,6 +15,7 @@ from freqd.report import backfill as shown
 from freqd.report.backfill import BackfilledRun, BackfillResult
 from freqd.report.run_result import RunResult
 from tasks.earlier_run import run_named
+from tasks.runtime.resources import free_memory
 from tasks.runtime.workspace import Workspace
 
 
@@ -38,7 +39,7 @@ def number_ids(workspace: Workspace, run_name: str, config: RunConfig) -> None:
     """
     if finished(workspace, run_name, config) is None:
         ids = workspace.ids(name_of(config.data))
-        data.ingest(config.data, workspace.places, seed=config.seed, registry=ids)
+        data.ingest(config.data, workspace.places, seed=config.seed, registry=ids, memory=free_memory())
 
 
 def record(result: RunResult, day: date, *, passed_over: bool) -> BackfilledRun:

@@ -1,4 +1,4 @@
-"""What a stage used of the machine: memory given back, and its peak."""
+"""Memory: what is free, what is given back, and a stage's peak."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def return_memory() -> None:
 def _set_imports_aside() -> None:
     """Let the collector pass over what is there before the first stage, a million objects of modules: .4 s a collection."""
     gc.freeze()
+
+
+def free_memory() -> int:
+    """Bytes that the machine could give now."""
+    return int(psutil.virtual_memory().available)
 
 
 class PeakMemory:

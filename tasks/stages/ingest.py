@@ -11,6 +11,7 @@ from freqd.data.sources import name_of
 from freqd.storage.store import ArtifactRef
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
+from tasks.runtime.resources import free_memory
 from tasks.stage import Result, Stage, stage
 from tasks.stage_entry import Without
 
@@ -30,10 +31,19 @@ def source(run: RunContext, config: DataConfig) -> dict[str, str]:
 
 
 @stage("ingest", Ingested, uses=["seed"], source=source)
-def ingest(at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test", "items")]) -> Result:
+def ingest(
+    at: Stage, config: Annotated[DataConfig, Without("source", "train", "valid", "test", "items", "memory_gb")]
+) -> Result:
     """Read, check, clean and split the interactions."""
     registry = at.run.workspace.ids(name_of(config))
-    split = data.ingest(config, at.run.workspace.places, seed=at.run.seed, registry=registry, progress=at.progress)
+    split = data.ingest(
+        config,
+        at.run.workspace.places,
+        seed=at.run.seed,
+        registry=registry,
+        memory=free_memory(),
+        progress=at.progress,
+    )
     info = split.info
     quality = Shown(
         key="data-quality",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freqd.data.encode import encode
+from freqd.data.encode import Dictionary
 from freqd.data.ids import IdRegistry, rows_of, sorted_ids
 from freqd.errors import InputError
 
@@ -60,15 +60,16 @@ def test_integer_and_text_columns_get_the_same_codes(values: list[int | None]) -
     numbers = pl.Series("id", values, dtype=pl.Int64)
     texts = numbers.cast(pl.String).cast(pl.Categorical(pl.Categories.random()))
     for column in (numbers, texts):
-        codes = encode(column)
-        names = codes.ids.to_list()
+        known = Dictionary.of(column)
+        names, codes = known.ids.to_list(), known.codes(column)
         assert names == [str(v) for v in sorted({v for v in values if v is not None})]
-        assert [None if c < 0 else int(names[c]) for c in codes.code] == values
-        assert codes.code.dtype == np.int32
+        assert [None if c < 0 else int(names[c]) for c in codes] == values
+        assert codes.dtype == np.int32
+        assert known.codes(column[::2]).tolist() == codes[::2].tolist()
 
 
 def test_texts_are_cleaned() -> None:
     column = pl.Series([" a", "a ", "", "  ", None, "3.0", "3", "v1.0"]).cast(pl.Categorical(pl.Categories.random()))
-    codes = encode(column)
-    assert codes.ids.to_list() == ["3", "a", "v1.0"]
-    assert codes.code.tolist() == [1, 1, -1, -1, -1, 0, 0, 2]
+    known = Dictionary.of(column)
+    assert known.ids.to_list() == ["3", "a", "v1.0"]
+    assert known.codes(column).tolist() == [1, 1, -1, -1, -1, 0, 0, 2]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from freqd.config import ColumnConfig, DataConfig
 from freqd.data import PARTS, Split
-from freqd.data.encode import _CLEAN, clean_ids, encode
+from freqd.data.encode import _CLEAN, Dictionary, clean_ids
 from freqd.data.timestamps import NULL_WORDS
 from freqd.errors import InputError
 
@@ -33,8 +33,9 @@ def test_integers_of_every_type_keep_apart(data: st.DataObject, dtype: type[pl.D
     values = data.draw(
         st.lists(st.one_of(st.none(), st.integers(low, high), st.sampled_from([low, high])), min_size=1, max_size=40)
     )
-    codes = encode(pl.Series("id", values, dtype=dtype))
-    assert [None if code < 0 else codes.ids[int(code)] for code in codes.code] == [
+    column = pl.Series("id", values, dtype=dtype)
+    known = Dictionary.of(column)
+    assert [None if code < 0 else known.ids[int(code)] for code in known.codes(column)] == [
         None if v is None else str(v) for v in values
     ]
 
