@@ -51,7 +51,8 @@ class FeatureEvaluator:
     Attributes:
         measure: (n,) NDCG@10 of each validation user, train items masked, always the same users in the same order; a
             single number counts as certain.
-        validation: whose interactions per-band weights are fitted to; None leaves that out, as ``config.band_weights`` does.
+        validation: of the users that are measured, and whose interactions per-band weights are fitted to; None leaves that out, as
+            ``config.band_weights`` does.
         rest: of a teacher that is more than its features what it adds to them; with it filters are judged.
     """
 
@@ -196,10 +197,12 @@ class _Analysis:
     def side_spectrum(self, side: Side) -> SideSpectrum:
         """Energy, density and importance of the bands of one side."""
         bands = resolve_bands(getattr(self.graphs, side), self.edges, self.config)
-        energies, parts = bands.split(_features(self.teacher, side))
+        validation = self.judge.validation
+        rows = validation.users if side == "user" and validation is not None else None  # no other user is looked at
+        energies, part_energies, parts = bands.split(_features(self.teacher, side), rows)
         density = bands.density(self.config.probes, self.rng)
         self.steps.done(f"{SIDE_WORD[side]}: band energies")
-        only, without, part_energies = self.importance(side, parts)
+        only, without = self.importance(side, parts, rows)
         total = energies.sum()
         return SideSpectrum(
             method=bands.method,
@@ -210,19 +213,26 @@ class _Analysis:
             part_energies=part_energies,
         )
 
-    def importance(self, side: Side, parts: Iterator[FloatMatrix]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Validation NDCG@10 with only each band kept, and with only each band removed; the energy of each part."""
-        signal, measure = _features(self.teacher, side), self.judge.measure
-        only, without, energies = [], [], []
+    def importance(
+        self, side: Side, parts: Iterator[FloatMatrix], rows: IdArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Validation NDCG@10 with only each band kept, and with only each band removed."""
+        signal = _features(self.teacher, side)
+        shown = signal if rows is None else signal[rows]
+        only: list[float] = []
+        without: list[float] = []
         for band, part in enumerate(parts):
-            only.append(float(np.mean(measure(_with_side(self.teacher, side, part)))))
-            without.append(float(np.mean(measure(_with_side(self.teacher, side, signal - part)))))
-            energies.append(float(np.einsum("nd,nd->", signal, part, dtype=np.float64)))
+            for found, features in ((only, part), (without, shown - part)):
+                if rows is not None:
+                    whole = np.zeros_like(signal)  # untouched pages take no memory
+                    whole[rows] = features
+                    features = whole
+                found.append(float(np.mean(self.judge.measure(_with_side(self.teacher, side, features)))))
             self.steps.done(
                 f"{SIDE_WORD[side]}, λ {self.edges[band]:.2f} to {self.edges[band + 1]:.2f}: "
                 f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"
             )
-        return np.array(only), np.array(without), np.array(energies)
+        return np.array(only), np.array(without)
 
 
 def _features(table: Embeddings, side: Side) -> FloatMatrix:

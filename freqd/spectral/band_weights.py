@@ -35,7 +35,7 @@ from freqd.evaluate.validation import Validation
 from freqd.graph import Graph
 from freqd.numerics.listed_scores import table_scores
 from freqd.scorer import Scorer
-from freqd.spectral.chebyshev import apply_bands
+from freqd.spectral.chebyshev import apply_bands, split_bands
 from freqd.spectral.filters import Filter
 from freqd.spectral.spectrum import SideSpectrum
 
@@ -131,10 +131,8 @@ class ListedBands:
         cls, table: Embeddings, graph: Graph, validation: Validation, coefficients: FloatArray, lists: IdArray
     ) -> ListedBands:
         """Bands of the user side of ``table``, on its ``best_lists``."""
-        parts = apply_bands(graph.norm_adj, table.users, coefficients)
-        return cls.of_parts(
-            [table_scores(part[validation.users], table.items, lists) for part in parts], lists, validation
-        )
+        _, parts = split_bands(graph.norm_adj, table.users, coefficients, rows=validation.users)
+        return cls.of_parts([table_scores(part, table.items, lists) for part in parts], lists, validation)
 
     @classmethod
     def of_items(

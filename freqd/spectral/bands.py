@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
 from freqd.config import SpectralConfig
+from freqd.data.interactions import IdArray
 from freqd.embeddings import FloatMatrix
 from freqd.graph import Graph
-from freqd.spectral.chebyshev import apply_bands, band_coefficients, spectral_moments, split_bands
+from freqd.spectral.chebyshev import apply_bands, band_coefficients, band_forms, spectral_moments, split_bands
 from freqd.spectral.density import stochastic_density
 from freqd.spectral.eigen import Eigenpairs, eigenpairs
 
@@ -51,6 +52,20 @@ def band_edges(bands: int) -> FloatArray:
     return np.concatenate([[0.0], inner, [2.0]])
 
 
+class BandSplit(NamedTuple):
+    """A signal by bands.
+
+    Attributes:
+        energies: as ``Bands.energies``.
+        part_energies: as ``Bands.part_energies``.
+        parts: as ``Bands.parts``, perhaps of some rows only.
+    """
+
+    energies: FloatArray
+    part_energies: FloatArray
+    parts: Iterator[FloatMatrix]
+
+
 class Bands(Protocol):
     """What can be asked about the bands of one graph."""
 
@@ -65,8 +80,12 @@ class Bands(Protocol):
         """h_b(L) X for each band b in order, (n, d) float32 each; their sum is X."""
         ...
 
-    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
-        """``energies`` and ``parts``, in the time of the latter."""
+    def split(self, signal: FloatMatrix, rows: IdArray | None = None) -> BandSplit:
+        """``energies``, ``part_energies`` and ``parts``, in the time of the latter; with ``rows`` (k,) only these of the parts."""
+        ...
+
+    def forms(self, basis: FloatMatrix, other: FloatMatrix) -> tuple[FloatArray, FloatArray]:
+        """Bᵀ part_b(B), (bands, d, d) float64, and ⟨part_b(B), Y⟩, (bands,), for bases and others of (n, d)."""
         ...
 
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
@@ -103,9 +122,16 @@ class ExactBands:
             vectors = self._vectors[:, first:last]
             yield (vectors @ (vectors.T @ signal)).astype(np.float32)
 
-    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
-        """Both; nothing is shared."""
-        return self.energies(signal), self.parts(signal)
+    def split(self, signal: FloatMatrix, rows: IdArray | None = None) -> BandSplit:
+        """All of it; nothing is shared."""
+        energies, parts = self.energies(signal), self.parts(signal)
+        return BandSplit(energies, energies, parts if rows is None else (part[rows] for part in parts))
+
+    def forms(self, basis: FloatMatrix, other: FloatMatrix) -> tuple[FloatArray, FloatArray]:
+        """Of the parts themselves."""
+        parts = list(self.parts(basis))
+        own = np.stack([part.T @ basis for part in parts]).astype(np.float64)
+        return own, np.array([np.einsum("nk,nk->", part, other, dtype=np.float64) for part in parts])
 
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
         """The same as ``energies``: nothing is smeared."""
@@ -144,10 +170,16 @@ class ChebyshevBands:
         """h_b(L) X; O(degree · (nnz + bands · n) · d)."""
         return apply_bands(self._norm_adj, signal, band_coefficients(self.edges, self._degree))
 
-    def split(self, signal: FloatMatrix) -> tuple[FloatArray, Iterator[FloatMatrix]]:
-        """Both by one recurrence."""
-        moments, parts = split_bands(self._norm_adj, signal, band_coefficients(self.edges, self._degree))
-        return band_coefficients(self.edges, 2 * self._degree) @ moments, parts
+    def split(self, signal: FloatMatrix, rows: IdArray | None = None) -> BandSplit:
+        """All of it by one recurrence, where memory allows all parts or they are of some rows."""
+        coefficients = band_coefficients(self.edges, self._degree)
+        moments, parts = split_bands(self._norm_adj, signal, coefficients, rows=rows)
+        energies = band_coefficients(self.edges, 2 * self._degree) @ moments
+        return BandSplit(energies, coefficients @ moments[: self._degree + 1], parts)
+
+    def forms(self, basis: FloatMatrix, other: FloatMatrix) -> tuple[FloatArray, FloatArray]:
+        """By one recurrence; O(degree · (nnz + n · d) · d)."""
+        return band_forms(self._norm_adj, basis, other, band_coefficients(self.edges, self._degree))
 
     def part_energies(self, signal: FloatMatrix) -> FloatArray:
         """⟨X, h_b(L) X⟩ with the filters of ``parts``; half the time of ``energies``."""
@@ -213,15 +245,11 @@ class Mastery:
         basis = column_basis(student)
         weights = (basis.T @ self._teacher).astype(np.float64)
         seen = self._teacher @ weights.T.astype(np.float32)  # (n, rank): ⟨weights, partᵀT⟩ = ⟨part, T weightsᵀ⟩
+        forms, cross = self._bands.forms(basis, seen)
+        own = np.einsum("rd,brs,sd->b", weights, forms, weights, optimize=True)
+        there = self._energies > NO_ENERGY * self._energies.sum()
         result = np.zeros(len(self._energies))
-        total = self._energies.sum()
-        for band, part in enumerate(self._bands.parts(basis)):
-            energy = self._energies[band]
-            if energy <= NO_ENERGY * total:
-                continue
-            cross = np.einsum("nk,nk->", part, seen, dtype=np.float64)
-            own = np.vdot(weights, (part.T @ basis) @ weights)
-            result[band] = (2.0 * cross - own) / energy
+        result[there] = (2.0 * cross - own)[there] / self._energies[there]
         return result
 
 

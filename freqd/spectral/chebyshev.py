@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from freqd.data.interactions import IdArray
 from freqd.embeddings import FloatMatrix
 from freqd.numerics import threads
 from freqd.numerics.jit import njit
@@ -34,6 +35,12 @@ MAX_BLOCK = 32
 
 BLOCK_BYTES = 160 << 20
 """Memory of the blocks that are under way; where n is large the blocks get narrower."""
+
+LINE = 16
+"""Columns that share a cache line: where a block of so many is too large for the cache, a narrower one reads as many lines from memory."""
+
+MOST_BLOCK_BYTES = 2 << 30
+"""Memory that blocks may take to be as wide as a line."""
 
 MAX_BYTES = 512 << 20
 """Memory of the bands that one recurrence serves."""
@@ -73,21 +80,70 @@ def spectral_moments(norm_adj: sparse.csr_array, signal: FloatMatrix, degree: in
     """
 
     def block_moments(columns: slice) -> FloatArray:
-        previous = np.array(signal[:, columns], order="C")  # a copy: it is overwritten below
-        current = np.empty_like(previous)
         moments = np.zeros(2 * degree + 1)
-        moments[0] = np.einsum("nd,nd->", previous, previous, dtype=np.float64)
-        squared, cross = _step(*_parts(norm_adj), np.float32(1.0), previous, previous, current)
-        moments[1], moments[2] = cross, 2.0 * squared - moments[0]
-        for k in range(2, degree + 1):
-            squared, cross = _step(*_parts(norm_adj), np.float32(2.0), current, previous, previous)
-            previous, current = current, previous
-            moments[2 * k - 1] = 2.0 * cross - moments[1]
-            moments[2 * k] = 2.0 * squared - moments[0]
+        for k, (_, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], degree)):
+            _note(moments, k, squared, cross)
         return moments
 
     total: FloatArray = np.sum(_over_blocks(block_moments, signal, columns_held=2), axis=0)
     return total
+
+
+def _recurrence(
+    norm_adj: sparse.csr_array, block: FloatMatrix, degree: int
+) -> Iterator[tuple[FloatMatrix, float, float]]:
+    """t_k = T_k(L − I) X with ⟨t_k, t_k⟩ and ⟨t_k, t_k−1⟩, for k = 0 ... degree; each is overwritten by the next but one."""
+    previous = np.array(block, order="C")  # a copy: it is overwritten
+    yield previous, np.einsum("nd,nd->", previous, previous, dtype=np.float64), 0.0
+    current, factor = np.empty_like(previous), 1.0
+    for _ in range(degree):
+        if factor == 1.0:
+            squared, cross = _step(*_parts(norm_adj), np.float32(1.0), previous, previous, current)
+        else:
+            squared, cross = _step(*_parts(norm_adj), np.float32(2.0), current, previous, previous)
+            previous, current = current, previous
+        factor = 2.0
+        yield current, squared, cross
+
+
+def _note(moments: FloatArray, k: int, squared: float, cross: float) -> None:
+    """The moments that t_k adds to those of t_0 ... t_k−1."""
+    if k == 0:
+        moments[0] = squared
+        return
+    moments[2 * k - 1] = cross if k == 1 else 2.0 * cross - moments[1]
+    moments[2 * k] = 2.0 * squared - moments[0]
+
+
+def band_forms(
+    norm_adj: sparse.csr_array, basis: FloatMatrix, other: FloatMatrix, coefficients: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Bᵀ h_b(L) B, (bands, d, d), and ⟨h_b(L) B, Y⟩, (bands,), by one recurrence and without the parts themselves; float64.
+
+    Cost: O(degree · (nnz + n · d) · d) time, O(n) memory on each of numba's threads.
+
+    Args:
+        norm_adj: Â, (n, n) symmetric float32 CSR.
+        basis: B, (n, d) float32.
+        other: Y, (n, d) float32.
+        coefficients: (bands, degree + 1) of the filters.
+    """
+    degree = coefficients.shape[1] - 1
+
+    def forms(columns: slice) -> tuple[slice, FloatArray, FloatArray]:
+        width = columns.stop - columns.start
+        own, cross = np.zeros((degree + 1, width, basis.shape[1])), np.zeros(degree + 1)
+        for k, (term, _, _) in enumerate(_recurrence(norm_adj, basis[:, columns], degree)):
+            own[k] = term.T @ basis
+            cross[k] = np.einsum("nd,nd->", term, other[:, columns], dtype=np.float64)
+        return columns, np.einsum("bk,kij->bij", coefficients, own), coefficients @ cross
+
+    own = np.zeros((len(coefficients), basis.shape[1], basis.shape[1]))
+    cross = np.zeros(len(coefficients))
+    for columns, own_part, cross_part in _over_blocks(forms, basis, columns_held=2):
+        own[:, columns] = own_part
+        cross += cross_part
+    return own, cross
 
 
 def apply_bands(
@@ -103,9 +159,20 @@ def apply_bands(
 
 
 def split_bands(
-    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray, *, max_bytes: int = MAX_BYTES
+    norm_adj: sparse.csr_array,
+    signal: FloatMatrix,
+    coefficients: FloatArray,
+    *,
+    rows: IdArray | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[FloatArray, Iterator[FloatMatrix]]:
-    """The moments of ``spectral_moments``, of the coefficients' degree, and the parts of ``apply_bands``, by one recurrence."""
+    """The moments of ``spectral_moments``, of the coefficients' degree, and the parts of ``apply_bands``, by one recurrence.
+
+    With ``rows`` (k,) of the parts only these, (k, d) each: one recurrence then serves all bands of any signal.
+    """
+    if rows is not None:
+        moments, parts = _rows_of_parts(norm_adj, signal, coefficients, rows)
+        return moments, _handed_over(parts)
     together = max(1, int(max_bytes // max(signal.nbytes, 1)))
     moments, parts = _apply_together(norm_adj, signal, coefficients[:together])
 
@@ -121,6 +188,27 @@ def _handed_over(parts: list[FloatMatrix]) -> Iterator[FloatMatrix]:
     """One after the other, each kept by nobody but who takes it."""
     while parts:
         yield parts.pop(0)
+
+
+def _rows_of_parts(
+    norm_adj: sparse.csr_array, signal: FloatMatrix, coefficients: FloatArray, rows: IdArray
+) -> tuple[FloatArray, list[FloatMatrix]]:
+    """The moments, and some rows of the parts of all the coefficients."""
+    n_bands, n_degrees = coefficients.shape
+    results = [np.empty((len(rows), signal.shape[1]), np.float32) for _ in range(n_bands)]
+    weights = coefficients.astype(np.float32)
+
+    def fill(columns: slice) -> FloatArray:
+        terms = np.empty((n_degrees, len(rows), columns.stop - columns.start), np.float32)
+        moments = np.zeros(max(1, 2 * n_degrees - 1))
+        for k, (term, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], n_degrees - 1)):
+            terms[k] = term[rows]
+            _note(moments, k, squared, cross)
+        for result, band in zip(results, weights @ terms.reshape(n_degrees, -1), strict=True):
+            result[:, columns] = band.reshape(terms.shape[1:])
+        return moments
+
+    return np.sum(_over_blocks(fill, signal, columns_held=2), axis=0), results
 
 
 def _apply_together(
@@ -141,14 +229,13 @@ def _apply_together(
             slot = k % STORED_DEGREES
             if k == 0:
                 stored[0] = signal[:, columns]
-                moments[0] = np.einsum("nd,nd->", stored[0], stored[0], dtype=np.float64)
+                squared, cross = np.einsum("nd,nd->", stored[0], stored[0], dtype=np.float64), 0.0
             else:
                 current = stored[(k - 1) % STORED_DEGREES]
                 # the recurrence reads the last two; for slots 0 and 1 they lie at the end of what was kept before
                 factor, before = (1.0, current) if k == 1 else (2.0, stored[slot - 2])
                 squared, cross = _step(*_parts(norm_adj), np.float32(factor), current, before, stored[slot])
-                moments[2 * k - 1] = cross if k == 1 else 2.0 * cross - moments[1]
-                moments[2 * k] = 2.0 * squared - moments[0]
+            _note(moments, k, squared, cross)
             if slot == STORED_DEGREES - 1 or k == n_degrees - 1:
                 total += weights[:, k - slot : k + 1] @ stored[: slot + 1].reshape(slot + 1, -1)
         for result, band in zip(results, total, strict=True):
@@ -165,7 +252,10 @@ def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: 
     ``columns_held`` is how many columns of length n the work keeps for each column of the block.
     """
     n, n_columns = signal.shape
-    fitting = BLOCK_BYTES // max(1, 4 * n * columns_held * threads.count())
+    a_column = max(1, 4 * n * columns_held * threads.count())
+    fitting = BLOCK_BYTES // a_column
+    if fitting < LINE:
+        fitting = min(LINE, MOST_BLOCK_BYTES // a_column)
     width = int(np.clip(fitting - fitting % 8, 4, MAX_BLOCK))  # whole vectors
     with threads.one_blas_thread():
         return threads.run(work, threads.blocks_of(n_columns, width))

@@ -154,10 +154,45 @@ def test_part_energies_are_those_of_the_parts():
 @pytest.mark.parametrize("method", ["exact", "chebyshev"])
 def test_split_gives_the_energies_and_the_parts_of_separate_calls(method):
     bands = resolve_bands(GRAPH, EDGES, SpectralConfig(method=method, degree=33))
-    energies, parts = bands.split(SIGNAL)
+    energies, part_energies, parts = bands.split(SIGNAL)
     np.testing.assert_allclose(energies, bands.energies(SIGNAL), atol=2e-6 * energies.sum())
+    np.testing.assert_allclose(part_energies, bands.part_energies(SIGNAL), atol=2e-6 * energies.sum())
     for found, expected in zip(parts, bands.parts(SIGNAL), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("method", ["exact", "chebyshev"])
+def test_some_rows_of_the_parts_are_those_of_the_whole(method, monkeypatch):
+    monkeypatch.setattr(chebyshev, "MAX_BLOCK", 7)
+    bands = resolve_bands(GRAPH, EDGES, SpectralConfig(method=method, degree=33))
+    rows = np.array([3, 0, 17], np.int32)
+    whole, some = bands.split(SIGNAL), bands.split(SIGNAL, rows)
+    np.testing.assert_allclose(some.energies, whole.energies, atol=2e-6 * whole.energies.sum())
+    np.testing.assert_allclose(some.part_energies, whole.part_energies, atol=2e-6 * whole.energies.sum())
+    for found, expected in zip(some.parts, whole.parts, strict=True):
+        np.testing.assert_allclose(found, expected[rows], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["exact", "chebyshev"])
+def test_forms_are_those_of_the_parts(method, monkeypatch):
+    monkeypatch.setattr(chebyshev, "MAX_BLOCK", 3)
+    bands = resolve_bands(GRAPH, EDGES, SpectralConfig(method=method, degree=33))
+    basis, other = SIGNAL[:, :8], SIGNAL[:, 8:16]
+    own, cross = bands.forms(basis, other)
+    for band, part in enumerate(bands.parts(basis)):
+        np.testing.assert_allclose(own[band], part.T @ basis, atol=1e-4 * np.abs(own).max())
+        assert cross[band] == pytest.approx(np.vdot(part, other), abs=1e-4 * np.abs(cross).max())
+
+
+@pytest.mark.parametrize(
+    ("n", "held", "width"), [(30_000, 24, 26 // 8 * 8), (1_000_000, 24, 8), (5_000_000, 2, 16), (10**8, 2, 4)]
+)
+def test_a_block_is_as_wide_as_a_cache_line_where_memory_allows(n, held, width, monkeypatch):
+    monkeypatch.setattr(chebyshev.threads, "count", lambda: 2)
+    monkeypatch.setattr(chebyshev.threads, "run", lambda work, blocks: [work(block) for block in blocks])
+    signal = np.broadcast_to(np.float32(0.0), (n, 64))
+    widths = chebyshev._over_blocks(lambda columns: columns.stop - columns.start, signal, held)
+    assert widths[0] == width
 
 
 def test_parts_of_both_methods_agree_but_for_the_smeared_edges():
