@@ -34,7 +34,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: setup
-	$(BIN)/freqd run --preset quick --workdir $(WORKDIR)
+	@$(BIN)/freqd run --preset quick --workdir $(WORKDIR)
+	@echo
+	@echo "next        source $(BIN)/activate      # then freqd is a command of this shell"
+	@echo "            freqd up --workdir $(WORKDIR)     # the run in the Prefect and MLflow pages; freqd down"
+	@echo "            freqd init purchases.csv     # settings for your own data"
 
 test: setup
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults and not ray"

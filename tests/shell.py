@@ -47,6 +47,19 @@ bootstrap_samples = 100
 """
 
 
+def environment(**changes: str) -> dict[str, str]:
+    """The user's environment, without what the tests set for themselves."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "FREQD_W"))}
+    return {**kept, "COLUMNS": "200", **changes}
+
+
+def freqd_command(*words: str | Path, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
+    """`freqd` with these words, as a user types it."""
+    return subprocess.run(
+        [FREQD, *map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=300
+    )
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

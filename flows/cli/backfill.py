@@ -16,10 +16,10 @@ from flows.cli.options import (
     SettingsFrom,
     Workdir,
     check_name,
-    console,
     registering,
     start,
 )
+from flows.cli.output import AsJson, say, say_json, width
 from freqd.errors import InputError
 
 DAYS = {"d": 1, "w": 7}
@@ -55,6 +55,7 @@ def backfill(
     ] = None,
     given: SettingsFrom = NO_SETTINGS,
     runs: Runs = RUNS,
+    as_json: AsJson = False,
 ) -> int:
     """Run the main job as of each date of a range, in chronological order; no run sees what is later than its date.
 
@@ -82,8 +83,11 @@ def backfill(
     result = start(settings, runs.workdir, "backfill:backfill", plan=plan, name=runs.name)
     from freqd.report.backfill import BackfillResult, plain
 
-    console.print()
-    console.print(plain(BackfillResult.model_validate(result)), markup=False, soft_wrap=True)
+    if as_json:
+        say_json(result)
+        return DONE
+    say()
+    say(plain(BackfillResult.model_validate(result), width()))
     return DONE
 
 

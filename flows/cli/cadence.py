@@ -14,10 +14,10 @@ from flows.cli.options import (
     SettingsFrom,
     Workdir,
     check_name,
-    console,
     registering,
     start,
 )
+from flows.cli.output import AsJson, say, say_json, say_places, width
 
 
 def cadence(
@@ -33,6 +33,7 @@ def cadence(
     given: SettingsFrom = NO_SETTINGS,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the result [data set and time].")] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Measure how fast a model ages and what retraining costs; recommend how often to retrain.
 
@@ -52,13 +53,10 @@ def cadence(
 
     found = CadenceResult.model_validate(result)
     folder = Path(found.folder)
-    console.print()
-    console.print(plain(found), markup=False, soft_wrap=True)
-    console.print()
-    for label, value in (
-        ("report", folder / "cadence.html"),
-        ("tables", folder),
-        ("MLflow run", found.mlflow.run_id),
-    ):
-        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    if as_json:
+        say_json(result)
+        return DONE
+    say()
+    say(plain(found, width()))
+    say_places([("report", folder / "cadence.html"), ("tables", folder), ("MLflow run", found.mlflow.run_id)])
     return DONE

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.table import Table
 
 from flows.cli.backfill import parse_days
-from flows.cli.options import DONE, Workdir, console, workspace_of
+from flows.cli.options import DONE, Workdir, workspace_of
+from flows.cli.output import AsJson, say, say_json, say_table
 from freqd.errors import InputError
 
 
@@ -18,6 +18,7 @@ def clean(
     keep: Annotated[int, Parameter(help="How many of the latest runs to keep.", validator=Number(gte=0))] = 10,
     older_than: Annotated[str, Parameter(help="Keep what is younger, for example 30d or 4w.")] = "30d",
     delete: Annotated[bool, Parameter(negative="", help="Delete it; without this it is only shown.")] = False,
+    as_json: AsJson = False,
     workdir: Workdir = None,
 ) -> int:
     """Show, and with --delete remove, old runs with what only they need, and what killed processes left.
@@ -37,16 +38,15 @@ def clean(
 
         server = embedded.running()
         if server is not None:
-            server.wait(console.print)
+            server.wait(say)
         found = cleaning.plan(workspace, keep, days)
-        table = Table("what", "number", box=None, padding=(0, 2, 0, 0))
-        for kind, number in found.rows():
-            table.add_row(kind, f"{number:,}")
-        console.print(table)
+        if as_json:
+            say_json({"found": dict(found.rows()), "bytes": found.bytes, "deleted": delete})
+        else:
+            say_table(("what", "number"), found.rows())
         size = f"{found.bytes / 1e6:,.1f} MB, and what MLflow and Prefect keep of them"
-        if not delete:
-            console.print(f"{size}: nothing was deleted; `freqd clean --delete` does that", soft_wrap=True)
-            return DONE
-        cleaning.carry_out(workspace, found)
-        console.print(f"{size}: deleted", soft_wrap=True)
+        if delete:
+            cleaning.carry_out(workspace, found)
+        if not as_json:
+            say(f"{size}: deleted" if delete else f"{size}: nothing was deleted; `freqd clean --delete` does that")
     return DONE

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.methods import BASELINES, resolve, tuned, words_of
-from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, Workdir, check_file, check_name, console, start
+from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, Workdir, check_file, check_name, start
+from flows.cli.output import say, say_places, width
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -223,11 +224,9 @@ def _show(result: ComparisonResult, out: Path | None) -> None:
                 write_atomic(out / path.name, path.read_bytes())
         except OSError as error:
             raise storage_error(error, out) from error
-    console.print()
-    console.print(plain(result), markup=False, soft_wrap=True)
-    console.print()
-    for label, value in (("tables", out or folder), ("MLflow run", result.mlflow.run_id)):
-        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    say()
+    say(plain(result, width()))
+    say_places([("tables", out or folder), ("MLflow run", result.mlflow.run_id)])
 
 
 def _methods(settings: RunConfig, words: Sequence[str] | None, files: Sequence[Path]) -> dict[str, MethodConfig]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.table import Table
 
-from flows.cli.options import DONE, PluginFiles, Set, SettingsFrom, Workdir, console, print_table, start, workspace_of
+from flows.cli.options import DONE, PluginFiles, Set, SettingsFrom, Workdir, start, workspace_of
+from flows.cli.output import AsJson, say, say_json, say_table
 from flows.cli.stack import deployment_of, show_times
 from freqd.errors import InputError
 
@@ -81,7 +80,7 @@ def drift(
     checked: Checked = CHECKED,
     fail: Annotated[bool, Parameter(negative="", help="Exit code 3 if there is drift.")] = False,
     when: ByClock = NOW,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False,
+    as_json: AsJson = False,
     workdir: Workdir = None,
 ) -> int:
     """Compare new interactions with those of the champion; above a limit, request a retraining.
@@ -114,7 +113,7 @@ def drift(
     result = start(anchored(settings, Path.cwd()), workdir, "drift:drift", model=checked.name, new=tuple(checked.files))
     found = DriftRecord.model_validate(result)
     if as_json:
-        print(json.dumps(result, indent=1))
+        say_json(result)
     else:
         _show(found)
     return DRIFTED if fail and found.found else DONE
@@ -140,9 +139,6 @@ def _schedule(workspace: Workspace, settings: RunConfig, checked: Checked, cron:
 def _show(found: DriftRecord) -> None:
     from tasks.drift_record import COLUMNS, sentence, table
 
-    console.print(f"{found.model} version {found.version}: {found.headline}", markup=False, soft_wrap=True)
-    shown = Table(*COLUMNS, box=None, padding=(0, 2, 0, 0))
-    for row in table(found):
-        shown.add_row(*row.values())
-    print_table(shown)
-    console.print(sentence(found), markup=False, soft_wrap=True)
+    say(f"{found.model} version {found.version}: {found.headline}")
+    say_table(COLUMNS, [tuple(row.values()) for row in table(found)])
+    say(sentence(found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -11,7 +10,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.cli.model_options import ModelName
-from flows.cli.options import DONE, Workdir, console, find_run
+from flows.cli.options import DONE, Workdir, find_run
+from flows.cli.output import AsJson, say, say_json, say_table
 from freqd.errors import InputError
 from freqd.pseudonym import pseudonym, shape
 
@@ -54,7 +54,7 @@ class Look:
     show_ids: Annotated[
         bool, Parameter(name="--show-ids", negative="", help="Name users by their own ids, not by pseudonyms.")
     ] = False
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")] = False
+    as_json: AsJson = False
 
 
 LOOK = Look()
@@ -91,11 +91,11 @@ def explain(
     names = Names(lambda row: name(str(split.user_ids[row])), lambda row: str(split.item_ids[row]))
     if look.as_json:
         asked = {"run": run, "model": of_run.model, "user": name(user), "item": item}
-        print(json.dumps(asked | _values(found, names), indent=1))
+        say_json(asked | _values(found, names))
     else:
         _show(f"{of_run.model} of run {run}: user {name(user)}, item {item}", found, names)
         if result.spectrum.whole_ndcg is not None and of_run.model == "teacher":
-            console.print("This teacher is no pair of tables: what is explained is the table that comes near it.")
+            say("This teacher is no pair of tables: what is explained is the table that comes near it.")
     return DONE
 
 
@@ -159,24 +159,20 @@ def _values(found: Explanation, names: Names) -> JsonObject:
 
 
 def _show(what: str, found: Explanation, names: Names) -> None:
-    from rich.table import Table
-
     title = f"{what}, score {found.score:.4f}"
-    console.print(title + (" (met in training)" if found.seen else ""), markup=False, soft_wrap=True)
-    columns = ("frequency", "taste", "by the user graph", "by the item graph")
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
-    views = found.user, found.item
+    say(title + (" (met in training)" if found.seen else ""))
+    views, rows = (found.user, found.item), []
     for band, kind in enumerate(found.taste):
         parts = (f"{view.bands[band]:+.4f}" for view in views)
-        table.add_row(f"{found.edges[band]:.3f} to {found.edges[band + 1]:.3f}", kind, *parts)
-    table.add_row("sum", "", *(f"{sum(view.bands):+.4f}" for view in views))
-    console.print(table)
-    console.print("shared: where neighbours agree; niche: where they differ.")
+        rows.append((f"{found.edges[band]:.3f} to {found.edges[band + 1]:.3f}", kind, *parts))
+    rows.append(("sum", "", *(f"{sum(view.bands):+.4f}" for view in views)))
+    say_table(("frequency", "taste", "by the user graph", "by the item graph"), rows)
+    say("shared: where neighbours agree; niche: where they differ.")
     for nodes, view, name, met in (
         ("Items", found.item, names.item, "the user has met it"),
         ("Users", found.user, names.user, "has met the item"),
     ):
-        console.print(f"{nodes} that contributed most to the shared component:" + ("" if view.neighbours else " none"))
+        say(f"{nodes} that contributed most to the shared component:" + ("" if view.neighbours else " none"))
         for entry in view.neighbours:
             line = f"  {entry.share:+.4f}  {name(entry.row)}{f'  ({met})' if entry.met else ''}"
-            console.print(line, markup=False, soft_wrap=True)
+            say(line)

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.model_options import CHAMPION, WhichModel
-from flows.cli.options import DONE, console
+from flows.cli.options import DONE
+from flows.cli.output import say
 
 
 def export(
@@ -31,5 +32,5 @@ def export(
         f"{len(user_ids):,} users and {len(item_ids):,} items, dimension {features.dim}, "
         f"of {registered.name} version {version}: {out}"
     )
-    console.print(text, markup=False, soft_wrap=True)
+    say(text)
     return DONE

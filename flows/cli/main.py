@@ -8,6 +8,7 @@ from inspect import signature
 from cyclopts import (
     App,
     CycloptsError,
+    Group,
     MissingArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
@@ -23,9 +24,11 @@ from flows.cli.data import data_app
 from flows.cli.drift import drift
 from flows.cli.explain import explain
 from flows.cli.export import export
+from flows.cli.init import init
 from flows.cli.methods import methods
 from flows.cli.models import audit, models_app, promote, rollback
 from flows.cli.options import DONE, WRONG_INPUT
+from flows.cli.output import say
 from flows.cli.recommend import recommend
 from flows.cli.run import report, run, stage
 from flows.cli.serve import serve
@@ -38,16 +41,62 @@ app = App(
     name="freqd",
     help="Teach a small recommender to rank like a big one, and put it into production on your own machines.",
     version=freqd.__version__,
+    help_epilogue="Exit codes: 0 done; 1 it could not be done, or (status, doctor, audit) not all is well; 2 the input is wrong; 3 drift, "
+    "with `freqd drift --fail`; 130 and 143 stopped. `freqd COMMAND --help` shows a command with an example; the guide is docs/guide.md.",
     help_format="plaintext",
+    group_commands=Group("Options", sort_key=99),
 )
-COMMANDS: tuple[Callable[..., int] | App, ...] = (
-    *(run, stage, report, backfill, cadence, compare, tune, methods, data_app, settings, doctor),
-    *(serve, recommend, export, explain),
-    *(models_app, promote, rollback, audit, drift),
-    *(up, status, logs, down, deploy, schedule_app, clean),
-)
-for command in COMMANDS:
-    app.command(command)
+Command = Callable[..., int] | App
+COMMANDS: dict[str, tuple[tuple[Command, str], ...]] = {
+    "Train": (
+        (init, "freqd init purchases.csv --items items.csv"),
+        (run, "freqd run --data purchases.csv"),
+        (compare, "freqd compare --data purchases.csv --methods rce,freqd+rce --seeds 3"),
+        (tune, "freqd tune --data purchases.csv --method rce --trials 20"),
+        (backfill, "freqd backfill 2026-01-01 2026-03-31 --every 7d --data purchases.csv"),
+        (cadence, "freqd cadence --data purchases.csv"),
+        (stage, "freqd stage distill --from last"),
+    ),
+    "Look": (
+        (report, "freqd report last"),
+        (models_app, "freqd models compare champion 3"),
+        (explain, "freqd explain 42 7"),
+        (audit, "freqd audit"),
+        (data_app, "freqd data check purchases.csv"),
+        (methods, "freqd methods"),
+        (settings, "freqd settings distill"),
+    ),
+    "Operate": (
+        (up, "freqd up"),
+        (status, "freqd status"),
+        (logs, "freqd logs worker --lines 100"),
+        (down, "freqd down"),
+        (schedule_app, 'freqd schedule --cron "0 3 * * 1" --config shop.toml'),
+        (deploy, "freqd deploy"),
+        (drift, "freqd drift --new new.csv"),
+        (promote, 'freqd promote 3 --why "agreed with the shop team"'),
+        (rollback, 'freqd rollback --why "complaints since Monday"'),
+        (clean, "freqd clean --older-than 30d"),
+        (doctor, "freqd doctor"),
+    ),
+    "Serve": (
+        (serve, "freqd serve --port 8000"),
+        (recommend, "freqd recommend --out lists.parquet --k 20"),
+        (export, "freqd export --out student.npz"),
+    ),
+}
+"""By what they are for, with an example each."""
+for place, (title, commands) in enumerate(COMMANDS.items()):
+    group = Group(title, sort_key=place)
+    for rank, (command, example) in enumerate(commands):
+        epilogue = f"Example: {example}"
+        if isinstance(command, App):
+            command.group, command.help_epilogue, command.sort_key = group, epilogue, rank
+            command.group_commands = Group("Commands")
+            app.command(command)
+        else:
+            app.command(command, group=group, help_epilogue=epilogue, sort_key=rank)
+app.register_install_completion_command(help="Let the shell complete freqd's commands and options.")
 
 
 def _explain(error: CycloptsError) -> InputError:
@@ -85,7 +134,7 @@ def command_line() -> int:
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"freqd: {_explain(error)}", markup=False, soft_wrap=True)
+        say(f"freqd: {_explain(error)}", errors)
         return WRONG_INPUT
     except BrokenPipeError:
         raise
@@ -95,6 +144,6 @@ def command_line() -> int:
         mine = translate(error)
         if mine is None:
             raise
-        errors.print(f"freqd: {mine}", markup=False, soft_wrap=True)
+        say(f"freqd: {mine}", errors)
         return WRONG_INPUT
     return code if isinstance(code, int) else DONE

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, print_table, read_settings
+from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, read_settings
+from flows.cli.output import AsJson, say_json, say_table
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,17 +128,18 @@ def tuned(paths: Sequence[Path]) -> dict[str, MethodConfig]:
     return found
 
 
-def methods(*, given: SettingsFrom = NO_SETTINGS) -> int:
+def methods(*, given: SettingsFrom = NO_SETTINGS, as_json: AsJson = False) -> int:
     """List the objectives of distillation and the kinds of teachers, and where each comes from."""
     from freqd.distill.objectives import REGISTRY as objectives
     from freqd.teachers.kinds import REGISTRY as teachers
 
     given.read()
-    table = Table("name", "is", "comes", box=None, padding=(0, 2, 0, 0))
-    for name in (*BASELINES, ALONE):
-        table.add_row(name, "student without an objective", "built in")
+    header = ("name", "is", "comes")
+    rows = [(name, "student without an objective", "built in") for name in (*BASELINES, ALONE)]
     for registry in (objectives, teachers):
-        for name in sorted(registry):
-            table.add_row(name, registry.sort, registry.origin(name))
-    print_table(table)
+        rows += [(name, registry.sort, registry.origin(name)) for name in sorted(registry)]
+    if as_json:
+        say_json([dict(zip(header, row, strict=True)) for row in rows])
+    else:
+        say_table(header, rows)
     return DONE

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
-from flows.cli.options import BROKEN, DONE, Workdir, console, print_table, workspace_of
+from flows.cli.options import BROKEN, DONE, Workdir, workspace_of
+from flows.cli.output import AsJson, say, say_facts, say_json, say_table
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="As JSON.")]
 
 models_app = App(name="models", help="Registered models: list, show and compare versions.")
 
@@ -34,21 +32,21 @@ def models_list(*, name: Name = None, as_json: AsJson = False, workdir: Workdir 
     names = [registry.resolve(name)] if name is not None else registry.names()
     rows = [versions.describe(version) for model in names for version in registry.versions(model)]
     if as_json:
-        print(json.dumps([row.model_dump() for row in rows], indent=1))
+        say_json([row.model_dump() for row in rows])
         return DONE
     if not rows:
-        console.print("no model is registered; `freqd run` registers one")
+        say("no model is registered; `freqd run` registers one")
         return DONE
     columns = ("model", "version", "aliases", "NDCG@10", "recall@10", "gap closed", "gate", "created", "run")
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    cells = []
     for row in rows:
         tags = {label.removeprefix("freqd."): value for label, value in row.tags.items()}
         numbers = (_short(tags.get(label)) for label in registry.SHOWN)
-        table.add_row(
-            row.name, row.version, ", ".join(row.aliases), *numbers,
-            tags.get("verdict", ""), row.created[:16].replace("T", " "), tags.get("run", ""),
-        )  # fmt: skip
-    print_table(table)
+        created = row.created[:16].replace("T", " ")
+        cells.append(
+            (row.name, row.version, ", ".join(row.aliases), *numbers, tags.get("verdict"), created, tags.get("run"))
+        )
+    say_table(columns, cells, optional=(8, 5, 4))
     return DONE
 
 
@@ -62,15 +60,13 @@ def models_show(version: Version, *, name: Name = None, as_json: AsJson = False,
     found = versions.describe(registry.find(model, version))
     entries = [entry for entry in registry.trail(workspace).entries(model) if entry.version == found.version]
     if as_json:
-        print(json.dumps({**found.model_dump(), "audit": [entry.as_json() for entry in entries]}, indent=1))
+        say_json({**found.model_dump(), "audit": [entry.as_json() for entry in entries]})
         return DONE
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    facts = []
     for label in ("name", "version", "aliases", "created", "mlflow_run"):
         value = getattr(found, label)
-        table.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
-    for label, value in found.tags.items():
-        table.add_row(label.removeprefix("freqd."), value)
-    print_table(table)
+        facts.append((label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value)))
+    say_facts([*facts, *((label.removeprefix("freqd."), value) for label, value in found.tags.items())])
     _show_entries(entries)
     return DONE
 
@@ -90,23 +86,21 @@ def models_compare(
 
     found = versions.compare(registry.resolve(name), one, other)
     if as_json:
-        print(json.dumps(found.model_dump(), indent=1))
+        say_json(found.model_dump())
         return DONE
     first, second = (f"version {version}" for version in found.versions)
-    table = Table("metric", first, second, "difference", box=None, padding=(0, 2, 0, 0))
+    metrics = []
     for label, (a, b) in found.metrics.items():
         apart = "" if a is None or b is None else f"{b - a:+.4g}"
-        table.add_row(label.removeprefix("student_"), _short(a), _short(b), apart)
-    print_table(table)
+        metrics.append((label.removeprefix("student_"), _short(a), _short(b), apart))
+    say_table(("metric", first, second, "difference"), metrics)
+    say()
     if not found.same_data:
-        console.print("The two were evaluated on different data: their numbers must not be compared.")
-    table = Table("setting", first, second, box=None, padding=(0, 2, 0, 0))
-    for label, values in found.params.items():
-        table.add_row(label, *(value or "" for value in values))
+        say("The two were evaluated on different data: their numbers must not be compared.")
     if found.params:
-        print_table(table)
+        say_table(("setting", first, second), [(label, *values) for label, values in found.params.items()])
     else:
-        console.print("Their settings are the same.")
+        say("Their settings are the same.")
     return DONE
 
 
@@ -128,13 +122,11 @@ def promote(
     decision = Decision(person(), why, registry.evidence_of(found))
     move = registry.promote(workspace, model, str(found.version), decision)
     if not move.changed:
-        console.print(f"version {move.version} of {model} is the champion already; nothing was changed", markup=False)
+        say(f"version {move.version} of {model} is the champion already; nothing was changed")
         return DONE
     _say(move)
     if found.tags.get("freqd.verdict") == "not promoted":
-        console.print(
-            f"note: the gate had said no: {found.tags.get('freqd.reasons', '')}", markup=False, soft_wrap=True
-        )
+        say(f"note: the gate had said no: {found.tags.get('freqd.reasons', '')}")
     return DONE
 
 
@@ -161,11 +153,11 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
     trail = AuditTrail.of(workspace_of(workdir).root)
     entries = trail.entries(name)
     if as_json:
-        print(json.dumps([entry.as_json() for entry in entries], indent=1))
+        say_json([entry.as_json() for entry in entries])
     elif not entries:
         others = sorted({entry.model for entry in trail.entries(None)})
         of = f"the audit trail has nothing of {name}; it has entries of: {', '.join(others)}"
-        console.print(of if others else "the audit trail is empty", markup=False, soft_wrap=True)
+        say(of if others else "the audit trail is empty")
     else:
         _show_entries(entries)
     wrong, ending = trail.check(), trail.ending()
@@ -174,7 +166,7 @@ def audit(*, name: Name = None, as_json: AsJson = False, workdir: Workdir = None
     )
     problems += [ending] if ending else []
     for problem in problems:
-        console.print(f"NOT WHOLE: {trail.path}: {problem}", markup=False, soft_wrap=True)
+        say(f"NOT WHOLE: {trail.path}: {problem}")
     return BROKEN if problems else DONE
 
 
@@ -204,14 +196,14 @@ def _reason(why: str) -> str:
 
 def _say(move: Move) -> None:
     before = f", version {move.previous} before it" if move.previous else ", the first one"
-    console.print(f"champion of {move.model}: version {move.version}{before}", markup=False, soft_wrap=True)
+    say(f"champion of {move.model}: version {move.version}{before}")
 
 
 def _show_entries(entries: Sequence[AuditEntry]) -> None:
     for entry in entries:
         before = f" (before: version {entry.previous})" if entry.previous else ""
         line = f"{entry.time[:19].replace('T', ' ')}  {entry.what:<8}  {entry.model} version {entry.version}{before}"
-        console.print(f"{line}, by {entry.who}: {entry.why}", markup=False, soft_wrap=True)
+        say(f"{line}, by {entry.who}: {entry.why}")
 
 
 def _short(value: float | str | None) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from freqd.errors import InputError
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
 DONE, BROKEN, WRONG_INPUT = 0, 1, 2
 """Exit codes: done, anything else, the user's input is wrong."""
-
-console = Console(highlight=False)
-WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
 
 Workdir = Annotated[Path | None, Parameter(help="Where everything is kept [FREQD_WORKDIR, else ./freqd-work].")]
 Config = Annotated[Path | None, Parameter(help="TOML file with settings.")]
@@ -253,10 +248,3 @@ def start(
             if mine is None:
                 raise
             raise mine from error
-
-
-def print_table(table: Table) -> None:
-    """On a terminal as wide as it is, else wide enough for a line a row."""
-    for column in table.columns:
-        column.overflow = "fold"
-    (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print(table)

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.cli.model_options import CHAMPION, INDEX, Index, WhichModel
-from flows.cli.options import DONE, check_file, console, workspace_of
+from flows.cli.options import DONE, check_file, workspace_of
+from flows.cli.output import console, say
 from freqd.errors import InputError
 
 MOST = 10_000
@@ -52,9 +53,9 @@ def recommend(
     if chosen is not None and len(chosen.unknown):
         first = ", ".join(repr(name) for name in chosen.unknown.head(3))
         text = f"{len(chosen.unknown):,} users of {users} are not known to the model and are left out, such as {first}"
-        console.print(text, markup=False, soft_wrap=True)
+        say(text)
     if found := recommender.index.put_into_cells(index_config):
-        console.print(f"{len(recommender.item_ids):,} items: {found}", markup=False, soft_wrap=True)
+        say(f"{len(recommender.item_ids):,} items: {found}")
     engine = EngineConfig() if ray is None else EngineConfig(kind="ray", address=ray)
     with on_engine(engine, workspace_of(which.workdir)), Progress(console=console, transient=True) as bar:
         line = bar.add_task("recommend", total=1.0)
@@ -69,5 +70,5 @@ def recommend(
         )
     count = len(recommender.user_ids) if chosen is None else len(chosen.rows)
     text = f"{rows:,} rows for {count:,} users by {registered.name} version {version}: {out}"
-    console.print(text, markup=False, soft_wrap=True)
+    say(text)
     return DONE

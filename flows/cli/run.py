@@ -21,10 +21,10 @@ from flows.cli.options import (
     Workdir,
     check_file,
     check_name,
-    console,
     find_run,
     start,
 )
+from flows.cli.output import AsJson, say, say_json, say_places, width
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run(
     ] = None,
     parts: Parts = NO_PARTS,
     new: NewRun = NEW_RUN,
+    as_json: AsJson = False,
 ) -> int:
     """Run the main job: from interactions to a registered student.
 
@@ -73,6 +74,9 @@ def run(
             write_atomic(summary, json.dumps(result, indent=1))
         except OSError as error:
             raise storage_error(error, summary.parent) from error
+    if as_json:
+        say_json(result)
+        return DONE
     from freqd.report.run_result import RunResult
 
     _show(RunResult.model_validate(result))
@@ -125,7 +129,7 @@ def stage(
         if again.digest == digests[stage_name]
         else "a different result; `freqd run` continues with it"
     )
-    console.print(f"{stage_name}: {again.seconds:.1f} s, {same}")
+    say(f"{stage_name}: {again.seconds:.1f} s, {same}")
     return DONE
 
 
@@ -138,6 +142,7 @@ def _home(result: RunResult) -> Path:
 def report(
     run_name: Annotated[str, Parameter(name="RUN", help="Name of the run; 'last' is the latest.")] = "last",
     *,
+    as_json: AsJson = False,
     workdir: Workdir = None,
 ) -> int:
     """Show a run's result table and where its report is; a missing report is written again."""
@@ -153,6 +158,9 @@ def report(
         kept = folder / "samples.json"
         samples = Samples.model_validate_json(kept.read_text()) if kept.is_file() else None
         write_atomic(folder / "report.html", html.render(result, samples=samples))
+    if as_json:
+        say_json(result.model_dump(mode="json"))
+        return DONE
     _show(result)
     return DONE
 
@@ -161,12 +169,12 @@ def _show(result: RunResult) -> None:
     from freqd.report.run import text
 
     folder = Path(result.workdir) / "runs" / result.run
-    console.print()
-    console.print(text.result_table(result), markup=False, soft_wrap=True)
-    console.print()
-    for label, value in (
-        ("report", folder / "report.html"),
-        ("summary", folder / "summary.json"),
-        ("MLflow run", result.mlflow.run_id),
-    ):
-        console.print(f"{label:<11} {value}", markup=False, soft_wrap=True)
+    say()
+    say(text.result_table(result, width()))
+    say_places(
+        [
+            ("report", folder / "report.html"),
+            ("summary", folder / "summary.json"),
+            ("MLflow run", result.mlflow.run_id),
+        ]
+    )

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.cli.model_options import CHAMPION, INDEX, Index, ModelName, WhichModel
-from flows.cli.options import DONE, console, find_run
+from flows.cli.options import DONE, find_run
+from flows.cli.output import say
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -141,11 +142,11 @@ def _answer(app: Litestar, listening: socket.socket) -> None:
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
-        console.print("stopped")
+        say("stopped")
 
 
 def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+    say(text)
 
 
 def _source(of_run: Served, which: WhichModel) -> Registered | OfRun:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.markup import escape
-from rich.table import Table
 
-from flows.cli.options import BROKEN, DONE, Workdir, console, workspace_of
+from flows.cli.options import BROKEN, DONE, Workdir, workspace_of
+from flows.cli.output import AsJson, say, say_json, say_table
 from freqd.errors import InputError
 
 
@@ -16,6 +15,7 @@ def settings(
     section: Annotated[str | None, Parameter(help="Only this section, e.g. distill.")] = None,
     *,
     markdown: Annotated[bool, Parameter(negative="", help="As the Markdown page docs/settings.md.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """List all settings with their defaults and what they mean."""
     from freqd.config import RunConfig, describe
@@ -28,10 +28,11 @@ def settings(
     if markdown:
         print(as_markdown(rows), end="")
         return DONE
-    table = Table("setting", "default", "meaning", box=None, padding=(0, 2, 0, 0))
-    for name, _, default, meaning in rows:
-        table.add_row(name, escape(str(default)), escape(meaning))
-    console.print(table)
+    if as_json:
+        names = ("setting", "type", "default", "meaning")
+        say_json([dict(zip(names, map(str, row), strict=True)) for row in rows])
+        return DONE
+    say_table(("setting", "default", "meaning"), [(name, str(default), meaning) for name, _, default, meaning in rows])
     return DONE
 
 
@@ -39,15 +40,21 @@ def doctor(
     *,
     workdir: Workdir = None,
     ray: Annotated[str | None, Parameter(help="Also the nodes of the cluster of Ray at HOST:PORT.")] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Check versions, devices and stores; say what is wrong and how to fix it."""
     from flows.ops.doctor import examine
 
     problems = 0
-    for name, ok, detail, remedy in examine(workspace_of(workdir), ray):
+    found = list(examine(workspace_of(workdir), ray))
+    if as_json:
+        names = ("name", "ok", "detail", "remedy")
+        say_json([dict(zip(names, row, strict=True)) for row in found])
+        return DONE if all(ok for _, ok, _, _ in found) else BROKEN
+    for name, ok, detail, remedy in found:
         problems += not ok
-        console.print(f"{'ok' if ok else 'WRONG':<6}{name:<14}{detail}", markup=False, soft_wrap=True)
+        say(f"{'ok' if ok else 'WRONG':<6}{name:<14}{detail}")
         if not ok:
-            console.print(f"{'':<20}remedy: {remedy}", markup=False, soft_wrap=True)
-    console.print("all is well" if not problems else f"{problems} to fix")
+            say(f"{'':<20}remedy: {remedy}")
+    say("all is well" if not problems else f"{problems} to fix")
     return DONE if not problems else BROKEN

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.table import Table
 
-from flows.cli.options import BROKEN, DONE, SettingsFrom, Workdir, console, workspace_of
+from flows.cli.options import BROKEN, DONE, SettingsFrom, Workdir, workspace_of
+from flows.cli.output import AsJson, say, say_json, say_table
 from freqd.errors import InputError
 
 Process = Literal["prefect", "mlflow", "worker", "supervisor"]
@@ -38,40 +39,47 @@ def up(
 
     workspace = workspace_of(workdir)
     try:
-        found, started = servers.up(
-            workspace, prefect_port, mlflow_port, lambda text: console.print(text, markup=False)
-        )
+        found, started = servers.up(workspace, prefect_port, mlflow_port, lambda text: say(text))
     except processes.StackError as error:
-        console.print(f"freqd: {error}", markup=False, soft_wrap=True)
+        say(f"freqd: {error}")
         return BROKEN
     if not started:
-        console.print("the servers are up already")
+        say("the servers are up already")
     for line in (
         f"Prefect   {found.prefect}   runs, schedules, deployments",
         f'MLflow    {found.mlflow}   metrics, artifacts, models; choose "Model training" at the top left',
         f"workdir   {workspace.root}   ({found.database})",
         "next: freqd status, freqd schedule, freqd logs, freqd down",
     ):
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
     return DONE
 
 
-def status(*, workdir: Workdir = None) -> int:
+def status(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """Show the state of the servers and the worker; exit code 1 unless all are healthy."""
     from flows.ops import servers
 
     found = servers.look(workspace_of(workdir))
+    if as_json:
+        say_json([asdict(entry) for entry in found])
+        return DONE if found and all(entry.well for entry in found) else BROKEN
     if not found:
-        console.print("the servers are down; `freqd up` starts them")
+        say("the servers are down; `freqd up` starts them")
         return BROKEN
-    table = Table("process", "state", "pid", "memory", "address", box=None, padding=(0, 2, 0, 0))
-    for entry in found:
-        memory = f"{entry.memory_bytes / 2**20:.0f} MiB" if entry.memory_bytes else ""
-        table.add_row(entry.name, entry.state, str(entry.pid or ""), memory, entry.address)
-    console.print(table)
+    rows = [
+        (
+            entry.name,
+            entry.state,
+            str(entry.pid or ""),
+            f"{entry.memory_bytes / 2**20:.0f} MiB" if entry.memory_bytes else "",
+            entry.address,
+        )
+        for entry in found
+    ]
+    say_table(("process", "state", "pid", "memory", "address"), rows)
     if all(entry.well for entry in found):
         return DONE
-    console.print("not all is well: see `freqd logs`; `freqd up` restarts what is gone")
+    say("not all is well: see `freqd logs`; `freqd up` restarts what is gone")
     return BROKEN
 
 
@@ -89,9 +97,9 @@ def logs(
     workspace = workspace_of(workdir)
     for name in servers.NAMES if process is None else (process,):
         path = servers.log_file(workspace, name)
-        console.print(f"== {name}: {path}", markup=False, soft_wrap=True)
+        say(f"== {name}: {path}")
         for line in processes.tail(path, lines) or ["(nothing was written)"]:
-            console.print(line, markup=False, soft_wrap=True)
+            say(line)
     return DONE
 
 
@@ -102,9 +110,9 @@ def down(*, workdir: Workdir = None) -> int:
     try:
         count = servers.down(workspace_of(workdir))
     except processes.StackError as error:
-        console.print(f"freqd: {error}", markup=False, soft_wrap=True)
+        say(f"freqd: {error}")
         return BROKEN
-    console.print(f"stopped, {count} processes" if count else "the servers were down already")
+    say(f"stopped, {count} processes" if count else "the servers were down already")
     return DONE
 
 
@@ -123,10 +131,8 @@ def deploy(*, workdir: Workdir = None) -> int:
         raise InputError(
             f"the Prefect server {os.environ['PREFECT_API_URL']} does not answer: {error}", "see whether it runs"
         ) from error
-    console.print(
-        f"the deployment is up to date; a worker for it: prefect worker start --pool {pool} --type process",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+    say(
+        f"the deployment is up to date; a worker for it: prefect worker start --pool {pool} --type process")  # fmt: skip
     return DONE
 
 
@@ -160,18 +166,28 @@ def schedule(
 
 
 @schedule_app.command(name="list")
-def schedule_list(*, workdir: Workdir = None) -> int:
+def schedule_list(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """List the schedules."""
     rows = deployment_of(workspace_of(workdir)).schedules()
-    if not rows:
-        console.print('there is no schedule; `freqd schedule --cron "0 3 * * 1" --config FILE` adds one')
+    if as_json:
+        say_json([{**asdict(row), "next": row.next and row.next.isoformat()} for row in rows])
         return DONE
-    table = Table("schedule", "does", "cron", "time zone", "state", "next run", "data", box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        following = f"{row.next:%a %Y-%m-%d %H:%M}" if row.next else ""
-        state = "active" if row.active else "paused"
-        table.add_row(row.name, row.what, row.cron, row.timezone, state, following, row.data)
-    console.print(table)
+    if not rows:
+        say('there is no schedule; `freqd schedule --cron "0 3 * * 1" --config FILE` adds one')
+        return DONE
+    cells = [
+        (
+            row.name,
+            row.what,
+            row.cron,
+            row.timezone,
+            "active" if row.active else "paused",
+            f"{row.next:%a %Y-%m-%d %H:%M}" if row.next else "",
+            row.data,
+        )
+        for row in rows
+    ]
+    say_table(("schedule", "does", "cron", "time zone", "state", "next run", "data"), cells)
     return DONE
 
 
@@ -179,7 +195,7 @@ def schedule_list(*, workdir: Workdir = None) -> int:
 def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Start no more runs of a schedule until it is resumed."""
     deployment_of(workspace_of(workdir)).set_active(name, False)
-    console.print(f"schedule {name!r} is paused", markup=False)
+    say(f"schedule {name!r} is paused")
     return DONE
 
 
@@ -187,7 +203,7 @@ def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
 def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Resume a paused schedule."""
     deployment_of(workspace_of(workdir)).set_active(name, True)
-    console.print(f"schedule {name!r} is active", markup=False)
+    say(f"schedule {name!r} is active")
     return DONE
 
 
@@ -195,15 +211,15 @@ def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
 def schedule_remove(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Remove a schedule."""
     deployment_of(workspace_of(workdir)).remove(name)
-    console.print(f"schedule {name!r} is removed", markup=False)
+    say(f"schedule {name!r} is removed")
     return DONE
 
 
 def show_times(label: str, times: list[datetime]) -> None:
     """Say when a schedule that was just set will run."""
-    console.print(f"schedule {label!r} is set; the next runs:", markup=False)
+    say(f"schedule {label!r} is set; the next runs:")
     for time in times:
-        console.print(f"  {time:%a %Y-%m-%d %H:%M %Z}")
+        say(f"  {time:%a %Y-%m-%d %H:%M %Z}")
 
 
 def deployment_of(workspace: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.methods import resolve
-from flows.cli.options import DONE, NO_SETTINGS, DataOptions, SettingsFrom, Workdir, check_name, console, start
+from flows.cli.options import DONE, NO_SETTINGS, DataOptions, SettingsFrom, Workdir, check_name, start
+from flows.cli.output import AsJson, say, say_json, say_places, width
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def tune(
     given: SettingsFrom = NO_SETTINGS,
     workdir: Workdir = None,
     name: Annotated[str | None, Parameter(help="Name of the search [data set and method].")] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Search the settings of a method on the validation split; the result is a file for `freqd run --config`.
 
@@ -73,12 +75,13 @@ def tune(
 
     tuning = TuningResult.model_validate(result)
     found = Path(tuning.folder) / "tuned.toml"
-    console.print()
-    console.print(plain(tuning), markup=False, soft_wrap=True)
-    console.print()
-    for title, value in (("settings", found), ("MLflow run", tuning.mlflow.run_id)):
-        console.print(f"{title:<11} {value}", markup=False, soft_wrap=True)
-    console.print(f"{'use it':<11} freqd run --config {shlex.quote(str(found))}", markup=False, soft_wrap=True)
+    if as_json:
+        say_json(result)
+        return DONE
+    say()
+    say(plain(tuning, width()))
+    use = f"freqd run --config {shlex.quote(str(found))}"
+    say_places([("settings", found), ("MLflow run", tuning.mlflow.run_id), ("use it", use)])
     return DONE
 
 

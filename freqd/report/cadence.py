@@ -12,7 +12,7 @@ from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
 from freqd.report.run.captions import Caption
 from freqd.report.run.sentences import Verdict
-from freqd.report.table import Table, for_terminal
+from freqd.report.table import Table, for_terminal, wrapped
 
 KINDS: dict[Kind, str] = {"full": "full run", "re-distilled": "re-distillation"}
 TEACHER_FROM = {
@@ -240,9 +240,13 @@ def notes(result: CadenceResult) -> list[str]:
     ]
 
 
-def plain(result: CadenceResult) -> str:
-    """Tables for a terminal, with the recommendation below."""
-    parts = [facts(result), *(f"{table.caption}\n\n{table.text()}" for table in tables(result)), *advice(result)]
+def plain(result: CadenceResult, width: int | None = None) -> str:
+    """Tables for a terminal of this width, with the recommendation below."""
+    parts = [
+        facts(result),
+        *(f"{table.caption}\n\n{table.text(width)}" for table in tables(result)),
+        *wrapped(advice(result), width),
+    ]
     return for_terminal(parts)
 
 

@@ -21,7 +21,7 @@ from freqd.report.comparison_result import (
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
-from freqd.report.table import Table, for_terminal
+from freqd.report.table import Table, for_terminal, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,9 +98,11 @@ def _interval(measured: SeedStatistics) -> str:
     return f"{fmt.metric(measured.low)} to {fmt.metric(measured.high)}"
 
 
-def plain(result: ComparisonResult) -> str:
-    """All tables for a terminal, with what the numbers mean below."""
-    return for_terminal([*(f"{table.caption}\n\n{table.text()}" for _, table in tables(result)), *notes(result)])
+def plain(result: ComparisonResult, width: int | None = None) -> str:
+    """All tables for a terminal of this width, with what the numbers mean below."""
+    return for_terminal(
+        [*(f"{table.caption}\n\n{table.text(width)}" for _, table in tables(result)), *wrapped(notes(result), width)]
+    )
 
 
 def markdown(result: ComparisonResult, *, images: bool = True) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -249,7 +251,8 @@ def _log_version(
         )
         metrics = {**own.metrics, **_by_group(own)}
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
-        version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
+        with contextlib.redirect_stderr(io.StringIO()):  # MLflow says what the run says itself
+            version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
     what = f"NDCG@10 {own.metrics[METRIC]:.4f} with embedding dimension {recommender.features.dim}"
     tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")

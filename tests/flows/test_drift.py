@@ -24,8 +24,7 @@ from tasks.drift import champion_settings
 from tasks.drift_record import SWITCHED_OFF
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
-from tests.flows.cli.test_cli import freqd_command
-from tests.shell import User, wait_for
+from tests.shell import User, freqd_command, wait_for
 
 MODEL = "drift-of-planted"
 CUT = date(2020, 12, 10)

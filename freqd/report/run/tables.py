@@ -76,7 +76,8 @@ def models(summary: RunResult) -> Table:
             ]
         )
     strong = keys.index(STUDENT.key)
-    return Table("Models on the test split", header, body, frozenset(range(1, 8)), strong=strong, keys=list(keys))
+    numeric = frozenset(range(1, 8))
+    return Table("Models on the test split", header, body, numeric, strong=strong, keys=list(keys), optional=(2,))
 
 
 def references(summary: RunResult) -> Table:
@@ -99,7 +100,7 @@ def references(summary: RunResult) -> Table:
         if found.run is None:
             row.append("" if (gain := model.student_minus) is None else _interval(gain))
         body.append(row)
-    return Table(caption, header, body, frozenset(range(1, len(header))))
+    return Table(caption, header, body, frozenset(range(1, len(header))), optional=(1,))
 
 
 def _interval(found: Difference) -> str:

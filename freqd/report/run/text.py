@@ -11,32 +11,38 @@ from freqd.report.run_result import RunResult
 from freqd.report.table import for_terminal
 
 WIDTH = 100
-"""Columns at which sentences are wrapped; tables are as wide as they are."""
+"""Columns at which sentences are wrapped at the latest."""
 
 
-def result_table(summary: RunResult) -> str:
-    """The models as a plain-text table, then the gap closed and the verdict. No colour, no markup, no control characters."""
+def result_table(summary: RunResult, width: int | None = None) -> str:
+    """The models as a plain-text table, then the gap closed and the verdict. No colour, no markup, no control characters.
+
+    Args:
+        summary: the run.
+        width: of a terminal; None: tables are as wide as they are.
+    """
+    room = min(width or WIDTH, WIDTH)
     verdict = sentences.verdict(summary)
     lines = [
-        _wrapped("gap closed  ", sentences.gap_sentence(summary)),
-        _wrapped("verdict     ", f"{verdict.title}. {verdict.sentence}"),
-        *([_wrapped("start       ", started)] if (started := start_sentences.sentence(summary)) else []),
-        *([_wrapped("refit       ", again)] if (again := refit_sentences.sentence(summary)) else []),
+        _wrapped("gap closed  ", sentences.gap_sentence(summary), room),
+        _wrapped("verdict     ", f"{verdict.title}. {verdict.sentence}", room),
+        *([_wrapped("start       ", started, room)] if (started := start_sentences.sentence(summary)) else []),
+        *([_wrapped("refit       ", again, room)] if (again := refit_sentences.sentence(summary)) else []),
     ]
-    parts = [_heading(summary), tables.models(summary).text()]
+    parts = [_heading(summary), tables.models(summary).text(width)]
     if summary.references.models:
         beside = tables.references(summary)
-        parts.append(f"{beside.caption}\n{beside.text()}")
+        parts.append(f"{beside.caption}\n{beside.text(width)}")
     parts.append("\n".join(lines))
     if told := sentences.advice(summary):
-        parts.append("\n".join(["to do next", *(_wrapped("  - ", line) for line in told)]))
+        parts.append("\n".join(["to do next", *(_wrapped("  - ", line, room) for line in told)]))
     return for_terminal(parts)
 
 
-def _wrapped(label: str, sentence: str) -> str:
+def _wrapped(label: str, sentence: str, room: int) -> str:
     wide = " " * len(label)
     return textwrap.fill(
-        sentence, WIDTH, initial_indent=label, subsequent_indent=wide, break_long_words=False, break_on_hyphens=False
+        sentence, room, initial_indent=label, subsequent_indent=wide, break_long_words=False, break_on_hyphens=False
     )
 
 

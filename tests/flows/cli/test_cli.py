@@ -22,26 +22,14 @@ import pytest
 import freqd
 from flows.cli import main
 from freqd.pseudonym import pseudonym
+from tests.shell import FREQD, environment, freqd_command
 
-FREQD = Path(sys.executable).parent / "freqd"
 SMALL = [
     "--set", "data.split=random", "--set", "teacher.kind=als", "--set", "teacher.factors=8", "--set", "teacher.regularization=1.0", "--set", "teacher.alpha=10.0",
     "--set", "teacher.iterations=2", "--set", "distill.dim=2", "--set", "distill.epochs=1", "--set", "baselines.epochs=1",
     "--set", "baselines.models=bpr",
     "--set", "baselines.weight_decay=1e-5", "--set", "spectral.bands=2", "--set", "evaluate.bootstrap_samples=100",
 ]  # fmt: skip
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """The user's environment, without what the tests set for themselves."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "FREQD_W"))}
-    return {**kept, "COLUMNS": "200", **changes}
-
-
-def freqd_command(*words: str | Path, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [FREQD, *map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=300
-    )
 
 
 @pytest.mark.parametrize(
