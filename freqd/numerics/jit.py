@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")  # its colours leave a code on the terminal at the end
+os.environ.setdefault(
+    "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1"
+)  # its colours leave a code on the terminal at the end
 
-import numba  # noqa: E402
-from llvmlite import ir  # type: ignore[import-untyped]  # noqa: E402
-from numba import njit, types  # noqa: E402
-from numba.core import cgutils  # noqa: E402
-from numba.extending import intrinsic  # noqa: E402
+import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 __all__ = ["LINE", "kernel", "njit", "prefetch", "prefetch_to_write"]
 

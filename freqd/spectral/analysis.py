@@ -166,7 +166,8 @@ class _Analysis:
 
     def filtered(self, filters: SideFilters) -> float | npt.NDArray[np.floating[Any]]:
         """The filtered teacher, measured."""
-        table, rest = apply_filters(self.teacher, self.graphs, filters), self.judge.rest
+        validation, rest = self.judge.validation, self.judge.rest
+        table = apply_filters(self.teacher, self.graphs, filters, None if validation is None else validation.users)
         values = self.judge.measure(table) if rest is None else rest.ndcg(table)
         self.steps.done(f"filter {filters.user.label()} / {filters.item.label()}: NDCG@10 {np.mean(values):.4f}")
         return values

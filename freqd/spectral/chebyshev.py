@@ -48,6 +48,9 @@ MAX_BYTES = 512 << 20
 STORED_DEGREES = 8
 """Degrees that are kept before they are added to all bands by one matrix product."""
 
+FEW = 2
+"""Bands up to which each degree is added by itself, which takes less memory."""
+
 
 def band_coefficients(edges: npt.ArrayLike, degree: int) -> FloatArray:
     """Jackson-damped Chebyshev coefficients of the bands' indicators, (bands, degree + 1) float64.
@@ -216,8 +219,17 @@ def _apply_together(
 ) -> tuple[FloatArray, list[FloatMatrix]]:
     """The moments, and the parts of all the coefficients."""
     n_bands, n_degrees = coefficients.shape
-    results = [np.empty_like(signal, order="C") for _ in range(n_bands)]
+    results = [np.zeros_like(signal, order="C") for _ in range(n_bands)]
     weights = coefficients.astype(np.float32)
+
+    def fill_few(columns: slice) -> FloatArray:
+        moments = np.zeros(max(1, 2 * n_degrees - 1))
+        share = np.empty((len(signal), columns.stop - columns.start), np.float32)
+        for k, (term, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], n_degrees - 1)):
+            _note(moments, k, squared, cross)
+            for result, of_band in zip(results, weights, strict=True):
+                result[:, columns] += np.multiply(term, of_band[k], out=share)
+        return moments
 
     def fill(columns: slice) -> FloatArray:
         width = columns.stop - columns.start
@@ -242,7 +254,10 @@ def _apply_together(
             result[:, columns] = band.reshape(shape)
         return moments
 
-    blocks = _over_blocks(fill, signal, columns_held=STORED_DEGREES + 2 * n_bands)
+    if n_bands <= FEW:
+        blocks = _over_blocks(fill_few, signal, columns_held=3)
+    else:
+        blocks = _over_blocks(fill, signal, columns_held=STORED_DEGREES + 2 * n_bands)
     return np.sum(blocks, axis=0), results
 
 

@@ -25,10 +25,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import sparse
 
+from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings, FloatMatrix, side_by_side
 from freqd.graph import Graphs
 from freqd.scorer import Scorer, SumScorer
-from freqd.spectral.chebyshev import apply_bands
+from freqd.spectral.chebyshev import split_bands
 
 Form = Literal["identity", "linear", "quadratic", "chebyshev"]
 FloatArray = npt.NDArray[np.float64]
@@ -82,12 +83,13 @@ class Filter(BaseModel):
         linear = 1.0 - self.alpha * lam
         return linear if self.form == "linear" else linear**2
 
-    def apply(self, norm_adj: sparse.csr_array, signal: FloatMatrix) -> FloatMatrix:
+    def apply(self, norm_adj: sparse.csr_array, signal: FloatMatrix, rows: IdArray | None = None) -> FloatMatrix:
         """h(L) X for every column of ``signal``; O(degree · nnz · d) time, a few times n · d memory.
 
         Args:
             norm_adj: Â, (n, n) symmetric float32 CSR.
             signal: X, (n, d) float32. The result is ``signal`` itself for the identity.
+            rows: (k,) of which alone the result is wanted: others may be 0. None: all.
 
         Raises:
             ValueError: ``signal`` has another number of rows than the graph has nodes.
@@ -97,11 +99,15 @@ class Filter(BaseModel):
         if self.is_identity:
             return signal
         if self.form == "chebyshev":
-            return next(apply_bands(norm_adj, signal, np.array([self.coefficients])))
+            _, parts = split_bands(norm_adj, signal, np.array([self.coefficients]), rows=rows)
+            return next(parts) if rows is None else _scattered(next(parts), rows, signal)
         result = signal
-        for _ in range(self.degree):
+        for _ in range(self.degree - (rows is not None)):
             result = _lazy_step(norm_adj, result, self.alpha)
-        return result
+        if rows is None:
+            return result
+        last = np.float32(self.alpha) * (norm_adj[rows] @ result) + np.float32(1.0 - self.alpha) * result[rows]
+        return _scattered(last, rows, signal)
 
     def matrix(self, norm_adj: sparse.csr_array) -> sparse.csr_array:
         """h(L) itself as a sparse float32 CSR matrix, for filters of degree 1 at the most.
@@ -127,6 +133,13 @@ class Filter(BaseModel):
         return f"{self.form} α={self.alpha:g}"
 
 
+def _scattered(some: FloatMatrix, rows: IdArray, like: FloatMatrix) -> FloatMatrix:
+    """(n, d) with these rows; the others are 0, and take no memory until they are looked at."""
+    whole = np.zeros_like(like)
+    whole[rows] = some
+    return whole
+
+
 def _lazy_step(norm_adj: sparse.csr_array, signal: FloatMatrix, alpha: float) -> FloatMatrix:
     """(1 − α)·X + α·ÂX, float32."""
     result: FloatMatrix = norm_adj @ signal
@@ -144,10 +157,12 @@ class SideFilters(BaseModel):
     item: Filter = Filter()
 
 
-def apply_filters(features: Embeddings, graphs: Graphs, filters: SideFilters) -> Embeddings:
-    """The table with h_u(L_u) applied to its users and h_i(L_i) to its items."""
+def apply_filters(
+    features: Embeddings, graphs: Graphs, filters: SideFilters, users: IdArray | None = None
+) -> Embeddings:
+    """The table with h_u(L_u) applied to its users and h_i(L_i) to its items; with ``users`` only these of the users are wanted."""
     return Embeddings(
-        users=filters.user.apply(graphs.user.norm_adj, features.users),
+        users=filters.user.apply(graphs.user.norm_adj, features.users, users),
         items=filters.item.apply(graphs.item.norm_adj, features.items),
     )
 

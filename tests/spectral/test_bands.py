@@ -98,7 +98,7 @@ def test_moments_equal_dense_quadratic_forms():
         assert found[k] == pytest.approx(expected, abs=2e-6 * found[0])
 
 
-@pytest.mark.parametrize("max_bytes", [1, 3 * SIGNAL.nbytes, 1 << 30])
+@pytest.mark.parametrize("max_bytes", [1, 2 * SIGNAL.nbytes, 3 * SIGNAL.nbytes, 1 << 30])
 def test_bands_equal_dense_filters_whatever_memory_is_allowed(max_bytes, monkeypatch):
     monkeypatch.setattr(chebyshev, "MAX_BLOCK", 7)  # a last block that is narrower than the others
     coefficients = band_coefficients(EDGES, 40)

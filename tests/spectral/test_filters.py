@@ -111,6 +111,23 @@ def test_apply_filters_uses_each_side_with_its_own_graph():
     assert same.users is table.users
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        Filter(),
+        Filter(form="linear", alpha=0.3),
+        Filter(form="quadratic", alpha=-0.5),
+        Filter(form="chebyshev", coefficients=(0.5, -0.3, 0.2, 0.1)),
+    ],
+    ids=lambda chosen: chosen.label(),
+)
+def test_some_rows_are_those_of_the_whole(chosen):
+    rows = np.array([7, 2, 31], np.int32)
+    found = chosen.apply(NORM_ADJ, SIGNAL, rows)
+    assert found.shape == SIGNAL.shape
+    np.testing.assert_allclose(found[rows], chosen.apply(NORM_ADJ, SIGNAL)[rows], rtol=1e-4, atol=1e-6)
+
+
 def test_zero_alpha_is_the_identity():
     zero = Filter(form="linear", alpha=0.0)
     assert zero.is_identity
