@@ -70,7 +70,7 @@ class Spread:
 
 @contextmanager
 def local_crew(make: Callable[..., Any], parts: Sequence[object], *shared: object) -> Iterator[Crew]:
-    """``make(part, *shared)`` of every part, in as many processes as compiled work may use threads; in this one if that is one."""
+    """``make(part, *shared)`` of every part, which is taken from ``parts`` when it is sent, in as many processes as compiled work may use threads; in this one if that is one."""
     count = min(threads.count(), len(parts))
     if count <= 1:
         yield Held(make, parts, shared)
@@ -96,7 +96,7 @@ def local_crew(make: Callable[..., Any], parts: Sequence[object], *shared: objec
             return [answer for _, answer in found]
 
         for number, (_, connection) in enumerate(workers):
-            _send(connection, (make, parts[number::count], shared))
+            _send(connection, (make, [parts[k] for k in range(number, len(parts), count)], shared))
         answers()
         yield Spread(ask, len(parts))
     finally:
@@ -149,6 +149,7 @@ def hold(descriptor: int) -> None:
                 except Exception as error:
                     error.add_note(traceback.format_exc())
                     answer = (False, error)
+                message = None  # parts may be large
                 connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -43,6 +43,7 @@ class Engine(Protocol):
 
         Args:
             make: a function of a module, or a class.
+            parts: each is asked for when it is sent.
         """
         ...
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +70,28 @@ def test_what_plugins_provide_is_known_there(tmp_path: Path, monkeypatch: pytest
     with threads.limited(2), local_crew(Known, [1, 2]) as crew:
         assert crew.each("named", "of-a-crew") == [True, True]
         assert crew.each("named", "of-nobody") == [False, False]
+
+
+class Recipes(Sequence[int]):
+    """Parts that are made when they are asked for."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: Any) -> Any:
+        self.made.append((1, 2, 3)[number])
+        return self.made[-1]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_part_is_made_once_when_it_is_sent(count: int) -> None:
+    recipes = Recipes()
+    with threads.limited(count), local_crew(Counter, recipes, 10) as crew:
+        assert [now for now, _ in crew.each("add", np.array([0]))] == [1, 2, 3]
+    assert sorted(recipes.made) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("count", [1, 2])

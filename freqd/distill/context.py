@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -12,6 +13,8 @@ from freqd.config import BY_SIZE, IndexConfig
 from freqd.data.interactions import IdArray
 from freqd.embeddings import Embeddings
 from freqd.engine import HERE, Engine
+from freqd.evaluate import faiss_index
+from freqd.evaluate.faiss_index import MeasuredIvfIndex
 from freqd.evaluate.spread import spread
 from freqd.graph import Graphs, no_graphs
 from freqd.scorer import Scorer
@@ -75,12 +78,19 @@ class DistillContext:
 
     def of_users(self, users: IdArray) -> DistillContext:
         """The same for some users alone, who are numbered from 0, without graphs; temperatures keep their unit."""
+        cut: dict[int, Any] = {}  # what is one object here is one there
+
+        def of(scorer: Any) -> Any:
+            if id(scorer) not in cut:
+                cut[id(scorer)] = scorer.of_users(users)
+            return cut[id(scorer)]
+
         part = replace(
             self,
-            teacher=self.teacher.of_users(users),
-            raw_teacher=self.raw_teacher.of_users(users),
-            ranking_teacher=self.ranking_teacher.of_users(users),
-            ranking_table=self.ranking_table.of_users(users),
+            teacher=of(self.teacher),
+            raw_teacher=of(self.raw_teacher),
+            ranking_teacher=of(self.ranking_teacher),
+            ranking_table=of(self.ranking_table),
             graphs=no_graphs(len(users), self.n_items),
             train=self.train[users],
             trajectory=None if self.trajectory is None else self.trajectory[:, users],
@@ -88,7 +98,20 @@ class DistillContext:
             share=self.share * len(users) / max(self.n_users, 1),
         )
         vars(part)["spread"] = self.spread
+        vars(part)["_cells"] = dict(self._cells)
         return part
+
+    def teacher_cells(self, filtered: bool) -> MeasuredIvfIndex | None:
+        """The items of the filtered teacher, or of the raw one, in cells, if it is a table of so many; for all users the same."""
+        if filtered not in self._cells:
+            teacher = self.ranking_teacher if filtered else self.raw_teacher
+            many = isinstance(teacher, Embeddings) and faiss_index.wanted(self.index, teacher.n_items)
+            self._cells[filtered] = faiss_index.build(teacher, self.index, seed=self.seed) if many else None  # type: ignore[arg-type]
+        return self._cells[filtered]
+
+    @cached_property
+    def _cells(self) -> dict[bool, MeasuredIvfIndex | None]:
+        return {}
 
     @cached_property
     def spread(self) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from scipy import sparse
+
 from freqd.config import DistillConfig
 from freqd.data.interactions import Split
 from freqd.distill.context import DistillContext
@@ -58,7 +60,7 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     """
     spectrum, seed = sources.spectrum, environment.seed
     validate = Validation.of(sources.split, limit=VALIDATION_USERS, seed=seed)
-    context = context_of(sources, config, environment)
+    context = context_of(sources, config, environment, validate.train)
     checked = check_objectives(config.objectives)
     start = choose_start(context, config, validate, sources.previous)
     candidates, measured = spectrum.feature_candidates, None
@@ -90,8 +92,13 @@ def distill(sources: DistillSources, config: DistillConfig, environment: Trainin
     return trained
 
 
-def context_of(sources: DistillSources, config: DistillConfig, environment: TrainingEnvironment) -> DistillContext:
-    """What the objectives may look at."""
+def context_of(
+    sources: DistillSources,
+    config: DistillConfig,
+    environment: TrainingEnvironment,
+    train: sparse.csr_array | None = None,
+) -> DistillContext:
+    """What the objectives may look at; ``train`` is the matrix of the train split, where it is there already."""
     teacher, spectrum = sources.teacher, sources.spectrum
     filtered = apply_filters(teacher.features, sources.graphs, spectrum.ranking_filters)
     return DistillContext(
@@ -101,7 +108,7 @@ def context_of(sources: DistillSources, config: DistillConfig, environment: Trai
         ranking_table=filtered,
         graphs=sources.graphs,
         feature_filters=spectrum.feature_candidates[0],
-        train=sources.split.train.matrix(),
+        train=sources.split.train.matrix() if train is None else train,
         dim=config.dim,
         seed=environment.seed,
         device=str(resolve(environment.device)),

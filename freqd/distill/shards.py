@@ -84,6 +84,10 @@ def train_student(
         terms = build_objectives(config.objectives, context)
         return fit(model, terms, data, optim, environment), terms
 
+    for cls, options, weight in check_objectives(config.objectives):
+        if weight > 0:
+            cls.prepare(options, context)
+
     def terms_of(users: IdArray) -> tuple[partial[list[Objective]], DistillContext]:
         return partial(build_objectives, config.objectives), context.of_users(users)
 

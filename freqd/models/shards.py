@@ -61,10 +61,7 @@ def fit_in_shards(
     """
     order = np.random.default_rng([environment.seed, count]).permutation(start.n_users).astype(np.int32)
     owners = [np.sort(order[number::count]) for number in range(count)]
-    recipes = [
-        ShardRecipe(number, *terms(own), start.of_users(own), data.train[own], optim, _seed(environment.seed, number))
-        for number, own in enumerate(owners)
-    ]
+    recipes = _Recipes(owners, terms, start, data.train, optim, environment.seed)
     epochs = optim.epochs if optim.stop_after is None else optim.stop_after
 
     def told(epoch: int, share: float, text: str) -> None:
@@ -79,10 +76,6 @@ def fit_in_shards(
             if not attempts_left:
                 raise
     raise AssertionError("unreachable")
-
-
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +97,31 @@ class ShardRecipe:
     train: sparse.csr_array
     optim: OptimConfig
     seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Recipes(Sequence[ShardRecipe]):
+    """Of all parts; one is made when it is asked for, since together they are as large as all that they are made from."""
+
+    owners: Sequence[IdArray]
+    terms: Callable[[IdArray], tuple[Callable[[Any], Sequence[LossTerm]], Any]]
+    start: Embeddings
+    train: sparse.csr_array
+    optim: OptimConfig
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, number: Any) -> Any:
+        own = self.owners[number]
+        start, train = self.start.of_users(own), self.train[own]
+        return ShardRecipe(number, *self.terms(own), start, train, self.optim, seed_of(self.seed, number))
+
+
+def seed_of(seed: int, number: int) -> int:
+    """Of a part."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 class Shard(ModelLearner):

@@ -91,7 +91,7 @@ class RayBlocks:
         actors = [
             ray.remote(_Actor)
             .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number], soft=False))
-            .remote(make, [ray.put(part) for part in parts[number::count]], there)
+            .remote(make, [ray.put(parts[k]) for k in range(number, len(parts), count)], there)
             for number in range(count)
         ]
 

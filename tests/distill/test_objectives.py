@@ -414,6 +414,18 @@ def test_of_very_many_items_the_lists_come_from_an_index(choices, new_context, r
     assert whole.cells is None, "what is no table has no cells"
 
 
+def test_parts_of_the_users_share_the_cells_of_all_and_what_is_one_table_stays_one(choices, new_context):
+    pytest.importorskip("faiss")
+    split, teacher = choices
+    whole = replace(new_context(split, teacher, 4), index=IndexConfig(kind="faiss"))
+    REGISTRY["rce"].prepare(rce.RceOptions(), whole)
+    parts = [whole.of_users(np.arange(first, 150, 2, dtype=np.int32)) for first in (0, 1)]
+    cells = [build("rce", part, top=9).cells for part in parts]
+    assert cells[0] is cells[1] is whole.teacher_cells(True)
+    assert whole.teacher_cells(False) is not cells[0]
+    assert parts[0].raw_teacher is parts[0].teacher
+
+
 def lists_of(context):
     items, scores = top_k(context.teacher, context.train, 30)
     return ListScorer(items, scores, context.n_items)

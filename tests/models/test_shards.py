@@ -98,7 +98,7 @@ def test_two_parts_are_two_trainings_whose_items_are_averaged() -> None:
     for number, own in enumerate(owners):
         model = MatrixFactorization((len(own), SPLIT.n_items, 6), init=START.of_users(own), seed=0)
         make, material = rce_of(own)
-        learner = ModelLearner(model, make(material), TRAIN[own], OPTIM, "cpu", shards._seed(3, number))
+        learner = ModelLearner(model, make(material), TRAIN[own], OPTIM, "cpu", shards.seed_of(3, number))
         learner.begin(1, OPTIM.learning_rate * 2**0.5)
         models.append(model)
         learners.append(learner)

@@ -54,6 +54,10 @@ class Objective(ABC):
         """Whether ``context.feature_filters`` must have been chosen by trials for these options."""
         return False
 
+    @classmethod  # noqa: B027
+    def prepare(cls, options: Any, context: DistillContext) -> None:
+        """Have in the context what all parts share, before it is cut into parts of the users."""
+
     def parameters(self) -> Iterable[nn.Parameter]:
         """What is trained with the student and thrown away afterwards."""
         return ()

@@ -98,7 +98,7 @@ class RankingCrossEntropy(Objective):
         super().__init__(options, weight, context)
         self.teacher = imitated(context, options.filtered)
         self.shared = context.engine.share(self.teacher), context.engine.share(context.train)
-        self.cells = _cells(self.teacher, context)
+        self.cells = context.teacher_cells(options.filtered)
         self.factor = np.float32(1.0 / (options.temperature * context.spread))
         needed = BYTES * (options.top + options.student_top + options.random) * context.n_users / context.share
         turns = math.ceil(needed / HELD) if options.share == "auto" else round(1 / options.share)
@@ -111,13 +111,20 @@ class RankingCrossEntropy(Objective):
         self.listed_users = torch.arange(context.n_users, device=context.device)
         self.lists = self.logits = torch.empty(0)
 
+    @classmethod
+    def prepare(cls, options: RceOptions, context: DistillContext) -> None:
+        """Put the teacher's items into cells, for all parts."""
+        context.teacher_cells(options.filtered)
+
     def begin_epoch(self, epoch: int, student: Embeddings, rng: np.random.Generator) -> None:
         """Make the lists of this epoch, and ask the teacher for the scores of the items that were not in the last ones."""
         options, context = self.options, self.context
         turn = self._turn((epoch - 1) % len(self.users))
         if turn.student_best.shape[1]:
             k, hint = turn.student_best.shape[1], turn.student_best
-            turn.student_best, _ = self._ranked(student, student, _cells(student, context), k, turn.users, hint)
+            many = faiss_index.wanted(context.index, student.n_items)
+            cells = faiss_index.build(student, context.index, seed=context.seed) if many else None
+            turn.student_best, _ = self._ranked(student, student, cells, k, turn.users, hint)
         drawn = random_items(context.train[turn.users], options.random, rng)
         lists = np.concatenate([turn.best, turn.student_best, drawn], axis=1)
         drop_repeated(lists)
@@ -179,12 +186,6 @@ class RankingCrossEntropy(Objective):
         # A user who has every item has an empty list, on which a softmax is not defined: no target, no loss.
         targets = torch.softmax(self.logits[rows], dim=1).nan_to_num_(0.0)
         return listed_cross_entropy(scores, targets, lists < 0)
-
-
-def _cells(scorer: Scorer, context: DistillContext) -> MeasuredIvfIndex | None:
-    """The items of a table in cells, where there are so many."""
-    many = isinstance(scorer, Embeddings) and faiss_index.wanted(context.index, scorer.n_items)
-    return faiss_index.build(scorer, context.index, seed=context.seed) if many else None  # type: ignore[arg-type]
 
 
 def _stand_ins(users: IdArray, n_users: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
