@@ -47,7 +47,7 @@ def width(on: Console = console) -> int | None:
 
 
 def say_table(header: Sequence[str], rows: Iterable[Sequence[object]], optional: tuple[int, ...] = ()) -> None:
-    """Print a table; whole numbers get separators, and a column of numbers is set flush right.
+    """Print a table, in a pipe a header and a line a row; whole numbers get separators, and a column of numbers is set flush right.
 
     Args:
         header: of the columns.
@@ -64,7 +64,8 @@ def say_table(header: Sequence[str], rows: Iterable[Sequence[object]], optional:
         and all(row[column] is None or isinstance(row[column], int) for row in found)
     }
     cells = [[_text(value) for value in row] for row in found]
-    say(Table("", list(header), cells, frozenset(numeric), optional=optional).text(width()))
+    table = Table("", list(header), cells, frozenset(numeric), optional=optional)
+    say(table.text(width(), ruled=width() is not None))
 
 
 def say_facts(facts: Iterable[tuple[str, object]]) -> None:

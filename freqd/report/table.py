@@ -35,15 +35,16 @@ class Table:
     keys: list[str] = field(default_factory=list)
     optional: tuple[int, ...] = ()
 
-    def text(self, width: int | None = None) -> str:
+    def text(self, width: int | None = None, *, ruled: bool = True) -> str:
         """Columns padded by spaces and a rule below the header, without the caption; a line a row.
 
         Args:
             width: of a terminal. A wider table goes without its ``optional`` columns as far as needed, then its cells are wrapped between
                 words, and where not even the longest words fit beside each other a row becomes some lines, one a column.
+            ruled: whether there is a rule.
         """
         if width is not None and self.optional and self._wanted() > width:
-            return self._without(self.optional[0]).text(width)
+            return self._without(self.optional[0]).text(width, ruled=ruled)
         widths = self._widths(width)
         if widths is None:
             return "\n\n".join(labelled(zip(self.header, row, strict=True), width) for row in self.rows)
@@ -52,8 +53,8 @@ class Table:
             wrapped = [_wrap(cell, room) for cell, room in zip(cells, widths, strict=True)]
             return "\n".join(self._line(list(line), widths) for line in zip_longest(*wrapped, fillvalue=""))
 
-        rule = GAP.join("-" * room for room in widths)
-        return "\n".join([row(self.header), rule, *(row(cells) for cells in self.rows)])
+        rule = [GAP.join("-" * room for room in widths)] if ruled else []
+        return "\n".join([row(self.header), *rule, *(row(cells) for cells in self.rows)])
 
     def _line(self, cells: list[str], widths: list[int]) -> str:
         padded = (
