@@ -83,21 +83,20 @@ def spectral_moments(norm_adj: sparse.csr_array, signal: FloatMatrix, degree: in
     """
 
     def block_moments(columns: slice) -> FloatArray:
-        moments = np.zeros(2 * degree + 1)
+        moments = _no_moments(degree, columns)
         for k, (_, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], degree)):
             _note(moments, k, squared, cross)
         return moments
 
-    total: FloatArray = np.sum(_over_blocks(block_moments, signal, columns_held=2), axis=0)
-    return total
+    return _total(_over_blocks(block_moments, signal, columns_held=2))
 
 
 def _recurrence(
     norm_adj: sparse.csr_array, block: FloatMatrix, degree: int
-) -> Iterator[tuple[FloatMatrix, float, float]]:
-    """t_k = T_k(L − I) X with ⟨t_k, t_k⟩ and ⟨t_k, t_k−1⟩, for k = 0 ... degree; each is overwritten by the next but one."""
+) -> Iterator[tuple[FloatMatrix, FloatArray, FloatArray]]:
+    """t_k = T_k(L − I) X with ⟨t_k, t_k⟩ and ⟨t_k, t_k−1⟩ by column, for k = 0 ... degree; each is overwritten by the next but one."""
     previous = np.array(block, order="C")  # a copy: it is overwritten
-    yield previous, np.einsum("nd,nd->", previous, previous, dtype=np.float64), 0.0
+    yield previous, _squares(previous), np.zeros(previous.shape[1])
     current, factor = np.empty_like(previous), 1.0
     for _ in range(degree):
         if factor == 1.0:
@@ -109,7 +108,23 @@ def _recurrence(
         yield current, squared, cross
 
 
-def _note(moments: FloatArray, k: int, squared: float, cross: float) -> None:
+def _squares(block: FloatMatrix) -> FloatArray:
+    squares: FloatArray = np.einsum("nd,nd->d", block, block, dtype=np.float64)
+    return squares
+
+
+def _no_moments(degree: int, columns: slice) -> FloatArray:
+    """(2·degree + 1, columns): kept by column, so that their sum is the same however columns are put into blocks."""
+    return np.zeros((2 * degree + 1, columns.stop - columns.start))
+
+
+def _total(blocks: list[FloatArray]) -> FloatArray:
+    """The sum over all columns."""
+    total: FloatArray = np.concatenate(blocks, axis=1).sum(axis=1)
+    return total
+
+
+def _note(moments: FloatArray, k: int, squared: FloatArray, cross: FloatArray) -> None:
     """The moments that t_k adds to those of t_0 ... t_k−1."""
     if k == 0:
         moments[0] = squared
@@ -203,7 +218,7 @@ def _rows_of_parts(
 
     def fill(columns: slice) -> FloatArray:
         terms = np.empty((n_degrees, len(rows), columns.stop - columns.start), np.float32)
-        moments = np.zeros(max(1, 2 * n_degrees - 1))
+        moments = _no_moments(n_degrees - 1, columns)
         for k, (term, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], n_degrees - 1)):
             terms[k] = term[rows]
             _note(moments, k, squared, cross)
@@ -211,7 +226,7 @@ def _rows_of_parts(
             result[:, columns] = band.reshape(terms.shape[1:])
         return moments
 
-    return np.sum(_over_blocks(fill, signal, columns_held=2), axis=0), results
+    return _total(_over_blocks(fill, signal, columns_held=2)), results
 
 
 def _apply_together(
@@ -223,7 +238,7 @@ def _apply_together(
     weights = coefficients.astype(np.float32)
 
     def fill_few(columns: slice) -> FloatArray:
-        moments = np.zeros(max(1, 2 * n_degrees - 1))
+        moments = _no_moments(n_degrees - 1, columns)
         share = np.empty((len(signal), columns.stop - columns.start), np.float32)
         for k, (term, squared, cross) in enumerate(_recurrence(norm_adj, signal[:, columns], n_degrees - 1)):
             _note(moments, k, squared, cross)
@@ -236,12 +251,12 @@ def _apply_together(
         shape = (len(signal), width)
         total = np.zeros((n_bands, shape[0] * width), np.float32)
         stored = np.empty((STORED_DEGREES, *shape), np.float32)
-        moments = np.zeros(max(1, 2 * n_degrees - 1))
+        moments = _no_moments(n_degrees - 1, columns)
         for k in range(n_degrees):
             slot = k % STORED_DEGREES
             if k == 0:
                 stored[0] = signal[:, columns]
-                squared, cross = np.einsum("nd,nd->", stored[0], stored[0], dtype=np.float64), 0.0
+                squared, cross = _squares(stored[0]), np.zeros(width)
             else:
                 current = stored[(k - 1) % STORED_DEGREES]
                 # the recurrence reads the last two; for slots 0 and 1 they lie at the end of what was kept before
@@ -258,7 +273,7 @@ def _apply_together(
         blocks = _over_blocks(fill_few, signal, columns_held=3)
     else:
         blocks = _over_blocks(fill, signal, columns_held=STORED_DEGREES + 2 * n_bands)
-    return np.sum(blocks, axis=0), results
+    return _total(blocks), results
 
 
 def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: int) -> list[T]:
@@ -267,11 +282,12 @@ def _over_blocks(work: Callable[[slice], T], signal: FloatMatrix, columns_held: 
     ``columns_held`` is how many columns of length n the work keeps for each column of the block.
     """
     n, n_columns = signal.shape
+    share = -(-n_columns // threads.count())  # a block for each thread, if there are columns for it
     a_column = max(1, 4 * n * columns_held * threads.count())
     fitting = BLOCK_BYTES // a_column
     if fitting < LINE:
         fitting = min(LINE, MOST_BLOCK_BYTES // a_column)
-    width = int(np.clip(fitting - fitting % 8, 4, MAX_BLOCK))  # whole vectors
+    width = int(np.clip(min(fitting - fitting % 8, share + -share % 4), 4, MAX_BLOCK))  # whole vectors
     with threads.one_blas_thread():
         return threads.run(work, threads.blocks_of(n_columns, width))
 
@@ -289,16 +305,16 @@ def _step(
     current: npt.NDArray[np.float32],
     previous: npt.NDArray[np.float32],
     out: npt.NDArray[np.float32],
-) -> tuple[float, float]:
-    """out = −factor·Â·current − (factor − 1)·previous; returns ⟨out, out⟩ and ⟨out, current⟩.
+) -> tuple[FloatArray, FloatArray]:
+    """out = −factor·Â·current − (factor − 1)·previous; returns ⟨out, out⟩ and ⟨out, current⟩ by column.
 
     ``out`` may be ``previous``: a row is read before it is written, and no other row reads it.
     """
     width = current.shape[1]
     keep = factor - np.float32(1.0)
     row_sum = np.empty(width, np.float32)
-    squared = 0.0
-    cross = 0.0
+    squared = np.zeros(width, np.float64)
+    cross = np.zeros(width, np.float64)
     for row in range(indptr.shape[0] - 1):
         row_sum[:] = np.float32(0.0)
         for p in range(indptr[row], indptr[row + 1]):
@@ -306,13 +322,9 @@ def _step(
             column = indices[p]
             for c in range(width):
                 row_sum[c] += weight * current[column, c]
-        row_squared = np.float32(0.0)
-        row_cross = np.float32(0.0)
         for c in range(width):
             value = row_sum[c] - keep * previous[row, c]
             out[row, c] = value
-            row_squared += value * value
-            row_cross += value * current[row, c]
-        squared += np.float64(row_squared)
-        cross += np.float64(row_cross)
+            squared[c] += value * value
+            cross[c] += value * current[row, c]
     return squared, cross

@@ -195,6 +195,16 @@ def test_a_block_is_as_wide_as_a_cache_line_where_memory_allows(n, held, width, 
     assert widths[0] == width
 
 
+def test_energies_are_the_same_bits_whatever_the_threads(monkeypatch):
+    found = []
+    for count, most in ((1, 32), (2, 32), (3, 7)):
+        monkeypatch.setattr(chebyshev.threads, "count", lambda count=count: count)
+        monkeypatch.setattr(chebyshev, "MAX_BLOCK", most)
+        found.append(spectral_moments(GRAPH.norm_adj, SIGNAL, 12))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_parts_of_both_methods_agree_but_for_the_smeared_edges():
     norm = np.linalg.norm(SIGNAL)
     pairs = zip(exact().parts(SIGNAL), ChebyshevBands(GRAPH, EDGES, 64).parts(SIGNAL), strict=True)
