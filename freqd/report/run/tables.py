@@ -77,7 +77,7 @@ def models(summary: RunResult) -> Table:
         )
     strong = keys.index(STUDENT.key)
     numeric = frozenset(range(1, 8))
-    return Table("Models on the test split", header, body, numeric, strong=strong, keys=list(keys), optional=(2,))
+    return Table("Models on the test split", header, body, numeric, strong=strong, keys=list(keys), optional=(2, 6))
 
 
 def references(summary: RunResult) -> Table:
