@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import astuple
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.harness import Figure, Limits, Measured, Options, Report, main, thread_environment
-from benchmarks.processes import Finished, run_freqd, run_process
+from benchmarks.processes import run_freqd
+from benchmarks.scale import stage
 from benchmarks.scaled import Scale
 
 LARGE, TINY = Scale(168, 25, 100_000_000), Scale(6, 2, 30_000)
@@ -45,28 +44,21 @@ FOLDER = "FREQD_SCALE_FOLDER"
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """Where data and working directory lie."""
+def folder(needed: int) -> Iterator[Path]:
+    """Where data and working directory lie, if so many bytes are free there."""
     kept = os.environ.get(FOLDER)
-    if kept:
-        Path(kept).mkdir(parents=True, exist_ok=True)
-        yield Path(kept)
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-
-
-def command(words: list[str], options: Options) -> Finished:
-    """`freqd` with these words."""
-    return run_freqd(words, thread_environment(options.threads))
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise SystemExit(f"{place} has {free / 2**30:.0f} GiB free, {needed / 2**30:.0f} are needed")
+        yield place
 
 
 def run(options: Options, limits: Limits) -> Report:
     """Measure, once."""
-    with folder() as place:
-        free = shutil.disk_usage(place).free
-        if not options.tiny and free < FREE_BYTES:
-            raise SystemExit(f"{place} has {free / 2**30:.0f} GiB free, {FREE_BYTES / 2**30:.0f} are needed")
+    with folder(0 if options.tiny else FREE_BYTES) as place:
         return _measured(place, options)
 
 
@@ -76,9 +68,7 @@ def _measured(place: Path, options: Options) -> Report:
         made = place / "making"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
-        size = "tiny" if options.tiny else "full"
-        scale = map(str, astuple(TINY if options.tiny else LARGE))
-        run_process([sys.executable, "-m", "benchmarks.scale_work", "make", str(made), size, *scale])
+        stage("make", made, TINY if options.tiny else LARGE, options)
         made.rename(data)
     settings = [*SETTINGS, f"threads={options.threads}"]
     if options.tiny:
@@ -91,12 +81,13 @@ def _measured(place: Path, options: Options) -> Report:
             "distill.shards=2",
         ]
     words = ["run", "--data", str(data / "*.parquet"), "--workdir", str(work), "--name", "large"]
-    whole = command([*words, *(word for setting in settings for word in ("--set", setting))], options)
+    environment = thread_environment(options.threads)
+    whole = run_freqd([*words, *(word for setting in settings for word in ("--set", setting))], environment)
     summary: dict[str, Any] = json.loads((work / "runs" / "large" / "summary.json").read_text())
     users = pl.read_parquet(data / "*.parquet", columns=["user"])["user"].unique().sort()
     chosen = np.random.default_rng(0).permutation(len(users))[: max(round(SHARE * len(users)), 1)]
     pl.DataFrame({"user": users.gather(np.sort(chosen))}).write_csv(place / "users.csv")
-    lists = command(
+    lists = run_freqd(
         [
             "recommend",
             "--users",
@@ -106,21 +97,21 @@ def _measured(place: Path, options: Options) -> Report:
             "--workdir",
             str(work),
         ],
-        options,
+        environment,
     )
     rows = [
         Measured(
-            f"stage {stage['name']}",
-            (stage["seconds"],),
+            f"stage {found['name']}",
+            (found["seconds"],),
             (),
-            stage["peak_bytes"],
-            "from the cache" if stage["cached"] else "",
+            found["peak_bytes"],
+            "from the cache" if found["cached"] else "",
         )
-        for stage in summary["stages"]
+        for found in summary["stages"]
     ]
     rows.append(Measured("the command as a whole", (whole.wall,), (whole.cpu,), whole.peak_bytes))
     rows.append(Measured(f"recommendations for {len(chosen):,} users", (lists.wall,), (lists.cpu,), lists.peak_bytes))
-    hours = (sum(stage["seconds"] for stage in summary["stages"]) + lists.wall) / 3600
+    hours = (sum(found["seconds"] for found in summary["stages"]) + lists.wall) / 3600
     peak = max(whole.peak_bytes, lists.peak_bytes) / 2**30
     counts, student = summary["data"], summary["metrics"]["student"]["ndcg_at_10"]
     return Report(

@@ -70,7 +70,10 @@ class Spread:
 
 @contextmanager
 def local_crew(make: Callable[..., Any], parts: Sequence[object], *shared: object) -> Iterator[Crew]:
-    """``make(part, *shared)`` of every part, which is taken from ``parts`` when it is sent, in as many processes as compiled work may use threads; in this one if that is one."""
+    """``make(part, *shared)`` of every part, in as many processes as compiled work may use threads; in this one if that is one.
+
+    A part is taken from ``parts`` when it is sent.
+    """
     count = min(threads.count(), len(parts))
     if count <= 1:
         yield Held(make, parts, shared)

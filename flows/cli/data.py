@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flows.cli.options import DONE, NO_PARTS, Config, DataOptions, Parts, Set, SettingsFrom, workspace_of
-from flows.cli.output import AsJson, say, say_facts, say_json, say_table
+from flows.cli.output import AsJson, say, say_facts, say_json, say_records, say_table
 from freqd.errors import InputError
 
 data_app = App(name="data", help="Named data sets, and checks of your own files.")
@@ -33,7 +33,7 @@ def data_list(*, as_json: AsJson = False) -> int:
         for name, entry in CATALOG.items()
     ]
     if as_json:
-        say_json([dict(zip(columns, row, strict=True)) for row in rows])
+        say_records(columns, rows)
         return DONE
     say_table(columns, [(*row[:4], "yes" if row[4] else "no", *row[5:]) for row in rows], optional=(5, 4))
     say("A mirror of these data sets is used first if FREQD_DATA_DIR names its folder.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.options import DONE, NO_SETTINGS, SettingsFrom, read_settings
-from flows.cli.output import AsJson, say_json, say_table
+from flows.cli.output import AsJson, say_records, say_table
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def methods(*, given: SettingsFrom = NO_SETTINGS, as_json: AsJson = False) -> in
     for registry in (objectives, teachers):
         rows += [(name, registry.sort, registry.origin(name)) for name in sorted(registry)]
     if as_json:
-        say_json([dict(zip(header, row, strict=True)) for row in rows])
+        say_records(header, rows)
     else:
         say_table(header, rows)
     return DONE

@@ -41,6 +41,11 @@ def say_json(value: object) -> None:
     print(json.dumps(value, indent=1))
 
 
+def say_records(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as JSON, an object each."""
+    say_json([dict(zip(header, row, strict=True)) for row in rows])
+
+
 def width(on: Console = console) -> int | None:
     """Columns of the terminal; None in a pipe or a file, where a record is a line however long."""
     return on.width if on.is_terminal else None

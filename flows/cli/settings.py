@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.options import BROKEN, DONE, Workdir, workspace_of
-from flows.cli.output import AsJson, say, say_json, say_table
+from flows.cli.output import AsJson, say, say_records, say_table
 from freqd.errors import InputError
 
 
@@ -29,8 +29,7 @@ def settings(
         print(as_markdown(rows), end="")
         return DONE
     if as_json:
-        names = ("setting", "type", "default", "meaning")
-        say_json([dict(zip(names, map(str, row), strict=True)) for row in rows])
+        say_records(("setting", "type", "default", "meaning"), [tuple(map(str, row)) for row in rows])
         return DONE
     say_table(("setting", "default", "meaning"), [(name, str(default), meaning) for name, _, default, meaning in rows])
     return DONE
@@ -48,8 +47,7 @@ def doctor(
     problems = 0
     found = list(examine(workspace_of(workdir), ray))
     if as_json:
-        names = ("name", "ok", "detail", "remedy")
-        say_json([dict(zip(names, row, strict=True)) for row in found])
+        say_records(("name", "ok", "detail", "remedy"), found)
         return DONE if all(ok for _, ok, _, _ in found) else BROKEN
     for name, ok, detail, remedy in found:
         problems += not ok

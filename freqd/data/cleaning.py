@@ -73,10 +73,8 @@ def clean(
         good = _good_rows(rows, users, items, config, how, ledger)
         del rows
         _require_some(len(good.user), ledger)
-        count, found = (
-            len(good.user),
-            distinct(good.user, good.item, (len(users.ids), len(items.ids)), part=good.part, time=good.time),
-        )
+        count, sizes = len(good.user), (len(users.ids), len(items.ids))
+        found = distinct(good.user, good.item, sizes, part=good.part, time=good.time)
         del good
     else:
         users, items, making = _dictionaries(reading, how, sum(lengths), memory, progress)

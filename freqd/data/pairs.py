@@ -75,8 +75,8 @@ def _place(
 def _unique(starts: Any, stops: Any, item: Any, part: Any, time: Any) -> Any:  # pragma: no cover - compiled
     """Sort each user's pairs by (item, part) and keep the first of every item, with the earliest time of that part.
 
-    User u's lie from ``starts[u]`` to ``stops[u]``. Works in place: the kept pairs move to the front. Returns the new indptr, the pairs repeated within a part, and for
-    every part the pairs that an earlier part holds as well.
+    User u's lie from ``starts[u]`` to ``stops[u]``. Works in place: the kept pairs move to the front. Returns the new
+    indptr, the pairs repeated within a part, and for every part the pairs that an earlier part holds as well.
     """
     n_users = len(starts)
     kept_ptr = np.zeros(n_users + 1, np.int64)

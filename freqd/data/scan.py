@@ -82,14 +82,12 @@ class Reading:
         Raises:
             InputError: a file is damaged.
         """
-        found = []
-        for plan in self.plans:
-            try:
-                found.append(int(plan.file.scan().select(pl.len()).collect(engine="streaming").item()))
-            except (PolarsError, pl.exceptions.PanicException) as error:
-                raise unreadable(plan.file, error) from error
-            check_count([plan.file], found[-1])
-        return found
+        return [
+            plan.file.record_count.records
+            if plan.file.form == "text" and plan.file.layout == "table"
+            else int(self._collected(plan.file.scan().select(pl.len())).item())
+            for plan in self.plans
+        ]
 
     def ids(self, role: Literal["user", "item"]) -> pl.DataFrame:
         """All distinct ids of a side as they are written, of the type that rows have, and of how many ``rows`` each is.
@@ -136,10 +134,11 @@ class Reading:
         """See that what was read can be used, now that all of it is.
 
         Raises:
-            InputError: there are no rows, the times cannot be used, or a day is named and they are no dates.
+            InputError: there are no rows, or fewer than their files have, the times cannot be used, or a day is named and they are no dates.
         """
         if self._ledger.rows_read == 0:
             raise InputError(f"{', '.join(self._source.labels)}: no rows", "give files with interactions, one a row")
+        check_count([plan.file for plan in self.plans], self._ledger.rows_read)
         if self._negative:
             self._ledger.warnings.append(
                 f"{self._negative:,} rows have a negative number in column '{self.columns.weight}', the first of them "

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault(
-    "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1"
-)  # its colours leave a code on the terminal at the end
+# read when numba is imported: its colours leave a code on the terminal at the end
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 
 import numba
 from llvmlite import ir  # type: ignore[import-untyped]

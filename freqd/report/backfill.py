@@ -5,7 +5,7 @@ from __future__ import annotations
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run_result_parts import ResultPart
-from freqd.report.table import Table, for_terminal, wrapped
+from freqd.report.table import Table, for_terminal
 
 
 class BackfilledRun(ResultPart):
@@ -78,7 +78,7 @@ def _cells(run: BackfilledRun) -> list[str]:
 
 def plain(result: BackfillResult, width: int | None = None) -> str:
     """The table for a terminal of this width, with why a run did not start from the one before it."""
-    return for_terminal([table(result).text(width), *wrapped(notes(result), width)])
+    return for_terminal([table(result).text(width), *notes(result)])
 
 
 def markdown(result: BackfillResult) -> str:

@@ -12,7 +12,7 @@ from freqd.report.markdown import escape
 from freqd.report.palette import INK, STUDENT, SVD, TEACHER
 from freqd.report.run.captions import Caption
 from freqd.report.run.sentences import Verdict
-from freqd.report.table import Table, for_terminal, wrapped
+from freqd.report.table import Table, for_terminal
 
 KINDS: dict[Kind, str] = {"full": "full run", "re-distilled": "re-distillation"}
 TEACHER_FROM = {
@@ -245,7 +245,7 @@ def plain(result: CadenceResult, width: int | None = None) -> str:
     parts = [
         facts(result),
         *(f"{table.caption}\n\n{table.text(width)}" for table in tables(result)),
-        *wrapped(advice(result), width),
+        *advice(result),
     ]
     return for_terminal(parts)
 

@@ -21,7 +21,7 @@ from freqd.report.comparison_result import (
 from freqd.report.markdown import escape
 from freqd.report.palette import INK, SCRATCH, SVD, TEACHER
 from freqd.report.run.spectrum_sentences import PLURAL, SIDES
-from freqd.report.table import Table, for_terminal, wrapped
+from freqd.report.table import Table, for_terminal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,9 +100,7 @@ def _interval(measured: SeedStatistics) -> str:
 
 def plain(result: ComparisonResult, width: int | None = None) -> str:
     """All tables for a terminal of this width, with what the numbers mean below."""
-    return for_terminal(
-        [*(f"{table.caption}\n\n{table.text(width)}" for _, table in tables(result)), *wrapped(notes(result), width)]
-    )
+    return for_terminal([*(f"{table.caption}\n\n{table.text(width)}" for _, table in tables(result)), *notes(result)])
 
 
 def markdown(result: ComparisonResult, *, images: bool = True) -> str:

@@ -133,11 +133,6 @@ def _wrap(cell: str, width: int) -> list[str]:
     return textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def wrapped(lines: Iterable[str], width: int | None) -> list[str]:
-    """Lines of text broken between words, where there is a width."""
-    return [line if width is None else "\n".join(_wrap(line, width)) for line in lines]
-
-
 def for_terminal(parts: Iterable[str]) -> str:
     """The parts that are not empty, a line between them, with plain spaces and without control characters."""
     whole = "\n\n".join(part for part in parts if part).replace(NBSP, " ")

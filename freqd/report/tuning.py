@@ -10,7 +10,7 @@ from freqd.report import numbers as fmt
 from freqd.report.canvas import legend, new_figure, png, style_axes
 from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT
-from freqd.report.table import Table, for_terminal, wrapped
+from freqd.report.table import Table, for_terminal
 from freqd.report.tuning_result import FinishedTrial, TuningResult
 
 SHOWN = 8
@@ -64,7 +64,7 @@ def _varied(result: TuningResult) -> Table:
 def plain(result: TuningResult, width: int | None = None) -> str:
     """Both tables for a terminal of this width, with what the numbers mean below."""
     parts = [f"{table.caption}\n\n{table.text(width)}" for table in tables(result)]
-    return for_terminal([*parts, *wrapped(notes(result), width)])
+    return for_terminal([*parts, *notes(result)])
 
 
 def markdown(result: TuningResult) -> str:

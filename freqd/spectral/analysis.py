@@ -24,7 +24,7 @@ from freqd.spectral.band_weights import (
     weighted_filter,
 )
 from freqd.spectral.bands import band_edges, resolve_bands
-from freqd.spectral.filters import Filter, SideFilters, apply_filters
+from freqd.spectral.filters import Filter, SideFilters, apply_filters, scattered
 from freqd.spectral.selection import (
     SIDE_WORD,
     Fit,
@@ -224,11 +224,8 @@ class _Analysis:
         without: list[float] = []
         for band, part in enumerate(parts):
             for found, features in ((only, part), (without, shown - part)):
-                if rows is not None:
-                    whole = np.zeros_like(signal)  # untouched pages take no memory
-                    whole[rows] = features
-                    features = whole
-                found.append(float(np.mean(self.judge.measure(_with_side(self.teacher, side, features)))))
+                whole = features if rows is None else scattered(features, rows, signal)
+                found.append(float(np.mean(self.judge.measure(_with_side(self.teacher, side, whole)))))
             self.steps.done(
                 f"{SIDE_WORD[side]}, λ {self.edges[band]:.2f} to {self.edges[band + 1]:.2f}: "
                 f"NDCG@10 {only[-1]:.4f} alone, {without[-1]:.4f} without"

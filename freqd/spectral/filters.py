@@ -100,14 +100,14 @@ class Filter(BaseModel):
             return signal
         if self.form == "chebyshev":
             _, parts = split_bands(norm_adj, signal, np.array([self.coefficients]), rows=rows)
-            return next(parts) if rows is None else _scattered(next(parts), rows, signal)
+            return next(parts) if rows is None else scattered(next(parts), rows, signal)
         result = signal
         for _ in range(self.degree - (rows is not None)):
             result = _lazy_step(norm_adj, result, self.alpha)
         if rows is None:
             return result
         last = np.float32(self.alpha) * (norm_adj[rows] @ result) + np.float32(1.0 - self.alpha) * result[rows]
-        return _scattered(last, rows, signal)
+        return scattered(last, rows, signal)
 
     def matrix(self, norm_adj: sparse.csr_array) -> sparse.csr_array:
         """h(L) itself as a sparse float32 CSR matrix, for filters of degree 1 at the most.
@@ -133,7 +133,7 @@ class Filter(BaseModel):
         return f"{self.form} α={self.alpha:g}"
 
 
-def _scattered(some: FloatMatrix, rows: IdArray, like: FloatMatrix) -> FloatMatrix:
+def scattered(some: FloatMatrix, rows: IdArray, like: FloatMatrix) -> FloatMatrix:
     """(n, d) with these rows; the others are 0, and take no memory until they are looked at."""
     whole = np.zeros_like(like)
     whole[rows] = some
