@@ -16,6 +16,7 @@ from freqd.data.sources import labels_of, name_of
 from freqd.evaluate import faiss_index
 from freqd.storage.store import ArtifactRef
 from freqd.teachers.training import check_teacher
+from tasks.conclusion import offer_table
 from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome, origin
@@ -86,6 +87,7 @@ def open_run(workspace: Workspace, config: RunConfig, new: NewRun) -> Iterator[R
         new: the run.
     """
     experiment_id = tracking.experiment(workspace, EXPERIMENT)
+    offer_table(experiment_id)
     own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), "freqd.kind": new.kind}
     run_id = tracking.start_parent(experiment_id, new.name, {k: v for k, v in own.items() if v})
     tracking.log(run_id, params=new.params)

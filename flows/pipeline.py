@@ -6,20 +6,23 @@ from collections.abc import Callable, Generator
 from functools import partial
 
 from prefect import flow, runtime
+from prefect.client.schemas import State
 
 from flows.common import Foundations, NewRun, drain, foundations, open_run, up_to
 from flows.naming import as_folder, new_name
 from freqd import provenance
 from freqd.config import DistillConfig, RunConfig
 from freqd.config.budget import within_budget
-from freqd.data.sources import require_source
+from freqd.data.sources import name_of, require_source
 from freqd.json_types import JsonObject
 from freqd.storage.store import ArtifactRef
 from tasks import plugins
+from tasks.conclusion import conclude
 from tasks.mlops import tracking
 from tasks.mlops.family import check_family, model_name
 from tasks.run_context import RunContext, StageOutcome, origin
 from tasks.run_summary import report
+from tasks.runtime import page
 from tasks.runtime.engine import engine, in_order
 from tasks.runtime.workspace import Workspace
 from tasks.stages import approval
@@ -51,7 +54,7 @@ def pipeline(
     run_name: str | None = None,
     force: tuple[str, ...] = (),
     until: str | None = None,
-) -> JsonObject:
+) -> JsonObject | State[JsonObject]:
     """Ingest, graphs, teacher, spectrum, distillation, evaluation, registration; returns the summary.
 
     Args:
@@ -70,16 +73,17 @@ def pipeline(
     params = tracking.flat(config.model_dump(mode="json"))
     name = str(runtime.flow_run.name)  # one name in Prefect, MLflow and the working directory
     new = NewRun(name, params, force=force)
+    page.tag(f"data: {name_of(config.data)}", *([f"model: {model_name(config)}"] if config.registry.enabled else []))
     with engine(config.engine, workspace), open_run(workspace, config, new) as context:
         return _run(context, config, until)
 
 
-def _run(context: RunContext, config: RunConfig, until: str | None) -> JsonObject:
+def _run(context: RunContext, config: RunConfig, until: str | None) -> JsonObject | State[JsonObject]:
     done: list[StageOutcome] = []
     found = drain(up_to(_stages(context, config), until), done.append)
     if found is None:
         return {"run": context.run_name, "stages": [outcome.model_dump() for outcome in done]}
-    return report(context, config, {outcome.name: outcome for outcome in done}, found.start).as_json()
+    return conclude(report(context, config, {outcome.name: outcome for outcome in done}, found.start))
 
 
 def _stages(run: RunContext, asked: RunConfig) -> Generator[StageOutcome, None, Foundations]:

@@ -63,6 +63,16 @@ class StageOutcome(BaseModel):
     headline: str = Field(description="The result in one line, for the terminal.")
 
     @property
+    def cost(self) -> str:
+        """What it cost, in words."""
+        return "cached" if self.cached else f"{self.seconds:.1f} s"
+
+    @property
+    def told(self) -> str:
+        """The result and what it cost in one line, for the Prefect page."""
+        return f"{self.headline} ({self.cost})"
+
+    @property
     def digest(self) -> str:
         """Digest of all that the stage made."""
         return text_digest(*(f"{name}={ref.digest}" for name, ref in sorted(self.refs.items())))

@@ -8,19 +8,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 
 import freqd
 from freqd import provenance
-from freqd.config import RunConfig
+from freqd.config import EvaluateConfig, RunConfig
 from freqd.data.interactions import PARTS, Split
 from freqd.data.sources import labels_of, name_of
 from freqd.embeddings import ModelInfo, TrainedModel
 from freqd.evaluate import Evaluation
+from freqd.evaluate.significance import Interval, paired_bootstrap
 from freqd.gate import Verdict
-from freqd.report.markdown import escape
-from freqd.report.run import figures, html, sentences, text
+from freqd.report.run import figures
 from freqd.report.run.standing import REFERENCES, references_ahead, teacher_adds_nothing, teacher_lead_uncertain
 from freqd.report.run_result import SCHEMA_VERSION, RunResult
 from freqd.report.run_result_data import DataFacts
@@ -46,6 +46,7 @@ from freqd.report.run_result_start import Budget, TrainingSeconds
 from freqd.spectral import SideFilters, SideSpectrum, Spectrum
 from freqd.storage.files import temporary, text_digest, write_atomic
 from freqd.storage.store import ArtifactRef, Store
+from tasks.conclusion import mlflow_tags
 from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.mlops.registry import aliases_of
@@ -53,18 +54,17 @@ from tasks.references import judged_references
 from tasks.refit_report import open_report
 from tasks.report_pages import write_pages
 from tasks.run_context import RunContext, StageOutcome, flow_run_id
-from tasks.stages.evaluate import EvaluationFacts, Mastered
+from tasks.runtime import page
+from tasks.stages.evaluate import METRIC, EvaluationFacts, Mastered
 from tasks.stages.register import Registration
 from tasks.warm_start import Start, start_record
-
-SHOWN_IN_PREFECT = ("quality_size", "spectrum_user", "spectrum_item", "learning")
 
 
 @task(name="report")
 def report(
     context: RunContext, config: RunConfig, outcomes: dict[str, StageOutcome], start: Start | None = None
 ) -> RunResult:
-    """Collect the result, write it with the report and the figures, and hand both to MLflow and Prefect."""
+    """Collect the result, write it with the report and the figures, and hand both to MLflow."""
     result = collect(context, config, outcomes, start)
     context.folder.mkdir(parents=True, exist_ok=True)
     stages = text_digest(*(f"{name}={outcome.digest}" for name, outcome in outcomes.items()))
@@ -74,24 +74,16 @@ def report(
     for name, image in images.items():
         write_atomic(context.folder / "figures" / f"{name}.png", image)
 
-    verdict = sentences.verdict(result)
     tags = {
+        **mlflow_tags(result),
         "freqd.cached_stages": ",".join(result.cached_stages),
         "freqd.advice": " ".join(result.advice),
-        "mlflow.note.content": escape(f"{verdict.title}. {verdict.sentence}"),
     }
     told = {name: value for name, value in tags.items() if value}
     tracking.log(context.mlflow_run_id, metrics=_metrics(result), tags=told)
     tracking.log_file(context.mlflow_run_id, context.folder / "summary.json")
     for path in sorted((context.folder / "figures").glob("*.png")):
         tracking.log_file(context.mlflow_run_id, path, "figures")
-
-    create_markdown_artifact(text.markdown(result), key="result", description=result.run)
-    for name in SHOWN_IN_PREFECT:
-        if name in images:
-            create_image_artifact(html.data_uri(images[name]), key=name.replace("_", "-"), description=result.run)
-    if address := tracking.page(context.mlflow_experiment_id, context.mlflow_run_id):
-        create_link_artifact(address, "MLflow run", key="mlflow-run", description=result.run)
     get_run_logger().info("report: %s", context.folder / "report.html")
     return result
 
@@ -148,7 +140,7 @@ def collect(
         data=_data(config, store.open(refs["ingest.split"], Split), refs["ingest.split"].digest),
         protocol=config.evaluate.protocol,
         metrics=ByModel[dict[str, float]](**{name: found.metrics for name, found in reports.items()}),
-        evaluated=_evaluated(reports["student"]),
+        evaluated=_evaluated(reports["student"], config.evaluate, context.seed),
         intervals=facts.intervals,
         group_intervals=facts.group_intervals,
         gap_closed=facts.gap_closed,
@@ -171,8 +163,9 @@ def collect(
             run_id=context.mlflow_run_id,
             experiment_id=context.mlflow_experiment_id,
             tracking_uri=tracking.client().tracking_uri,
+            address=tracking.page(context.mlflow_experiment_id, context.mlflow_run_id) or "",
         ),
-        prefect=PrefectFacts(flow_run_id=flow_run_id()),
+        prefect=PrefectFacts(flow_run_id=flow_run_id(), address=page.address(flow_run_id())),
         model=registered,
         gate=verdict,
         config=config.model_dump(mode="json"),
@@ -185,8 +178,16 @@ def collect(
     return result.model_copy(update={"advice": advise(result)})
 
 
-def _evaluated(report: Evaluation) -> Evaluated:
-    return Evaluated(users=report.n_users_evaluated, skipped=report.n_users_skipped, not_drawn=report.n_users_not_drawn)
+def _evaluated(report: Evaluation, config: EvaluateConfig, seed: int) -> Evaluated:
+    values = report.per_user[METRIC]
+    level, rng = config.confidence, np.random.default_rng(seed)
+    own = paired_bootstrap(values, np.zeros_like(values), samples=config.bootstrap_samples, confidence=level, rng=rng)
+    return Evaluated(
+        users=report.n_users_evaluated,
+        skipped=report.n_users_skipped,
+        not_drawn=report.n_users_not_drawn,
+        ndcg_at_10=Interval(own.mean, own.low, own.high, level, ""),
+    )
 
 
 def _data(config: RunConfig, split: Split, digest: str) -> DataFacts:

@@ -147,7 +147,7 @@ class StageFunction(Generic[P, Outcome]):
     def _as_task(self) -> Callable[..., State[StageOutcome]]:
         @wraps(self._body)
         def run_it(run: RunContext, /, *args: P.args, **kwargs: P.kwargs) -> State[StageOutcome]:
-            return self.state(self.within(run, self._body, *args, **kwargs))
+            return self.state(self._within(run, self._body, *args, **kwargs))
 
         first, *others = self._signature.parameters.values()
         run_it.__signature__ = self._signature.replace(  # type: ignore[attr-defined]
@@ -163,6 +163,11 @@ class StageFunction(Generic[P, Outcome]):
 
     def within(self, run: RunContext, body: Body[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         """The same inside of another task, and with another computation of the same result, such as one that may stop early."""
+        outcome = self._within(run, body, *args, **kwargs)
+        get_run_logger().info("%s", outcome.told)  # of a stage that is its own task, the final state says it
+        return outcome
+
+    def _within(self, run: RunContext, body: Body[P], /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         given = self._signature.bind(None, *args, **kwargs)
         given.apply_defaults()
         arguments = dict(list(given.arguments.items())[1:])
@@ -241,7 +246,7 @@ class StageFunction(Generic[P, Outcome]):
 
     def state(self, outcome: StageOutcome) -> State[StageOutcome]:
         """As the final state of a Prefect task."""
-        return Completed(name="Cached" if outcome.cached else None, message=outcome.headline, data=outcome)
+        return Completed(name="Cached" if outcome.cached else None, message=outcome.told, data=outcome)
 
     def _cached(self, run: RunContext, key: str) -> StageEntry | None:
         store = run.workspace.store
@@ -334,9 +339,7 @@ def _artifacts(name: str, value: object) -> Iterator[tuple[str, ArtifactRef]]:
 
 
 def _tell(outcome: StageOutcome, lines: Sequence[str]) -> None:
-    cost = "cached" if outcome.cached else f"{outcome.seconds:.1f} s"
-    console.print(f"{outcome.name:<10}{cost:>8}  {outcome.headline}", markup=False, soft_wrap=True)
-    get_run_logger().info("%s (%s)", outcome.headline, cost)
+    console.print(f"{outcome.name:<10}{outcome.cost:>8}  {outcome.headline}", markup=False, soft_wrap=True)
     for line in lines:
         console.print(f"{'':<20}{line}", markup=False, soft_wrap=True)
         get_run_logger().info("%s", line)

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -14,6 +14,10 @@ from cyclopts.validators import Number
 from flows.cli.options import BROKEN, DONE, SettingsFrom, Workdir, workspace_of
 from flows.cli.output import AsJson, say, say_json, say_table
 from freqd.errors import InputError
+
+if TYPE_CHECKING:
+    from freqd.config import RunConfig
+    from tasks.runtime.workspace import Workspace
 
 Process = Literal["prefect", "mlflow", "worker", "supervisor"]
 Port = Number(gte=1, lte=65535)
@@ -116,24 +120,48 @@ def down(*, workdir: Workdir = None) -> int:
     return DONE
 
 
-def deploy(*, workdir: Workdir = None) -> int:
-    """Register the main job with your own Prefect server: work pool, deployments, automations. `freqd up` does it by itself.
+def deploy(
+    *,
+    config: Annotated[Path | None, Parameter(help="TOML file with the settings that the forms start from.")] = None,
+    workdir: Workdir = None,
+) -> int:
+    """Register the main job with a Prefect server: work pool, deployments, automations. `freqd up` does it by itself.
 
-    The server is that of PREFECT_API_URL. What exists there is updated; schedules are kept.
+    The server is that of `freqd up`, or that of PREFECT_API_URL. What exists there is updated; schedules are kept. With
+    --config, the forms of the page start from your settings instead of asking for the data.
     """
     import httpx
 
     workspace = workspace_of(workdir)
+    settings = None
+    if config is not None:
+        settings = _settings_for_the_server(config, workspace)
     module = deployment_of(workspace)
     try:
-        pool = module.deploy(workspace)
+        pool = module.deploy(workspace, config, settings)
     except httpx.TransportError as error:
         raise InputError(
             f"the Prefect server {os.environ['PREFECT_API_URL']} does not answer: {error}", "see whether it runs"
         ) from error
-    say(
-        f"the deployment is up to date; a worker for it: prefect worker start --pool {pool} --type process")  # fmt: skip
+    say(f"the deployments are up to date; a worker for them: prefect worker start --pool {pool} --type process")
     return DONE
+
+
+def _settings_for_the_server(file: Path, workspace: Workspace) -> RunConfig:
+    """The settings of a file for runs that start by themselves: with data, without plugins, with absolute paths.
+
+    Raises:
+        InputError: something of them is wrong.
+    """
+    from freqd.data.sources import anchored, require_source
+    from tasks.runtime.preflight import preflight
+
+    given = SettingsFrom(file)
+    given.require_installed()
+    settings = given.read()
+    require_source(settings, str(file))
+    preflight(settings, workspace)
+    return anchored(settings, Path.cwd())
 
 
 @schedule_app.default
@@ -149,16 +177,8 @@ def schedule(
 
     The servers must be up (`freqd up`). Only one run at a time: a run that finds another one running is cancelled.
     """
-    given = SettingsFrom(config)
-    given.require_installed()
-    settings = given.read()
-    from freqd.data.sources import require_source
-    from tasks.runtime.preflight import preflight
-
-    require_source(settings, str(config))
-
     workspace = workspace_of(workdir)
-    preflight(settings, workspace)
+    settings = _settings_for_the_server(config, workspace)
     deployments = deployment_of(workspace)
     label = name or config.stem
     show_times(label, deployments.schedule(label, cron, timezone, settings, workspace))

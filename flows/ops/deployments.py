@@ -35,6 +35,7 @@ from tzlocal import get_localzone_name
 import freqd
 from flows.approve import approve
 from flows.drift import drift
+from flows.form import train
 from flows.ops.automations import close_silent_runs, retrain_on_drift
 from flows.ops.worker import POOL
 from flows.pipeline import pipeline
@@ -81,6 +82,7 @@ class Deployed:
         entrypoint: module and name of the flow.
         description: for the page.
         limit: how many of its runs there may be at once; None for any number.
+        unused: sections of the settings that have no effect on its runs, and are not in its form.
     """
 
     flow: Flow[Any, Any]
@@ -88,24 +90,48 @@ class Deployed:
     entrypoint: str
     description: str
     limit: int | None = 1
+    unused: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
         """The deployment's name as Prefect has it."""
         return f"{self.flow.name}/{self.name}"
 
+    def schema(self) -> dict[str, Any]:
+        """What the form asks for, and what the server lets through: unused sections may be there, as in older schedules.
 
+        Where Prefect checks the defaults of a form, it forgets properties that are called ``required``.
+        """
+        found: dict[str, Any] = parameter_schema(self.flow).model_dump_for_openapi()
+        for section in found["definitions"].values():
+            if "required" in section.get("properties", {}):
+                section["additionalProperties"] = True
+        settings = found["definitions"].get("RunConfig")
+        if settings is not None and self.unused:
+            kept = {name: value for name, value in settings["properties"].items() if name not in self.unused}
+            settings |= {"properties": kept, "additionalProperties": True}
+        return found
+
+
+TRAIN = Deployed(
+    train,
+    "train",
+    "flows.form.train",
+    "Start here: a settings file or data, a preset, a time budget. One run at a time.",
+)
 RETRAIN = Deployed(
     pipeline,
     "retrain",
     "flows.pipeline.pipeline",
-    "The main job: from interactions to a registered student. One run at a time.",
+    "The main job with all its settings; schedules and drift start it. One run at a time.",
+    unused=("cadence", "drift"),
 )
 WATCH = Deployed(
     drift,
     "watch",
     "flows.drift.drift",
     "Does the champion still fit? Drift starts a retraining. One check at a time.",
+    unused=("cadence",),
 )
 APPROVE = Deployed(
     approve,
@@ -114,35 +140,47 @@ APPROVE = Deployed(
     "May a version become champion? A run is a question; it is suspended until somebody answers.",
     limit=None,
 )
-DEPLOYED = (RETRAIN, WATCH, APPROVE)
+DEPLOYED = (TRAIN, RETRAIN, WATCH, APPROVE)
 
 
-def deploy(workspace: Workspace) -> str:
+def deploy(workspace: Workspace, file: Path | None = None, config: RunConfig | None = None) -> str:
     """Make the work pool, the deployments and the automations, or bring them up to date; the pool's name.
 
-    Schedules are kept.
+    Schedules are kept, and so are the settings of an earlier call where none are given.
+
+    Args:
+        workspace: the working directory.
+        file: settings file that the short form starts from.
+        config: its settings, with absolute paths, that the long form starts from.
     """
+    own: dict[str, dict[str, Any]] = {}
+    if file is not None and config is not None:
+        own = {
+            TRAIN.name: {"settings": str(file.absolute())},
+            RETRAIN.name: {"config": config.model_dump(mode="json", exclude=set(RETRAIN.unused))},
+        }
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs of freqd"))
-        identities = {what.name: _deploy(client, what, workspace) for what in DEPLOYED}
+        identities = {what.name: _deploy(client, what, workspace, own.get(what.name, {})) for what in DEPLOYED}
         retrain_on_drift(client, identities[RETRAIN.name])
         close_silent_runs(client)
     return POOL
 
 
-def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace) -> UUID:
+def _deploy(client: SyncPrefectClient, what: Deployed, workspace: Workspace, own: dict[str, Any]) -> UUID:
     try:
-        identity = client.read_deployment_by_name(what.full_name).id
+        present = client.read_deployment_by_name(what.full_name)
+        identity, before = present.id, present.parameters
     except ObjectNotFound:
-        identity = client.create_deployment(client.create_flow(what.flow), what.name)
+        identity, before = client.create_deployment(client.create_flow(what.flow), what.name), {}
     wanted = DeploymentUpdate(
         version=freqd.__version__,
         description=what.description,
         work_pool_name=POOL,
         entrypoint=what.entrypoint,
-        parameters={"workdir": str(workspace.root)},
-        parameter_openapi_schema=parameter_schema(what.flow).model_dump_for_openapi(),
+        parameters={**before, **own, "workdir": str(workspace.root)},
+        parameter_openapi_schema=what.schema(),
         enforce_parameter_schema=True,
         concurrency_limit=what.limit,
         concurrency_options=None if what.limit is None else ONE_AT_A_TIME,

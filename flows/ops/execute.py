@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 FLOWS = {
+    "freqd/train": ("flows.form", "train"),
     "freqd/retrain": ("flows.pipeline", "pipeline"),
     "freqd-drift/watch": ("flows.drift", "drift"),
     "freqd-approval/approve": ("flows.approve", "approve"),

@@ -10,7 +10,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
-from freqd.evaluate.significance import Difference
+from freqd.evaluate.significance import Difference, Interval
 from freqd.json_types import JsonObject
 from freqd.spectral.filters import Filter, SideFilters
 
@@ -70,11 +70,16 @@ class BySide(ResultPart, Generic[Part]):
 
 
 class Evaluated(ResultPart):
-    """Test users in the means, those without a test item, and those whom the sample left out."""
+    """Test users in the means, those without a test item, and those whom the sample left out.
+
+    Attributes:
+        ndcg_at_10: the student's, with its interval over the test users.
+    """
 
     users: int
     skipped: int
     not_drawn: int = 0
+    ndcg_at_10: Interval | None = None
 
 
 class ModelFacts(ResultPart):
@@ -300,17 +305,19 @@ class StageCost(ResultPart):
 
 
 class MlflowFacts(ResultPart):
-    """Where MLflow has the run."""
+    """Where MLflow has the run; ``address`` is that of its page, empty where MLflow was a file and not a server."""
 
     run_id: str
     experiment_id: str
     tracking_uri: str
+    address: str = ""
 
 
 class PrefectFacts(ResultPart):
-    """Where Prefect has the run."""
+    """Where Prefect has the run; ``address`` is that of its page, empty where the server lived only as long as the run."""
 
     flow_run_id: str
+    address: str = ""
 
 
 class RegisteredModel(ResultPart):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ ENTRIES_A_BATCH = 100
 VALUE_LENGTH = 6000
 TASK_RUN = "prefect.task_run_id"
 """Tag of a stage's run: the Prefect task that it belongs to."""
+TABLE = "freqd"
+"""Name of the view of an experiment's table of runs that freqd offers."""
 
 
 @cache
@@ -50,6 +53,13 @@ def experiment(workspace: Workspace, name: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def offer_table(experiment_id: str, columns: Sequence[str]) -> None:
+    """Keep a view of an experiment's table of runs with these columns, see ``table_page``; the page cannot be given other defaults."""
+    view, name = json.dumps({"selectedColumns": list(columns)}), f"mlflow.sharedViewState.{TABLE}"
+    if client().get_experiment(experiment_id).tags.get(name) != view:
+        client().set_experiment_tag(experiment_id, name, view)
 
 
 def start_parent(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
@@ -152,6 +162,11 @@ def page(experiment_id: str, run_id: str) -> str | None:
         return None
     open_address = re.sub(r"://[^/@\s]*@", "://", address).rstrip("/")  # without a password that it may hold
     return f"{open_address}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def table_page(server: str, experiment_id: str) -> str:
+    """Where a browser finds the table of runs that ``offer_table`` keeps."""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?viewStateShareKey={TABLE}"
 
 
 def log_file(run_id: str, path: Path, folder: str | None = None) -> None:

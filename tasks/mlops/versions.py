@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mlflow.entities import Run
@@ -9,7 +10,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
+from freqd.report import numbers as fmt
 from tasks.mlops import registry, tracking
+
+TEXT_LENGTH = 4000
+"""The longest tag or description."""
 
 
 class VersionFacts(BaseModel):
@@ -76,6 +81,25 @@ def describe(version: ModelVersion) -> VersionFacts:
         mlflow_run=version.run_id or "",
         tags=dict(sorted(version.tags.items())),
     )
+
+
+def explain(model: str, version: str, verdict: str, reasons: Sequence[str]) -> None:
+    """Let a version's page begin with the verdict and the three numbers that it rests on.
+
+    MLflow shows tags by name: the two that begin with ``decision`` come first, for people; freqd goes by its own.
+    """
+    client, why = tracking.client(), "; ".join(reasons)
+    tags = client.get_model_version(model, version).tags
+    figures = [f"NDCG@10 {float(tags['freqd.ndcg_at_10']):.4f}"] if "freqd.ndcg_at_10" in tags else []
+    if tags.get("freqd.gap_closed", "none") != "none":
+        figures.append(f"{fmt.percent(float(tags['freqd.gap_closed']))} of the gap to the teacher closed")
+    if "freqd.bytes" in tags:
+        figures.append(fmt.size(int(tags["freqd.bytes"])))
+    text = ". ".join(part for part in (verdict.capitalize(), ", ".join(figures), why) if part).replace(fmt.NBSP, " ")
+    client.update_model_version(model, version, description=text[:TEXT_LENGTH])
+    told = {"decision": verdict, "decision.reason": why, "freqd.reasons": why, "freqd.verdict": verdict}
+    for label, value in told.items():
+        client.set_model_version_tag(model, version, label, value[:TEXT_LENGTH])
 
 
 def _run(version: ModelVersion) -> Run | None:

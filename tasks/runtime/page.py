@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.utilities.urls import url_for
 from pydantic import BaseModel, ConfigDict
 
 from freqd.json_types import JsonObject
+from tasks.runtime import embedded
 
 
 class Shown(BaseModel):
@@ -40,3 +44,20 @@ def show(pages: Sequence[Shown], *, made_by: str | None = None) -> None:
             create_markdown_artifact(page.content, key=page.key, description=description)
         else:
             create_table_artifact(page.content, key=page.key, description=description)
+
+
+def tag(*names: str) -> None:
+    """Add tags to the flow run that calls, by which its page finds it."""
+    found = FlowRunContext.get()
+    if found is None or found.flow_run is None:
+        return
+    with get_client(sync_client=True) as client:
+        present = client.read_flow_run(found.flow_run.id).tags
+        client.update_flow_run(found.flow_run.id, tags=[*present, *(name for name in names if name not in present)])
+
+
+def address(flow_run_id: str) -> str:
+    """Where a browser finds a flow run; empty where the server lives only as long as this process."""
+    if not flow_run_id or embedded.running() is not None:
+        return ""
+    return url_for("flow-run", obj_id=flow_run_id) or ""

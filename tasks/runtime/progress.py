@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
 
@@ -68,10 +69,10 @@ class StageProgress:
         now = time.monotonic()
         line = f"{self._stage:<9} {100 * done:3.0f} %  {text}"
         if self._status is not None:
-            self._status.update(line)
+            self._status.update(Text(line, no_wrap=True, overflow="ellipsis"))
         elif now - self._shown >= TERMINAL_SECONDS:
             self._shown = now
-            console.print(line, markup=False)
+            console.print(line, markup=False, soft_wrap=True)
         if now - self._sent >= ARTIFACT_SECONDS:
             self._sent = now
             percent = round(100 * min(max(done, 0.0), 1.0), 1)

@@ -33,6 +33,7 @@ from freqd.json_types import JsonObject
 from freqd.storage.store import ArtifactRef
 from tasks.mlops import registry, tracking
 from tasks.mlops.audit import Decision, readable
+from tasks.mlops.versions import explain
 from tasks.run_context import RunContext
 from tasks.runtime.page import Shown, show
 from tasks.runtime.progress import console
@@ -237,8 +238,7 @@ def settle(workspace: Workspace, model: str, version: str, answer: Answer) -> Ve
         for field, value in answer.model_dump().items():
             tracking.client().set_model_version_tag(model, version, TAGS[field], value[:TAG_LENGTH])
         settled = _carry_out(workspace, waiting, answer)
-        for label, value in (("reasons", "; ".join(settled.reasons)), ("verdict", settled.verdict)):
-            tracking.client().set_model_version_tag(model, version, f"freqd.{label}", value[:TAG_LENGTH])
+        explain(model, version, settled.verdict, settled.reasons)
     return settled
 
 

@@ -31,6 +31,7 @@ from freqd.serve.recommender import Recommender
 from freqd.storage.files import folder_digest
 from freqd.storage.store import ArtifactRef, Facts, Store
 from tasks.mlops import pyfunc_model, registry, tracking
+from tasks.mlops.versions import explain
 from tasks.refit_report import open_report
 from tasks.run_context import RunContext, StageOutcome
 from tasks.runtime.page import Shown
@@ -151,7 +152,7 @@ def register(
     deployed = inputs.deployed(at)
     tags = {
         **new.tags,
-        **_numbers(own, known),
+        **_numbers(own, known, deployed.features.n_bytes),
         **inputs.tags(at.store),
         "freqd.candidate": config.candidate,
         KEY: at.key,
@@ -179,8 +180,7 @@ def register(
             ask=config.approval == "ask",
         ),
     )
-    for name, value in (("verdict", verdict.verdict), ("reasons", "; ".join(verdict.reasons))):
-        tracking.client().set_model_version_tag(new.model, version.version, f"freqd.{name}", value)
+    explain(new.model, str(version.version), verdict.verdict, verdict.reasons)
     headline = f"{new.model} version {version.version}: {verdict.verdict}, {'; '.join(verdict.reasons)}"
     gate = Shown(key="gate", content=[_shown(check) for check in verdict.checks], description=headline)
     result = Registration(name=new.model, version=str(version.version), gate=verdict)
@@ -211,12 +211,13 @@ def _shown(check: Check) -> JsonObject:
     return row
 
 
-def _numbers(own: Evaluation, known: EvaluationFacts) -> dict[str, str]:
+def _numbers(own: Evaluation, known: EvaluationFacts, n_bytes: int) -> dict[str, str]:
     closed = known.gap_closed.value
     return {
         "freqd.ndcg_at_10": f"{own.metrics[METRIC]:.6f}",
         "freqd.recall_at_10": f"{own.metrics['recall_at_10']:.6f}",
         "freqd.gap_closed": "none" if closed is None else f"{closed:.4f}",
+        "freqd.bytes": str(n_bytes),
     }
 
 
@@ -253,7 +254,5 @@ def _log_version(
         mlflow.log_metrics({f"student_{k}": v for k, v in metrics.items()}, model_id=info.model_id)
         with contextlib.redirect_stderr(io.StringIO()):  # MLflow says what the run says itself
             version = mlflow.register_model(info.model_uri, model_name, tags={k: v for k, v in tags.items() if v})
-    what = f"NDCG@10 {own.metrics[METRIC]:.4f} with embedding dimension {recommender.features.dim}"
-    tracking.client().update_model_version(model_name, version.version, description=what)
     tracking.client().update_run(context.mlflow_run_id, status="RUNNING")
     return version

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from flows.ops.deployments import RETRAIN
 from freqd.config import RunConfig
 from freqd.config.load import build
+from tasks.mlops.tracking import table_page
 from tasks.runtime.server_state import Stack
 from tests.browser.conftest import Window
 from tests.shell import SMALL, User, wait_for
@@ -60,6 +62,8 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
     labels = form.inner_text()
     for name, section in RunConfig.model_fields.items():
         title = section.title or name.replace("_", " ").title()
+        if name in RETRAIN.unused:
+            continue
         assert f"{title} (Optional)" in labels, f"the form has no {name}"
     window.keep("form")
     page.locator("xpath=//*[normalize-space(text())='Parameters']/following::button[1]").click()
@@ -94,12 +98,25 @@ def test_a_run_is_started_from_its_form_and_shows_what_it_found(shop: User, wind
         assert found[key]["description"] in shown
         assert "**" not in shown, "markdown that was not rendered"
         window.keep(key)
-    window.open(f"{stack(shop).prefect}/artifacts/artifact/{found['quality-size']['id']}")
-    picture = page.locator("img[src^='data:image/png']").first
-    picture.wait_for()
-    assert picture.evaluate("image => image.complete && image.naturalWidth > 300")
-    window.keep("picture")
-    assert found["result"]["description"] == shop.ask(f"/flow_runs/{run}", None)["name"], "one name in all places"
+    assert shop.ask(f"/flow_runs/{run}", None)["state"]["message"].startswith(found["result"]["description"])
+
+
+def test_the_short_form_starts_from_the_companys_own_settings(shop: User, window: Window) -> None:
+    assert shop("deploy", "--config", "small.toml").returncode == 0
+    page = window.page
+    window.open(f"{stack(shop).prefect}/deployments")
+    page.get_by_role("link", name="train", exact=True).click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    window.shows("Run Name", "settings (Optional)", "budget_minutes (Optional)")
+    form = page.locator("form").first
+    assert form.evaluate("form => form.scrollHeight") < 1_600
+    assert str(shop.folder / "small.toml") in [box.input_value() for box in form.locator("textarea").all()]
+    window.keep("short-form", whole=True)
+    answer = wait_for(lambda: submitted(page), 10)
+    assert answer.ok, answer.text()
+    page.locator(f"a[href*='{answer.json()['id']}']").first.click()
+    window.shows("Completed", "data: purchases", f"model: {MODEL}", "verdict: ")
 
 
 def test_mlflow_compares_runs_and_versions(shop: User, window: Window) -> None:
@@ -134,8 +151,22 @@ def test_mlflow_compares_runs_and_versions(shop: User, window: Window) -> None:
     window.keep("compared-versions")
 
     window.open(f"{home}/#/models/{MODEL}/versions/2")
-    window.shows("@ champion", "with-4-numbers", "freqd.champion_why")
+    window.shows("@ champion", "with-4-numbers", "decision.reason", "Promoted. NDCG@10")
     window.keep("version")
+
+
+def test_the_table_of_runs_shows_what_decides(shop: User, window: Window) -> None:
+    run = json.loads((shop.workspace.root / "runs" / "with-4-numbers" / "summary.json").read_text())["mlflow"]
+    window.page.set_viewport_size({"width": 1900, "height": 900})
+    window.open(table_page(stack(shop).mlflow, run["experiment_id"]))
+    window.shows("with-4-numbers", "decision", "freqd.ndcg_at", "promoted", "kB")
+    window.keep("table-of-runs")
+    window.open(run["address"])
+    window.shows("Prefect run", "report in MLflow")
+    window.keep("mlflow-run")
+    window.page.get_by_role("link", name="report in MLflow").click()
+    window.page.frame_locator("iframe").get_by_text("report on purchases").first.wait_for()
+    window.keep("report-in-mlflow")
 
 
 def test_the_report_needs_nothing_but_itself(shop: User, window: Window) -> None:

@@ -177,22 +177,47 @@ def test_no_pickle_is_in_the_registered_model(first: dict[str, Any]) -> None:
     assert [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}] == []
 
 
-def test_prefect_shows_every_stage_and_its_artifacts(first: dict[str, Any]) -> None:
+def test_prefect_shows_every_stage_and_the_verdict(first: dict[str, Any]) -> None:
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 
     flow_run = first["prefect"]["flow_run_id"]
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-        names = {run.name.rsplit("-", 1)[0] for run in runs}
-        kinds = {
-            a.type
-            for a in client.read_artifacts(
-                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
-            )
-        }
-    assert names >= {*STAGES, "report"}
-    assert {"table", "markdown", "image"} <= kinds
+        itself = client.read_flow_run(flow_run)
+        logs = [log.message for log in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run])))]
+    assert {run.name.rsplit("-", 1)[0] for run in runs} >= {*STAGES, "report"}
+    assert set(itself.tags) == {"data: purchases", "model: freqd-purchases", "verdict: promoted"}
+    assert itself.state.message.endswith(gate_sentence(RunResult.model_validate(first)))
+    for run in runs:
+        headline = (run.state.message or "").rpartition(" (")[0]
+        assert not headline or sum(headline in line for line in logs) <= 1, "each line once"
+
+
+def test_one_artifact_of_the_flow_run_itself_holds_the_result(first: dict[str, Any]) -> None:
+    found = {key: artifact for key, artifact in shown(first).items() if artifact.task_run_id is None}
+    assert set(found) == {"result"}
+    text = found["result"].data
+    for expected in ("# ", "| Teacher |", "## Gate", "report.html"):
+        assert expected in text
+    assert {artifact.type for artifact in shown(first).values()} == {"table", "markdown"}
+
+
+def test_mlflow_shows_verdict_and_numbers_where_somebody_looks(first: dict[str, Any]) -> None:
+    client = MlflowClient()
+    run = client.get_run(first["mlflow"]["run_id"])
+    model, version = first["model"]["name"], first["model"]["version"]
+    own = first["evaluated"]["ndcg_at_10"]
+    assert own["low"] < own["value"] < own["high"]
+    assert run.data.tags["freqd.ndcg_at_10"] == f"{own['value']:.4f} ({own['low']:.4f} to {own['high']:.4f})"
+    assert run.data.tags["decision"] == "promoted"
+    assert run.data.tags["freqd.model"] == f"{model} {version}"
+    view = client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.freqd"]
+    names = [c.split("`")[1] for c in json.loads(view)["selectedColumns"] if c.startswith("tags.")]
+    assert set(names) - {"freqd.gap_closed"} <= set(run.data.tags), "a column that no run fills"
+    entry = client.get_model_version(model, version)
+    assert entry.description.startswith(f"Promoted. NDCG@10 {own['value']:.4f}")
+    assert sorted(entry.tags)[:2] == ["decision", "decision.reason"]
 
 
 def shown(summary: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from freqd.evaluate.significance import Interval
 from freqd.gate import WAITING
 from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, SVD, TEACHER
@@ -193,6 +194,21 @@ def gap_sentence(summary: RunResult) -> str:
         elif value > 1.0 and low < 1.0:
             said += "; since the interval reaches below 100 %, this does not say that it ranks better than its teacher"
     return f"{said}."
+
+
+def share_of_gap(closed: Interval) -> str:
+    """A gap that was closed, with its interval where there is one, in figures."""
+    share = fmt.percent(closed.value)
+    if closed.low is None or closed.high is None:
+        return share
+    return f"{share} ({fmt.percent(closed.low)} to {fmt.percent(closed.high)})"
+
+
+def own_quality(summary: RunResult) -> str:
+    """The student's NDCG@10 with its interval where it was measured, in figures."""
+    value, known = fmt.metric(summary.metrics.student["ndcg_at_10"]), summary.evaluated
+    own = known.ndcg_at_10 if known else None
+    return value if own is None else f"{value} ({fmt.metric(own.low)} to {fmt.metric(own.high)})"
 
 
 def difference_sentence(summary: RunResult, other: str, phrase: str) -> str:
