@@ -16,7 +16,7 @@ from freqd.data.sources import labels_of, name_of
 from freqd.evaluate import faiss_index
 from freqd.storage.store import ArtifactRef
 from freqd.teachers.training import check_teacher
-from tasks.conclusion import offer_table
+from tasks.conclusion import UNDECIDED, offer_table
 from tasks.earlier_run import EarlierModel
 from tasks.mlops import tracking
 from tasks.run_context import RunContext, StageOutcome, origin
@@ -30,7 +30,6 @@ from tasks.stages.spectrum import Analysed, spectrum
 from tasks.stages.teacher import Taught, teacher
 from tasks.warm_start import Start
 
-EXPERIMENT = "freqd"
 T = TypeVar("T")
 
 
@@ -86,9 +85,15 @@ def open_run(workspace: Workspace, config: RunConfig, new: NewRun) -> Iterator[R
         config: all settings.
         new: the run.
     """
-    experiment_id = tracking.experiment(workspace, EXPERIMENT)
+    experiment_id = tracking.experiment(workspace)
     offer_table(experiment_id)
-    own = {"freqd.version": provenance.versions().get("freqd", ""), **origin(config), "freqd.kind": new.kind}
+    undecided = {} if new.kind else UNDECIDED
+    own = {
+        **undecided,
+        "freqd.version": provenance.versions().get("freqd", ""),
+        **origin(config),
+        "freqd.kind": new.kind,
+    }
     run_id = tracking.start_parent(experiment_id, new.name, {k: v for k, v in own.items() if v})
     tracking.log(run_id, params=new.params)
     context = RunContext(

@@ -27,18 +27,22 @@ def conclude(result: RunResult) -> State[JsonObject]:
     return Completed(message=f"{found.title}. {sentences.gate_sentence(result)}", data=result.as_json())
 
 
+UNDECIDED = {"decision": "not yet", "decision.reason": "the run has not come to its end"}
+"""Tags of a run that begins: MLflow shows those first that were there first."""
+
+
 def mlflow_tags(result: RunResult) -> dict[str, str]:
     """What the MLflow page shows of a run, verdict and reason first, and its headline numbers in words for its table."""
     found, closed, gate = sentences.verdict(result), result.gap_closed, result.gate
-    links = "".join(f"\n\n[{label}]({address})" for label, address in addresses(result) if label != "MLflow run")
+    links = " · ".join(f"[{label}]({address})" for label, address in addresses(result) if label != "MLflow run")
     return {
         "decision": gate.verdict if gate else "not registered",
-        "decision.reason": "; ".join(gate.reasons) if gate else "",
+        "decision.reason": "; ".join(gate.reasons) if gate else "the run was not to register anything",
         "freqd.ndcg_at_10": sentences.own_quality(result),
         "freqd.gap_closed": "" if closed.value is None else sentences.share_of_gap(closed),
         "freqd.size": fmt.size(result.models.student.bytes).replace(fmt.NBSP, " "),
         "freqd.model": f"{result.model.name} {result.model.version}" if result.model else "",
-        "mlflow.note.content": f"{escape(f'{found.title}. {found.sentence}')}{links}",
+        "mlflow.note.content": "\n\n".join(filter(None, (links, escape(f"{found.title}. {found.sentence}")))),
     }
 
 

@@ -94,6 +94,8 @@ def _metrics(result: RunResult) -> dict[str, float | int | None]:
         f"{model}_{name}": value for model, values in result.metrics.items() for name, value in values.items()
     }
     metrics["gap_closed"] = result.gap_closed.value
+    if result.evaluated is not None and (own := result.evaluated.ndcg_at_10) is not None:
+        metrics |= {"student_ndcg_at_10_low": own.low, "student_ndcg_at_10_high": own.high}
     for when, spent in result.start.seconds.items() if result.start else ():
         metrics |= {f"start_{stage}_seconds_{when}": value for stage, value in spent}
     for name, facts in result.models.items():

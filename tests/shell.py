@@ -72,7 +72,8 @@ class User:
     def __init__(self, folder: Path, **changes: str) -> None:
         self.folder = folder
         self.workspace = Workspace(folder / "work")
-        self.ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
+        ports = [(f"--{name}-port", str(free_port())) for name in ("prefect", "mlflow", "page")]
+        self.ports = tuple(word for pair in ports for word in pair)
         own = ("PREFECT_", "MLFLOW_", "FREQD_W", "FREQD_DATABASE_URL")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         temporary = folder / "tmp"  # what a killed process leaves there goes with the folder

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from flows.cli.options import DONE, PluginFiles, Set, SettingsFrom, Workdir, start, workspace_of
 from flows.cli.output import AsJson, say, say_json, say_table
-from flows.cli.stack import deployment_of, show_times
+from flows.cli.stack import require_server, scheduling_of, show_times
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def drift(
     use_registry(workspace)
     if when.cron is not None:
         SettingsFrom(checked.config, plugin=checked.plugin).require_installed()
-        deployment_of(workspace)  # before anything is read: without servers there is no schedule
+        require_server(workspace)  # before anything is read: without servers there is no schedule
     embed(workspace)
     settings = checked.settings(workspace)
     if when.cron is not None:
@@ -120,7 +120,6 @@ def drift(
 
 
 def _schedule(workspace: Workspace, settings: RunConfig, checked: Checked, cron: str, timezone: str | None) -> None:
-    from flows.ops.deployments import WATCH
     from freqd.data.sources import require_source
     from tasks.drift import require_among
     from tasks.mlops import registry
@@ -131,9 +130,10 @@ def _schedule(workspace: Workspace, settings: RunConfig, checked: Checked, cron:
     model = registry.resolve(name)
     preflight(settings, workspace)
     require_among(settings, files)
-    deployment = deployment_of(workspace)
     label = f"drift-{config.stem if config else name or 'champion'}"
-    show_times(label, deployment.schedule(label, cron, timezone, settings, workspace, WATCH, model=model, new=files))
+    scheduling = scheduling_of(workspace)
+    times = scheduling.schedule(label, cron, timezone, settings, workspace, scheduling.WATCH, model=model, new=files)
+    show_times(label, times)
 
 
 def _show(found: DriftRecord) -> None:

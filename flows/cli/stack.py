@@ -12,14 +12,14 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from flows.cli.options import BROKEN, DONE, SettingsFrom, Workdir, workspace_of
-from flows.cli.output import AsJson, say, say_json, say_table
+from flows.cli.output import AsJson, say, say_facts, say_json, say_table
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
     from freqd.config import RunConfig
     from tasks.runtime.workspace import Workspace
 
-Process = Literal["prefect", "mlflow", "worker", "supervisor"]
+Process = Literal["prefect", "mlflow", "worker", "page", "supervisor"]
 Port = Number(gte=1, lte=65535)
 ScheduleName = Annotated[str, Parameter(name="NAME", help="Name of the schedule.")]
 
@@ -33,9 +33,12 @@ def up(
     *,
     prefect_port: Annotated[int, Parameter(help="Port of the Prefect server.", validator=Port)] = 4200,
     mlflow_port: Annotated[int, Parameter(help="Port of the MLflow server.", validator=Port)] = 5000,
+    page_port: Annotated[
+        int, Parameter(help="Port of the page that shows what `freqd status` says.", validator=Port)
+    ] = 4280,
     workdir: Workdir = None,
 ) -> int:
-    """Start the Prefect server, the MLflow server and a worker on 127.0.0.1, and wait until they are healthy.
+    """Start the Prefect and MLflow servers, a worker and the status page on 127.0.0.1, and wait until they are healthy.
 
     They keep their data in SQLite files of the working directory or, with FREQD_DATABASE_URL, in PostgreSQL.
     """
@@ -43,13 +46,16 @@ def up(
 
     workspace = workspace_of(workdir)
     try:
-        found, started = servers.up(workspace, prefect_port, mlflow_port, lambda text: say(text))
+        found, started = servers.up(
+            workspace, servers.Ports(prefect_port, mlflow_port, page_port), lambda text: say(text)
+        )
     except processes.StackError as error:
         say(f"freqd: {error}")
         return BROKEN
     if not started:
         say("the servers are up already")
     for line in (
+        f"status    {found.page}   what stands in production, and why",
         f"Prefect   {found.prefect}   runs, schedules, deployments",
         f'MLflow    {found.mlflow}   metrics, artifacts, models; choose "Model training" at the top left',
         f"workdir   {workspace.root}   ({found.database})",
@@ -60,28 +66,29 @@ def up(
 
 
 def status(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
-    """Show the state of the servers and the worker; exit code 1 unless all are healthy."""
-    from flows.ops import servers
+    """Show champion, last and next run, drift, disk and servers; exit code 1 unless the servers are up and healthy.
 
-    found = servers.look(workspace_of(workdir))
+    `freqd up` shows the same as a page, with the history.
+    """
+    from flows.ops.overview import gather
+    from freqd.report import numbers
+    from freqd.report.overview.text import screen
+
+    found = gather(workspace_of(workdir))
     if as_json:
-        say_json([asdict(entry) for entry in found])
-        return DONE if found and all(entry.well for entry in found) else BROKEN
-    if not found:
+        say_json(found.model_dump(mode="json"))
+        return DONE if found.well else BROKEN
+    say_facts(screen(found))
+    say()
+    if not found.servers:
         say("the servers are down; `freqd up` starts them")
         return BROKEN
     rows = [
-        (
-            entry.name,
-            entry.state,
-            str(entry.pid or ""),
-            f"{entry.memory_bytes / 2**20:.0f} MiB" if entry.memory_bytes else "",
-            entry.address,
-        )
-        for entry in found
+        (server.name, server.state, server.pid, numbers.size(server.memory_bytes), server.address)
+        for server in found.servers
     ]
     say_table(("process", "state", "pid", "memory", "address"), rows)
-    if all(entry.well for entry in found):
+    if found.well:
         return DONE
     say("not all is well: see `freqd logs`; `freqd up` restarts what is gone")
     return BROKEN
@@ -136,9 +143,11 @@ def deploy(
     settings = None
     if config is not None:
         settings = _settings_for_the_server(config, workspace)
-    module = deployment_of(workspace)
+    require_server(workspace)
+    from flows.ops import deployments
+
     try:
-        pool = module.deploy(workspace, config, settings)
+        pool = deployments.deploy(workspace, config, settings)
     except httpx.TransportError as error:
         raise InputError(
             f"the Prefect server {os.environ['PREFECT_API_URL']} does not answer: {error}", "see whether it runs"
@@ -179,16 +188,15 @@ def schedule(
     """
     workspace = workspace_of(workdir)
     settings = _settings_for_the_server(config, workspace)
-    deployments = deployment_of(workspace)
     label = name or config.stem
-    show_times(label, deployments.schedule(label, cron, timezone, settings, workspace))
+    show_times(label, scheduling_of(workspace).schedule(label, cron, timezone, settings, workspace))
     return DONE
 
 
 @schedule_app.command(name="list")
 def schedule_list(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
     """List the schedules."""
-    rows = deployment_of(workspace_of(workdir)).schedules()
+    rows = scheduling_of(workspace_of(workdir)).schedules()
     if as_json:
         say_json([{**asdict(row), "next": row.next and row.next.isoformat()} for row in rows])
         return DONE
@@ -214,7 +222,7 @@ def schedule_list(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
 @schedule_app.command(name="pause")
 def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Start no more runs of a schedule until it is resumed."""
-    deployment_of(workspace_of(workdir)).set_active(name, False)
+    scheduling_of(workspace_of(workdir)).set_active(name, False)
     say(f"schedule {name!r} is paused")
     return DONE
 
@@ -222,7 +230,7 @@ def schedule_pause(name: ScheduleName, *, workdir: Workdir = None) -> int:
 @schedule_app.command(name="resume")
 def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Resume a paused schedule."""
-    deployment_of(workspace_of(workdir)).set_active(name, True)
+    scheduling_of(workspace_of(workdir)).set_active(name, True)
     say(f"schedule {name!r} is active")
     return DONE
 
@@ -230,7 +238,7 @@ def schedule_resume(name: ScheduleName, *, workdir: Workdir = None) -> int:
 @schedule_app.command(name="remove")
 def schedule_remove(name: ScheduleName, *, workdir: Workdir = None) -> int:
     """Remove a schedule."""
-    deployment_of(workspace_of(workdir)).remove(name)
+    scheduling_of(workspace_of(workdir)).remove(name)
     say(f"schedule {name!r} is removed")
     return DONE
 
@@ -242,8 +250,8 @@ def show_times(label: str, times: list[datetime]) -> None:
         say(f"  {time:%a %Y-%m-%d %H:%M %Z}")
 
 
-def deployment_of(workspace: Any) -> Any:
-    """What speaks with the Prefect server of the workspace.
+def require_server(workspace: Workspace) -> None:
+    """See that there is a Prefect server, and let this process speak with it.
 
     Raises:
         InputError: it is down.
@@ -257,6 +265,15 @@ def deployment_of(workspace: Any) -> Any:
     from tasks.runtime.environment import embed
 
     embed(workspace)
-    from flows.ops import deployments
 
-    return deployments
+
+def scheduling_of(workspace: Workspace) -> Any:
+    """What lists and changes the schedules on the Prefect server of the workspace.
+
+    Raises:
+        InputError: it is down.
+    """
+    require_server(workspace)
+    from flows.ops import scheduling
+
+    return scheduling

@@ -25,9 +25,20 @@ from tasks.runtime.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
 
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
-NAMES = ("prefect", "mlflow", "worker")
+NAMES = ("prefect", "mlflow", "worker", "page")
 
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the servers and the page listen."""
+
+    prefect: int = 4200
+    mlflow: int = 5000
+    page: int = 4280
+
+
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""What the page is told: who looks at it wants to know soon that a server does not answer."""
 SETTINGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
@@ -55,13 +66,12 @@ class Health:
         return self.state == "healthy"
 
 
-def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> tuple[Stack, bool]:
+def up(workspace: Workspace, ports: Ports, say: Callable[[str], None]) -> tuple[Stack, bool]:
     """Start what is not running; the stack, and whether it had to be started.
 
     Args:
         workspace: whose stores the servers keep.
-        prefect_port: port of the Prefect server.
-        mlflow_port: port of the MLflow server.
+        ports: where they are to listen.
         say: called with what happens.
 
     Raises:
@@ -79,12 +89,12 @@ def up(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[
             gone = ", ".join(sorted(set(NAMES) - before.pids.keys(), key=NAMES.index))
             say(f"the last stack was not stopped in order ({gone} gone); it is started anew")
             processes.stop(before)
-        for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
+        for name, port in vars(ports).items():
             processes.require_free(name, port)
         prepare_database()
         if server_state.database() is None:
             database.prepare(workspace)
-        return _start(workspace, prefect_port, mlflow_port, say), True
+        return _start(workspace, ports, say), True
 
 
 def down(workspace: Workspace) -> int:
@@ -114,13 +124,14 @@ def look(workspace: Workspace) -> list[Health]:
         "prefect": lambda: answers(f"{stack.prefect}/api/health"),
         "mlflow": lambda: answers(f"{stack.mlflow}/health"),
         "worker": lambda: True,
+        "page": lambda: answers(f"{stack.page}/health"),
     }
     found, pids = [], stack.pids
     for name in NAMES:
         pid = pids.get(name)
         state = "gone" if pid is None else "healthy" if probes[name]() else "not answering"
         memory = 0 if pid is None else processes.memory_of(pid)
-        address = {"prefect": stack.prefect, "mlflow": stack.mlflow}.get(name, "")
+        address = {"prefect": stack.prefect, "mlflow": stack.mlflow, "page": stack.page}.get(name, "")
         found.append(Health(name, pid, state, address, memory))
     return found
 
@@ -155,12 +166,12 @@ def prepare_database() -> None:
         ) from error
 
 
-def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> Stack:
+def _start(workspace: Workspace, ports: Ports, say: Callable[[str], None]) -> Stack:
     mark, worker = uuid.uuid4().hex, f"freqd-{socket.gethostname()}"
-    prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
+    prefect, mlflow, page = (f"http://{HOST}:{port}" for port in (ports.prefect, ports.mlflow, ports.page))
     kind = "sqlite" if server_state.database() is None else "postgresql"
     stores, folder = server_state.stores(workspace), server_state.folder(workspace)
-    stack = Stack(mark, 0, prefect, mlflow, kind)
+    stack = Stack(mark, 0, prefect, mlflow, kind, page)
     commands = _commands(workspace, stack, worker, stores)
     with supervisor(folder, commands, {**_environment(workspace, mark), **stores}) as started:
         stack = replace(stack, supervisor=started.process.pid)
@@ -173,8 +184,9 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
             started.wait("mlflow", partial(answers, f"{mlflow}/health"))
             say("starting the worker")
             deploy()
-            started.start("worker")
+            started.start("worker", "page")
             started.wait("worker", lambda: _online(worker))
+            started.wait("page", partial(answers, f"{page}/health"))
         except BaseException:
             processes.stop(stack)
             server_state.state_file(workspace).unlink(missing_ok=True)
@@ -184,7 +196,9 @@ def _start(workspace: Workspace, prefect_port: int, mlflow_port: int, say: Calla
 
 def _commands(workspace: Workspace, stack: Stack, worker: str, stores: Iterable[str]) -> dict[str, list[str]]:
     """The programs, each with what the others need not know. Here is nothing secret: everybody can read it."""
-    prefect_port, mlflow_port = (address.rpartition(":")[2] for address in (stack.prefect, stack.mlflow))
+    prefect_port, mlflow_port, page_port = (
+        address.rpartition(":")[2] for address in (stack.prefect, stack.mlflow, stack.page)
+    )
     prefect = {
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": prefect_port,
@@ -202,6 +216,14 @@ def _commands(workspace: Workspace, stack: Stack, worker: str, stores: Iterable[
             *("--default-artifact-root", artifacts, "--artifacts-destination", artifacts),
         ],
         "worker": [*program, *without, *_settings(stack.addresses()), *python, "flows.ops.worker", POOL, worker],
+        "page": [
+            *program,
+            *without,
+            *_settings({**stack.addresses(), **IMPATIENT}),
+            *python,
+            "flows.ops.page",
+            page_port,
+        ],
     }
 
 

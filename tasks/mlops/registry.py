@@ -99,10 +99,15 @@ def resolve(name: str | None) -> str:
     raise InputError(problem, f"name one with --name; models are: {', '.join(known)}")
 
 
+def entries(model: str) -> list[ModelVersion]:
+    """All versions, the latest first, in one call and without their aliases."""
+    found = tracking.client().search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
+    return sorted(found, key=lambda v: -int(v.version))
+
+
 def versions(model: str) -> list[ModelVersion]:
     """All versions with their aliases, the latest first."""
-    found = tracking.client().search_model_versions(f"name = '{quoted(model)}'", max_results=1000)
-    return sorted((find(model, str(v.version)) for v in found), key=lambda v: -int(v.version))
+    return [find(model, str(entry.version)) for entry in entries(model)]
 
 
 def find(model: str, version: str) -> ModelVersion:

@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeGuard
+from urllib.parse import quote
 
 import psutil
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
@@ -39,13 +40,22 @@ def client() -> MlflowClient:
     return MlflowClient()
 
 
-def experiment(workspace: Workspace, name: str) -> str:
+EXPERIMENT = "freqd"
+"""Name of the experiment of all runs."""
+
+
+def experiment_id() -> str | None:
+    """Id of freqd's experiment; None before the first run."""
+    found = client().get_experiment_by_name(EXPERIMENT)
+    return None if found is None else str(found.experiment_id)
+
+
+def experiment(workspace: Workspace, name: str = EXPERIMENT) -> str:
     """Id of the experiment ``name``; created where artifacts are kept if it is new."""
     found = client().get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    served = client().tracking_uri.startswith(("http://", "https://"))
-    location = None if served else (workspace.mlflow_artifacts / name).as_uri()
+    location = None if _served(client().tracking_uri) else (workspace.mlflow_artifacts / name).as_uri()
     try:
         return str(client().create_experiment(name, artifact_location=location))
     except MlflowException:  # another first run was faster
@@ -53,6 +63,14 @@ def experiment(workspace: Workspace, name: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def main_runs(experiment_id: str, count: int) -> list[Run]:
+    """The latest runs of the main job, the latest first: no stages, no comparisons."""
+    found = client().search_runs(
+        [experiment_id], "tags.`freqd.version` LIKE '%'", max_results=count, order_by=["attributes.start_time DESC"]
+    )
+    return [run for run in found if not run.data.tags.get("freqd.kind")]
 
 
 def offer_table(experiment_id: str, columns: Sequence[str]) -> None:
@@ -70,7 +88,7 @@ def start_parent(experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
     ):
         if not psutil.pid_exists(int(stale.data.tags.get("freqd.pid", "0"))):
             client().set_terminated(stale.info.run_id, "KILLED")
-    own = {"freqd.host": host, "freqd.pid": str(os.getpid()), **tags}
+    own = {**tags, "freqd.host": host, "freqd.pid": str(os.getpid())}
     return str(client().create_run(experiment_id, run_name=name, tags=own).info.run_id)
 
 
@@ -158,10 +176,13 @@ def log_data(run_id: str, entry: Dataset, *, context: str) -> None:
 def page(experiment_id: str, run_id: str) -> str | None:
     """Where a browser finds a run; None where MLflow is a file and not a server."""
     address = client().tracking_uri
-    if not address.startswith(("http://", "https://")):
-        return None
-    open_address = re.sub(r"://[^/@\s]*@", "://", address).rstrip("/")  # without a password that it may hold
-    return f"{open_address}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{_open(address)}/#/experiments/{experiment_id}/runs/{run_id}" if _served(address) else None
+
+
+def version_page(model: str, version: str) -> str | None:
+    """Where a browser finds a registered version; None where MLflow is a file and not a server."""
+    address = client().tracking_uri
+    return f"{_open(address)}/#/models/{quote(model, safe='')}/versions/{version}" if _served(address) else None
 
 
 def table_page(server: str, experiment_id: str) -> str:
@@ -188,6 +209,15 @@ def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         else:
             rows[f"{prefix}{name}"] = value
     return rows
+
+
+def _served(address: str) -> bool:
+    return address.startswith(("http://", "https://"))
+
+
+def _open(address: str) -> str:
+    """An address without a password that it may hold."""
+    return re.sub(r"://[^/@\s]*@", "://", address).rstrip("/")
 
 
 def _metric_name(name: str) -> str:

@@ -45,6 +45,7 @@ class Stack:
         prefect: address of the Prefect server.
         mlflow: address of the MLflow server.
         database: ``sqlite`` or ``postgresql``.
+        page: address of the read-only page; empty in a stack of an earlier freqd.
     """
 
     mark: str
@@ -52,6 +53,7 @@ class Stack:
     prefect: str
     mlflow: str
     database: str
+    page: str = ""
 
     @classmethod
     def read(cls, workspace: Workspace) -> Stack | None:

@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.cli import drift as command
 from flows.drift import drift
-from flows.ops import deployments
+from flows.ops import deployments, scheduling
 from flows.pipeline import pipeline
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment
@@ -175,21 +175,21 @@ def test_relative_paths_of_the_champions_run_are_those_of_its_folder(workspace: 
 
 def test_checks_by_the_clock_are_schedules_like_others(workspace: Workspace, source: Path) -> None:
     deployments.deploy(workspace)
-    for what, label in ((deployments.RETRAIN, "weekly"), (deployments.WATCH, "drift-shop")):
-        more = {} if what is deployments.RETRAIN else {"model": MODEL, "new": []}
-        deployments.schedule(label, "0 6 * * *", "UTC", config(source), workspace, what, **more)
-    rows = {row.name: row for row in deployments.schedules()}
+    for what, label in ((scheduling.RETRAIN, "weekly"), (scheduling.WATCH, "drift-shop")):
+        more = {} if what == scheduling.RETRAIN else {"model": MODEL, "new": []}
+        scheduling.schedule(label, "0 6 * * *", "UTC", config(source), workspace, what, **more)
+    rows = {row.name: row for row in scheduling.schedules()}
     assert (rows["weekly"].what, rows["drift-shop"].what) == ("retrain", "watch")
     with get_client(sync_client=True) as client:
         watch = client.read_deployment_by_name("freqd-drift/watch")
         (entry,) = client.read_deployment_schedules(watch.id)
     found = drift(**entry.parameters)
     assert found["headline"] == "no drift", "the parameters of the schedule are those of the flow"
-    deployments.set_active("drift-shop", False)
-    assert {row.name: row.active for row in deployments.schedules()} == {"weekly": True, "drift-shop": False}
+    scheduling.set_active("drift-shop", False)
+    assert {row.name: row.active for row in scheduling.schedules()} == {"weekly": True, "drift-shop": False}
     for label in ("weekly", "drift-shop"):
-        deployments.remove(label)
-    assert deployments.schedules() == []
+        scheduling.remove(label)
+    assert scheduling.schedules() == []
 
 
 @pytest.fixture
@@ -197,15 +197,16 @@ def by_clock(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """`freqd drift --cron` in this process, with the servers of these tests in the place of its own."""
     deployments.deploy(workspace)
     monkeypatch.setattr("tasks.runtime.environment.embed", lambda *_, **__: None)
-    monkeypatch.setattr(command, "deployment_of", lambda _: deployments)
+    monkeypatch.setattr(command, "scheduling_of", lambda _: scheduling)
+    monkeypatch.setattr(command, "require_server", lambda _: None)
 
     def check(cron: str = "0 6 * * *", timezone: str | None = None, **words: Any) -> int:
         checked = command.Checked(**{"name": MODEL, **words})
         return command.drift(checked=checked, when=command.ByClock(cron, timezone), workdir=workspace.root)
 
     yield check
-    for row in deployments.schedules():
-        deployments.remove(row.name)
+    for row in scheduling.schedules():
+        scheduling.remove(row.name)
 
 
 def test_a_check_by_the_clock_takes_only_what_a_retraining_would_see(
@@ -225,9 +226,9 @@ def test_a_check_by_the_clock_takes_only_what_a_retraining_would_see(
     for words, problem in refused:
         with pytest.raises(InputError, match=problem):
             by_clock(**words)
-    assert deployments.schedules() == []
+    assert scheduling.schedules() == []
     assert by_clock(new=[other], set_=["drift.retrain=false"]) == by_clock(config=own, new=[source], set_=retrain) == 0
-    rows = {row.name: (row.what, row.cron) for row in deployments.schedules()}
+    rows = {row.name: (row.what, row.cron) for row in scheduling.schedules()}
     assert rows == {f"drift-{MODEL}": ("watch", "0 6 * * *"), "drift-own": ("watch", "0 6 * * *")}
 
 

@@ -35,7 +35,7 @@ def render(summary: RunResult, figures: Mapping[str, bytes] | None = None, sampl
         samples: users to show; only for the copy that stays with the owner of the data.
     """
     drawn = all_figures(summary) if figures is None else figures
-    return _template().render(
+    return template().render(
         context(summary, drawn), samples=samples_view(samples) if samples and samples.users else None
     )
 
@@ -176,7 +176,7 @@ def _ticks(value: str) -> Markup:
 
 def cadence_page(result: CadenceResult, png: bytes) -> str:
     """The page of `freqd cadence` as HTML text; ``png`` is its figure."""
-    return _template("cadence.html.j2").render(
+    return template("cadence.html.j2").render(
         title=f"freqd: {result.name}",
         created=result.created[:16].replace("T", " "),
         version=result.freqd,
@@ -190,8 +190,9 @@ def cadence_page(result: CadenceResult, png: bytes) -> str:
     )
 
 
-@lru_cache(maxsize=2)
-def _template(name: str = "template.html.j2") -> Template:
+@lru_cache(maxsize=3)
+def template(name: str = "template.html.j2") -> Template:
+    """A template of this package; everything that it is given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

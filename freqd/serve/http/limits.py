@@ -31,10 +31,12 @@ class Access:
         token: what a request has to bring as ``Authorization: Bearer TOKEN``; None: nothing.
         hosts: names under which the service may be asked, in lower case, without a port; None: all. A page of a foreign name
             that points to this machine could read the answers otherwise.
+        remedy: for whoever asked under another name.
     """
 
     token: str | None = None
     hosts: frozenset[str] | None = None
+    remedy: str = "`freqd serve --allow-host NAME` allows it"
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Why a request may not be answered."""
@@ -42,7 +44,7 @@ class Access:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         if self.hosts is not None and name not in self.hosts:
-            return 403, "this service is not asked by that name; `freqd serve --allow-host NAME` allows it"
+            return 403, f"this service is not asked by that name; {self.remedy}"
         return None
 
     def known(self, scope: Scope) -> bool:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,20 @@ def test_up_schedule_status_down(user: User) -> None:
     assert "up already" in again.stdout
     assert Stack.read(user.workspace) == found
     assert user("status").returncode == 0
+    status = json.loads(user("status", "--json").stdout)
+    assert [server["state"] for server in status["servers"]] == ["healthy"] * 4
+    assert (status["models"], status["runs"], status["schedules"], status["trouble"]) == ([], [], [], [])
+
+    def ask(path: str, host: str, method: str = "GET") -> int:
+        request = urllib.request.Request(f"{found.page}{path}", headers={"Host": host}, method=method)
+        try:
+            return int(urllib.request.urlopen(request).status)
+        except urllib.error.HTTPError as error:
+            return int(error.code)
+
+    own = found.page.removeprefix("http://")
+    asked = [("/", own, "GET"), ("/", "evil.example", "GET"), ("/", own, "POST"), ("/other", own, "GET")]
+    assert [ask(*words) for words in asked] == [200, 403, 405, 404], "one page, of this machine, that only reads"
 
     scheduled = user("schedule", "--cron", "0 3 * * 1", "--config", "small.toml")
     assert scheduled.returncode == 0, scheduled.stderr
@@ -109,7 +124,7 @@ def test_a_scheduled_run_completes_and_schedules_outlive_a_restart(user: User) -
     assert "gone" in status.stdout
     restarted = user("up", *user.ports)
     assert restarted.returncode == 0, restarted.stdout
-    assert "prefect, mlflow, worker gone" in restarted.stdout
+    assert "prefect, mlflow, worker, page gone" in restarted.stdout
     assert found.processes() == [], "nothing of the killed stack is left"
     assert "paused" in user("schedule", "list").stdout
     assert user("schedule", "remove", "minutely").returncode == 0
@@ -250,7 +265,7 @@ def test_a_run_whose_worker_was_killed_with_it_does_not_stay_running(user: User)
 def test_a_taken_port_is_named_with_a_remedy(user: User) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        found = user("up", "--prefect-port", port, "--mlflow-port", user.ports[3])
+        found = user("up", "--prefect-port", port, *user.ports[2:])
     assert found.returncode == 2
     assert port in found.stderr
     assert "--prefect-port" in found.stderr
@@ -333,34 +348,34 @@ def test_schedules_are_kept_when_the_deployment_is_brought_up_to_date(
 ) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.ops import deployments
+    from flows.ops import deployments, scheduling
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.toml").write_text(SMALL)
     workspace, config = Workspace(tmp_path / "work"), build([read_toml(tmp_path / "small.toml")])
     deployments.deploy(workspace)
     with pytest.raises(InputError, match="Invalid cron"):
-        deployments.schedule("weekly", "99 3 * * 1", "UTC", config, workspace)
+        scheduling.schedule("weekly", "99 3 * * 1", "UTC", config, workspace)
     with pytest.raises(InputError, match="Mars"):
-        deployments.schedule("weekly", "0 3 * * 1", "Mars/Base", config, workspace)
-    first, second, _ = deployments.schedule("weekly", "0 3 * * 1", "Europe/Berlin", config, workspace)
+        scheduling.schedule("weekly", "0 3 * * 1", "Mars/Base", config, workspace)
+    first, second, _ = scheduling.schedule("weekly", "0 3 * * 1", "Europe/Berlin", config, workspace)
     assert (first.hour, first.weekday(), (second - first).days) == (3, 0, 7)
     assert first.tzinfo == ZoneInfo("Europe/Berlin")
-    assert deployments.schedules()[0].next == first
-    deployments.schedule("weekly", "0 4 * * 1", "Europe/Berlin", config, workspace)
+    assert scheduling.schedules()[0].next == first
+    scheduling.schedule("weekly", "0 4 * * 1", "Europe/Berlin", config, workspace)
     deployments.deploy(workspace)
-    (row,) = deployments.schedules()
+    (row,) = scheduling.schedules()
     assert (row.name, row.cron, row.active) == ("weekly", "0 4 * * 1", True)
     assert row.data == str(purchases)
-    deployments.set_active("weekly", False)
-    assert deployments.schedules()[0].next is None
-    deployments.set_active("weekly", True)
-    (row,) = deployments.schedules()
+    scheduling.set_active("weekly", False)
+    assert scheduling.schedules()[0].next is None
+    scheduling.set_active("weekly", True)
+    (row,) = scheduling.schedules()
     assert (row.cron, row.active, row.data) == ("0 4 * * 1", True, str(purchases)), "nothing is lost on the way"
     assert row.next is not None
-    deployments.set_active("weekly", False)
+    scheduling.set_active("weekly", False)
     with pytest.raises(InputError, match="weekly"):
-        deployments.remove("monthly")
+        scheduling.remove("monthly")
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name("freqd/retrain")
     assert found.global_concurrency_limit is not None
@@ -368,8 +383,8 @@ def test_schedules_are_kept_when_the_deployment_is_brought_up_to_date(
     assert found.concurrency_options is not None
     assert found.concurrency_options.collision_strategy.value == "CANCEL_NEW"
     assert "config" in found.parameter_openapi_schema["properties"]
-    deployments.remove("weekly")
-    assert deployments.schedules() == []
+    scheduling.remove("weekly")
+    assert scheduling.schedules() == []
 
 
 # -- configuration files --------------------------------------------------------------------------------------------
