@@ -6,11 +6,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas import State
 from prefect.states import Completed
 
+from freqd.gate import PROMOTED, WAITING, Verdict
 from freqd.json_types import JsonObject
 from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run import sentences, text
 from freqd.report.run_result import RunResult
+from tasks import events
 from tasks.mlops import tracking
 from tasks.runtime import page
 
@@ -23,8 +25,18 @@ def conclude(result: RunResult) -> State[JsonObject]:
     found = sentences.verdict(result)
     said = result.gate.verdict if result.gate else "not registered"
     page.tag(f"verdict: {said}")
+    if result.gate is not None and result.model is not None:
+        tell_verdict(result.model.name, result.model.version, result.gate, result.prefect.address)
     create_markdown_artifact(f"{text.markdown(result)}\n{_links(result)}\n", key="result", description=found.title)
     return Completed(message=f"{found.title}. {sentences.gate_sentence(result)}", data=result.as_json())
+
+
+def tell_verdict(model: str, version: str, gate: Verdict, address: str) -> None:
+    """Tell who wants to know what became of a version; the server that lives as long as the run has nobody to tell."""
+    if events.server_listens():
+        event = {PROMOTED: events.PROMOTED, WAITING: events.WAITS}.get(gate.verdict, events.REFUSED)
+        payload = {"model": model, "version": version, "reasons": "; ".join(gate.reasons), "address": address}
+        events.tell(event, events.VERDICTS, model, payload)
 
 
 UNDECIDED = {"decision": "not yet", "decision.reason": "the run has not come to its end"}

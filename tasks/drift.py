@@ -12,9 +12,6 @@ from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.events import emit_event
-from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL
 
 from freqd import data, provenance
 from freqd.config import RunConfig, load
@@ -40,17 +37,13 @@ from tasks.drift_record import (
     DriftRecord,
     markdown,
     records,
+    sentence,
     table,
 )
+from tasks.events import COOLING, FOUND, RESOURCE, SEEN, server_listens, tell
 from tasks.mlops import registry
 from tasks.run_context import flow_run_id
-from tasks.runtime import embedded
 from tasks.runtime.workspace import Workspace
-
-FOUND, COOLING = "freqd.drift.found", "freqd.drift.cooling-down"
-"""Events: the first starts a retraining, the second only says that there would have been another one."""
-RESOURCE = "freqd.model."
-"""Resource of the events, followed by the model's name."""
 
 
 def champion_settings(workspace: Workspace, model: str) -> JsonObject:
@@ -164,7 +157,9 @@ def conclude(workspace: Workspace, found: DriftCheck, config: RunConfig, now: da
                 flow_run=flow_run_id(),
             )
             if outcome in (SENT, COOLING_DOWN):
-                _emit(FOUND if outcome == SENT else COOLING, workspace, record, config)
+                _ask(FOUND if outcome == SENT else COOLING, workspace, record, config)
+            if found.found and server_listens():
+                _tell(record)
             write_atomic(folder / f"{now:%Y%m%dT%H%M%S.%f}.json", json.dumps(record.as_json(), indent=1))
     except OSError as error:
         raise storage_error(error, workspace.root) from error
@@ -186,26 +181,34 @@ def _outcome(folder: Path, check: DriftCheck, config: RunConfig, now: datetime) 
             break
         if earlier.outcome == SENT:
             return COOLING_DOWN, asked + pause
-    if not PREFECT_API_URL.value() or embedded.running() is not None:
+    if not server_listens():
         return NO_SERVER, None
     return SENT, now + pause
 
 
-def _emit(name: str, workspace: Workspace, record: DriftRecord, config: RunConfig) -> None:
-    """Send an event and wait until it is on the server. The retraining takes its settings from it."""
-    emit_event(
-        name,
-        resource={"prefect.resource.id": f"{RESOURCE}{record.model}", "prefect.resource.name": record.model},
-        payload={
-            "headline": record.headline,
-            "reasons": record.reasons,
-            "version": record.version,
-            "cooling_down_until": record.cooling_down_until,
-            "workdir": str(workspace.root),
-            "config": config.model_dump(mode="json"),
-        },
-    )
-    EventsWorker.instance().wait_until_empty()
+def _ask(name: str, workspace: Workspace, record: DriftRecord, config: RunConfig) -> None:
+    """Ask for a retraining, which takes its settings from the event."""
+    payload = {
+        "headline": record.headline,
+        "reasons": record.reasons,
+        "version": record.version,
+        "cooling_down_until": record.cooling_down_until,
+        "workdir": str(workspace.root),
+        "config": config.model_dump(mode="json"),
+    }
+    tell(name, RESOURCE, record.model, payload)
+
+
+def _tell(record: DriftRecord) -> None:
+    """Tell who wants to know that there is drift."""
+    payload = {
+        "model": record.model,
+        "version": record.version,
+        "headline": record.headline,
+        "reasons": "; ".join(record.reasons),
+        "outcome": sentence(record),
+    }
+    tell(SEEN, RESOURCE, record.model, payload)
 
 
 def _champion(model: str) -> ModelVersion:

@@ -16,6 +16,7 @@ from cyclopts import (
 from rich.console import Console
 
 import freqd
+from flows.cli.alerts import alerts
 from flows.cli.backfill import backfill
 from flows.cli.cadence import cadence
 from flows.cli.clean import clean
@@ -72,8 +73,9 @@ COMMANDS: dict[str, tuple[tuple[Command, str], ...]] = {
         (logs, "freqd logs worker --lines 100"),
         (down, "freqd down"),
         (schedule_app, 'freqd schedule --cron "0 3 * * 1" --config shop.toml'),
-        (deploy, "freqd deploy"),
+        (deploy, "freqd deploy --config shop.toml"),
         (drift, "freqd drift --new new.csv"),
+        (alerts, "freqd alerts --to ops@example.org --smtp smtp://mail.example.org:587"),
         (promote, 'freqd promote 3 --why "agreed with the shop team"'),
         (rollback, 'freqd rollback --why "complaints since Monday"'),
         (clean, "freqd clean --older-than 30d"),

@@ -202,6 +202,7 @@ def _commands(workspace: Workspace, stack: Stack, worker: str, stores: Iterable[
     prefect = {
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": prefect_port,
+        "PREFECT_UI_URL": stack.prefect,  # in the links of alerts
         "PREFECT_SERVER_UI_API_URL": "/api",  # the page may be opened as localhost too
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect},http://localhost:{prefect_port}",
     }

@@ -64,9 +64,17 @@ def replacing(target: Path) -> Iterator[Path]:
             raise
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
+def write_atomic(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    Args:
+        path: the file.
+        content: of it.
+        mode: its permissions, from the first byte on; None for those that new files have.
+    """
     with replacing(path) as made:
+        if mode is not None:
+            made.touch(mode)
         made.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

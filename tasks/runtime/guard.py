@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -48,6 +49,7 @@ _DEPLOYMENT = re.compile(rf"/deployments/{_ID}")
 _START = re.compile(rf"/deployments/{_ID}/create_flow_run")
 _SCHEDULE = re.compile(rf"/deployments/{_ID}/schedules/{_ID}")
 _AUTOMATION = re.compile(rf"/automations/{_ID}")
+_BLOCKS = re.compile(r"/block_documents/(filter|count)")
 _STATE = re.compile(rf"/flow_runs/{_ID}/set_state")
 
 WRITES = (
@@ -68,6 +70,7 @@ BODIES = (
     (_SCHEDULE, frozenset(_TIMES.split())),
     (_DEPLOYMENT, frozenset({"paused"})),
     (_AUTOMATION, frozenset({"enabled"})),
+    (_BLOCKS, frozenset({"block_documents", "block_types", "block_schemas", "limit", "offset", "sort"})),
 )
 """What a body may set. The page also sends null for all that it does not mean to change: those are left out."""
 
@@ -141,6 +144,8 @@ def _path(scope: Scope) -> str | None:
 def _route(scope: Scope) -> str | None:
     """Why a route is not for the page."""
     path = _path(scope)
+    if b"include_secrets" in unquote_to_bytes(scope.get("query_string", b"")).lower():
+        return NOT_HERE
     if scope["type"] == "websocket":
         return None if path in SOCKETS else NOT_HERE
     method = scope["method"]

@@ -30,6 +30,8 @@ def main(descriptor: int | None) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    from tasks.runtime import alert_block as alert_block  # Prefect finds the block by its class
+
     settings = get_current_settings()
     api = settings.server.api
     listening = None if descriptor is None else socket.socket(fileno=descriptor)

@@ -17,7 +17,7 @@ from flows.ops import automations, deployments
 from freqd.config import RunConfig
 from freqd.drift.findings import NewInteractions, OwnInteractions
 from freqd.errors import InputError
-from tasks import drift
+from tasks import drift, events
 from tasks.drift_record import DriftCheck, sentence
 from tasks.runtime.workspace import Workspace
 
@@ -90,13 +90,14 @@ def test_there_is_one_automation_and_switched_off_it_stays_off(tmp_path: Path, n
 
 
 @pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    sent: list[str] = []
-    monkeypatch.setattr(drift, "emit_event", lambda name, **rest: sent.append(name))
-    return sent
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Events that ask for a retraining, or say that one was asked for not long ago."""
+    names: list[str] = []
+    monkeypatch.setattr(drift, "tell", lambda name, *_: names.append(name) if name != events.SEEN else None)
+    return names
 
 
-def test_the_cool_down_ends_and_starts_anew_and_is_each_models_own(tmp_path: Path, events: list[str]) -> None:
+def test_the_cool_down_ends_and_starts_anew_and_is_each_models_own(tmp_path: Path, sent: list[str]) -> None:
     workspace = Workspace(tmp_path)
     assert conclude(workspace, 0) == drift.SENT
     assert conclude(workspace, 1, found=False) == drift.NOTHING
@@ -104,30 +105,26 @@ def test_the_cool_down_ends_and_starts_anew_and_is_each_models_own(tmp_path: Pat
     assert conclude(workspace, 1, model="other") == drift.SENT
     assert conclude(workspace, 24) == drift.SENT, "what was refused during the cool-down does not lengthen it"
     assert conclude(workspace, 47.9, version="8") == drift.COOLING_DOWN, "a new champion does not end it"
-    assert events == [drift.FOUND, drift.COOLING, drift.FOUND, drift.FOUND, drift.COOLING]
+    assert sent == [events.FOUND, events.COOLING, events.FOUND, events.FOUND, events.COOLING]
     zero = CONFIG.model_copy(update={"drift": CONFIG.drift.model_copy(update={"cooldown_hours": 0.0})})
     assert conclude(workspace, 48, config=zero) == conclude(workspace, 48.1, config=zero) == drift.SENT
 
 
 def test_nothing_is_asked_for_if_it_is_switched_off_or_the_servers_are_down(
-    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)
     off = CONFIG.model_copy(update={"drift": CONFIG.drift.model_copy(update={"retrain": False})})
     assert conclude(workspace, 0, config=off) == drift.SWITCHED_OFF
 
-    class Unset:
-        def value(self) -> None:
-            return None
-
     with monkeypatch.context() as patched:
-        patched.setattr(drift, "PREFECT_API_URL", Unset())
+        patched.setattr(drift, "server_listens", lambda: False)
         assert conclude(workspace, 1) == drift.NO_SERVER
     assert conclude(workspace, 2) == drift.SENT, "neither of them starts a cool-down"
-    assert events == [drift.FOUND]
+    assert sent == [events.FOUND]
 
 
-def test_of_many_checks_at_once_one_asks(tmp_path: Path, events: list[str]) -> None:
+def test_of_many_checks_at_once_one_asks(tmp_path: Path, sent: list[str]) -> None:
     outcomes: list[str] = []
     threads = [
         threading.Thread(target=lambda n=n: outcomes.append(conclude(Workspace(tmp_path), n / 1000))) for n in range(6)
@@ -139,7 +136,7 @@ def test_of_many_checks_at_once_one_asks(tmp_path: Path, events: list[str]) -> N
     assert sorted(outcomes) == [drift.COOLING_DOWN] * 5 + [drift.SENT]
 
 
-def test_a_damaged_record_is_passed_over(tmp_path: Path, events: list[str]) -> None:
+def test_a_damaged_record_is_passed_over(tmp_path: Path, sent: list[str]) -> None:
     workspace = Workspace(tmp_path)
     assert conclude(workspace, 0) == drift.SENT
     (workspace.drift / "shop" / "20260302T050000.000000.json").write_text("{torn")
@@ -185,12 +182,12 @@ def test_files_that_a_retraining_would_not_see_are_named(shop: Path, own: dict[s
     drift.require_among(off, [new])
 
 
-def test_drift_in_files_that_a_retraining_would_not_see_asks_for_none(tmp_path: Path, events: list[str]) -> None:
+def test_drift_in_files_that_a_retraining_would_not_see_asks_for_none(tmp_path: Path, sent: list[str]) -> None:
     workspace = Workspace(tmp_path)
     assert conclude(workspace, 0, elsewhere=["new.csv"]) == drift.ELSEWHERE
     (record,) = drift.records(workspace.drift / "shop")
     assert record.cooling_down_until is None
     assert "new.csv is not among the data" in sentence(record)
-    assert events == []
+    assert sent == []
     assert conclude(workspace, 1) == drift.SENT, "it starts no cool-down"
     assert conclude(workspace, 2, elsewhere=["new.csv"], found=False) == drift.NOTHING

@@ -44,6 +44,7 @@ def ask(
     token: str | None = None,
     more: tuple[tuple[str, str], ...] = (),
     kind: str = "http",
+    query: bytes = b"",
 ) -> tuple[int, App]:
     """The status of an answer, and what got through."""
     app, sent = App(), []
@@ -60,7 +61,7 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": kind, "method": method, "path": path, "root_path": "", "headers": headers}
+    scope = {"type": kind, "method": method, "path": path, "root_path": "", "headers": headers, "query_string": query}
     asyncio.run(Guard(app, PORT, TOKEN)(scope, receive, send))
     if kind == "websocket":
         return (403 if sent else 101), app
@@ -104,6 +105,18 @@ def test_a_request_without_an_origin_may_read_and_not_write() -> None:
     assert (
         ask("GET", "/", origin=None, more=(("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")))[0] == 200
     )
+
+
+@pytest.mark.parametrize("query", [b"include_secrets=true", b"a=1&%69nclude%5Fsecrets=1", b"INCLUDE_SECRETS=true"])
+def test_no_secret_of_a_block_is_read_without_the_token(query: bytes) -> None:
+    path = f"/api/block_documents/{ID}"
+    assert ask("GET", path)[0] == 200
+    assert ask("GET", path, query=query)[0] == 403
+    assert ask("GET", path, query=query, token=TOKEN)[0] == 200
+    for secrets in (True, 1, "true"):
+        assert ask("POST", "/api/block_documents/filter", {"include_secrets": secrets})[0] == 403
+    status, app = ask("POST", "/api/block_documents/filter", {"limit": 3, "include_secrets": False})
+    assert (status, json.loads(app.seen[0][1])) == (200, {"limit": 3})
 
 
 def test_the_token_opens_everything_and_goes_no_further() -> None:
