@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from freqd import numbers as fmt
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.evaluate.significance import Difference, paired_bootstrap
 from freqd.evaluate.strata import Group
@@ -204,12 +205,12 @@ def _why_promoted(challenger: Candidate, champion: Candidate | None, difference:
         beside = (
             ""
             if best is None
-            else f" not shown to be worse than {best.name} ({best.mean:+.4f}, {best.low:+.4f} to {best.high:+.4f}),"
+            else f" not shown to be worse than {best.name} ({fmt.signed(best.mean)}, {fmt.signed(best.low)} to {fmt.signed(best.high)}),"
         )
         return [f"the first model of its name: no champion to compare with,{beside} and every other guardrail holds"]
     return [
-        f"NDCG@10 is {difference.mean:+.4f} against champion version {champion.version} "
-        f"({difference.low:+.4f} to {difference.high:+.4f}), and every guardrail holds"
+        f"NDCG@10 is {fmt.signed(difference.mean)} against champion version {champion.version} "
+        f"({fmt.signed(difference.low)} to {fmt.signed(difference.high)}), and every guardrail holds"
     ]
 
 
@@ -222,7 +223,7 @@ def _first(challenger: Candidate, level: str, policy: RegistryConfig) -> list[Ch
     elif best is None:
         checks.append(_passes(name, None, "not applicable: no other model of its size was trained"))
     else:
-        against = f"against {best.name}: {best.mean:+.4f} ({best.low:+.4f} to {best.high:+.4f})"
+        against = f"against {best.name}: {fmt.signed(best.mean)} ({fmt.signed(best.low)} to {fmt.signed(best.high)})"
         checks.append(
             Check(
                 name=f"{name}, upper end of the {level} interval",
@@ -314,7 +315,4 @@ def _reason(check: Check) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Four digits, and all of those before the point."""
-    if value is None:
-        return "not known"
-    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return "not known" if value is None else fmt.plain(value)

@@ -6,9 +6,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas import State
 from prefect.states import Completed
 
+from freqd import numbers as fmt
 from freqd.gate import PROMOTED, WAITING, Verdict
 from freqd.json_types import JsonObject
-from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run import sentences, text
 from freqd.report.run_result import RunResult

@@ -1,4 +1,4 @@
-"""The report's two copies: with sample users for the owner of the data, and without them for MLflow."""
+"""The model card, and the report's two copies: with sample users for the owner of the data, and without them for MLflow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from freqd.embeddings import TrainedModel
 from freqd.evaluate import Evaluation
 from freqd.pseudonym import pseudonym
 from freqd.report.run import html
+from freqd.report.run.card import card
 from freqd.report.run.figures_groups import COMPARED
 from freqd.report.run_result import RunResult
 from freqd.report.samples import Samples, SampleSource, draw_samples
@@ -22,6 +23,8 @@ from freqd.storage.files import write_atomic
 from tasks.mlops import tracking
 from tasks.mlops.model_source import WHERE
 from tasks.run_context import RunContext
+
+CARD = "model-card.md"
 
 
 def write_pages(context: RunContext, config: RunConfig, result: RunResult, images: Mapping[str, bytes]) -> None:
@@ -33,6 +36,8 @@ def write_pages(context: RunContext, config: RunConfig, result: RunResult, image
     else:
         write_atomic(file, json.dumps(samples.as_json(), indent=1))
     write_atomic(context.folder / "report.html", html.render(result, images, samples))
+    write_atomic(context.folder / CARD, card(result))
+    tracking.log_text(context.mlflow_run_id, card(result), CARD)
     tracking.log_text(context.mlflow_run_id, html.render(result, images), "report.html")
 
 

@@ -75,7 +75,7 @@ def test_the_margin_has_to_be_exceeded() -> None:
 @pytest.mark.parametrize(
     ("policy", "changes", "reason"),
     [
-        (RegistryConfig(max_bytes=999), {}, "size in bytes is 1000, required <= 999"),
+        (RegistryConfig(max_bytes=999), {}, "size in bytes is 1,000, required <= 999"),
         (RegistryConfig(max_latency_ms=0.5), {}, "median ms to score a user is 1, required <= 0.5"),
         (
             RegistryConfig(),
@@ -144,7 +144,7 @@ def test_a_first_champion_is_not_shown_to_be_worse_than_another_model_of_its_siz
     assert first(rival(-0.01, 0.0)).promoted, "they may be equal"
     refused = first(rival(0.01, 0.02), rival(-0.02, -0.001, "the SVD of the teacher"))
     assert not refused.promoted
-    assert "the SVD of the teacher: -0.0105 (-0.0200 to -0.0010)" in refused.reasons[0]
+    assert "the SVD of the teacher: −0.0105 (−0.0200 to −0.0010)" in refused.reasons[0]
     assert first(rival(-0.02, -0.001), policy=RegistryConfig(first_not_worse=False)).promoted
     assert first().promoted, "where nothing else was trained there is nothing to compare with"
     assert ask(0.05).promoted, "a later champion is compared with the champion"
@@ -274,5 +274,5 @@ def test_groups_of_different_users_are_not_compared() -> None:
 
 def test_large_numbers_are_told_in_full() -> None:
     verdict = ask(0.05, RegistryConfig(max_bytes=1_000_000), n_bytes=1_234_567, popularity=12_345.6)
-    assert verdict.reasons[0] == "size in bytes is 1234567, required <= 1000000"
-    assert verdict.reasons[1].startswith("mean item popularity@10 is 12346, required <= 60")
+    assert verdict.reasons[0] == "size in bytes is 1,234,567, required <= 1000000"
+    assert verdict.reasons[1].startswith("mean item popularity@10 is 12,346, required <= 60")

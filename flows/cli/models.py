@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from flows.cli.options import BROKEN, DONE, Workdir, workspace_of
 from flows.cli.output import AsJson, say, say_facts, say_json, say_table
+from freqd import numbers
 from freqd.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def models_compare(
     first, second = (f"version {version}" for version in found.versions)
     metrics = []
     for label, (a, b) in found.metrics.items():
-        apart = "" if a is None or b is None else f"{b - a:+.4g}"
+        apart = "" if a is None or b is None else f"{'+' if b > a else ''}{numbers.plain(b - a)}"
         metrics.append((label.removeprefix("student_"), _short(a), _short(b), apart))
     say_table(("metric", first, second, "difference"), metrics)
     say()
@@ -209,6 +210,6 @@ def _show_entries(entries: Sequence[AuditEntry]) -> None:
 def _short(value: float | str | None) -> str:
     """A number to four digits; text as it is."""
     try:
-        return "" if value is None else f"{float(value):.4g}"
+        return "" if value is None else numbers.plain(float(value))
     except ValueError:
         return str(value)

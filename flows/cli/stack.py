@@ -71,7 +71,7 @@ def status(*, as_json: AsJson = False, workdir: Workdir = None) -> int:
     `freqd up` shows the same as a page, with the history.
     """
     from flows.ops.overview import gather
-    from freqd.report import numbers
+    from freqd import numbers
     from freqd.report.overview.text import screen
 
     found = gather(workspace_of(workdir))

@@ -68,6 +68,16 @@ def novelty(recommended: ItemCounts, train_counts: ItemCounts, n_users: int) -> 
     return _mean_over_recommendations(recommended, -np.log2(np.maximum(train_counts, 1) / n_users))
 
 
+def top_share(recommended: ItemCounts, train_counts: ItemCounts, share: float = 0.01) -> float:
+    """How much of what is recommended are the ``share`` most popular items of train, at least one, in [0, 1].
+
+    Items that are as popular as each other are taken by row; 0 if nothing was recommended.
+    """
+    top = np.argsort(-train_counts, kind="stable")[: max(1, round(share * len(train_counts)))]
+    total = recommended.sum()
+    return float(recommended[top].sum() / total) if total else 0.0
+
+
 def _mean_over_recommendations(recommended: ItemCounts, values: npt.NDArray[np.float64]) -> float:
     total = recommended.sum()
     return float(recommended @ values / total) if total else 0.0

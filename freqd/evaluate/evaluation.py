@@ -211,6 +211,7 @@ class _Lists:
             found[f"gini_at_{k}"] = beyond_accuracy.gini(counts)
             found[f"mean_popularity_at_{k}"] = beyond_accuracy.mean_popularity(counts, item_counts)
             found[f"novelty_at_{k}"] = beyond_accuracy.novelty(counts, item_counts, train.shape[0])
+            found[f"top_share_at_{k}"] = beyond_accuracy.top_share(counts, item_counts)
             between = beyond_accuracy.diversity_between_lists(counts, len(self.found), k)
             found[f"diversity_between_lists_at_{k}"] = between
         found[f"diversity_within_lists_at_{HEADLINE_K}"] = diversity_within_lists(self.first, train)

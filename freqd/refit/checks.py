@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from freqd import numbers as fmt
 from freqd.data.interactions import IdArray, Split
 from freqd.embeddings import Embeddings, FloatMatrix
 from freqd.evaluate.beyond_accuracy import coverage, mean_popularity, recommendation_counts
@@ -51,7 +52,9 @@ def check_refit(twin: Embeddings, refit: Embeddings, judged: Split, whole: Split
         checks.append(_between(f"{side} of the newest data known", _known(rows, n), least, None))
     if finite and fits:
         checks += _of_lists(twin, refit, judged, whole, seed)
-    failed = tuple(f"{check.name}: {check.value:.4g}, required {check.limit}" for check in checks if not check.passed)
+    failed = tuple(
+        f"{check.name}: {fmt.plain(check.value)}, required {check.limit}" for check in checks if not check.passed
+    )
     if not fits:
         failed = (
             *failed,
@@ -117,5 +120,5 @@ def _within(name: str, ratio: float, factor: float) -> Check:
 
 
 def _between(name: str, value: float, low: float, high: float | None) -> Check:
-    limit = f">= {low:.4g}" if high is None else f"{low:.4g} to {high:.4g}"
+    limit = f">= {fmt.plain(low)}" if high is None else f"{fmt.plain(low)} to {fmt.plain(high)}"
     return Check(name=name, value=value, limit=limit, passed=bool(low <= value and (high is None or value <= high)))

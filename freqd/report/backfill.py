@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run_result_parts import ResultPart
 from freqd.report.table import Table, for_terminal

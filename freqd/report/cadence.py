@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.cadence_result import AgedModel, CadenceResult, Kind, RefitReplay
 from freqd.report.canvas import FONT, SMALL, WIDTH, legend, new_figure, png, style_axes
 from freqd.report.markdown import escape

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import FONT, WIDTH, legend, new_figure, png, shorten, style_axes
 from freqd.report.comparison_result import (
     ComparedData,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from freqd.numbers import NBSP
 from freqd.report.markdown import escape
-from freqd.report.numbers import NBSP
 
 GAP = "  "
 """Between columns."""

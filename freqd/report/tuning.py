@@ -6,7 +6,7 @@ import csv as csv_format
 import io
 from collections import Counter
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import legend, new_figure, png, style_axes
 from freqd.report.markdown import escape
 from freqd.report.palette import SOFT_INK, STUDENT

@@ -28,12 +28,12 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict
 
 import freqd
+from freqd import numbers as fmt
 from freqd.config import DistillConfig, RunConfig, SpectralConfig
 from freqd.data.sources import name_of
 from freqd.distill import check_objectives
 from freqd.embeddings import TrainedModel
 from freqd.errors import DivergedError, InputError
-from freqd.report import numbers as fmt
 from freqd.report import tuning as shown
 from freqd.report.run import html
 from freqd.report.run.settings import as_toml

@@ -10,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from tasks.mlops import registry, tracking
 
 TEXT_LENGTH = 4000

@@ -26,6 +26,7 @@ from prefect.input import RunInput
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from freqd import numbers as fmt
 from freqd.config import RegistryConfig
 from freqd.errors import InputError
 from freqd.gate import NOT_PROMOTED, PROMOTED, WAITING, Check, Verdict
@@ -283,7 +284,7 @@ def _reason(answer: Answer) -> str:
 
 
 def _line(check: Check) -> str:
-    value = "not known" if check.value is None else f"{check.value:,.4g}"
+    value = "not known" if check.value is None else fmt.plain(check.value)
     required = "" if check.limit == "none" else f" (required {check.limit})"
     return f"- {check.name}: {value}{required}" + (f"; {check.detail}" if check.detail else "")
 

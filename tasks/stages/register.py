@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from pydantic import BaseModel, ConfigDict
 
 import freqd
+from freqd import numbers as fmt
 from freqd.config import EvaluateConfig, RegistryConfig
 from freqd.data.interactions import Split
 from freqd.embeddings import TrainedModel
@@ -91,7 +92,7 @@ class RegisterInputs(BaseModel):
         if self.refit_report is None:
             return {"freqd.refit": "none"}
         found = open_report(store, self.refit_report)
-        checks = "; ".join(f"{check.name} {check.value:.4g} ({check.limit})" for check in found.checks)
+        checks = "; ".join(f"{check.name} {fmt.plain(check.value)} ({check.limit})" for check in found.checks)
         told = {"freqd.refit": "all" if found.accepted else "refused", "freqd.refit_checks": checks}
         if self.refit_student is None or self.refit_split is None:
             return told | {"freqd.refit_reasons": "; ".join(found.reasons)}
@@ -204,11 +205,9 @@ def _judged_users(parts: Split) -> int:
 
 
 def _shown(check: Check) -> JsonObject:
-    """A row of the page's table: four digits are enough, and a limit is no quotation in markdown."""
-    row = {**check.model_dump(), "limit": escape(check.limit), "detail": escape(check.detail)}
-    if isinstance(check.value, float) and not check.value.is_integer():
-        row["value"] = float(f"{check.value:.4g}")
-    return row
+    """A row of the page's table; a limit is no quotation in markdown."""
+    texts = {"value": fmt.plain(check.value), "limit": escape(fmt.limit(check.limit)), "detail": escape(check.detail)}
+    return {**check.model_dump(), **texts}
 
 
 def _numbers(own: Evaluation, known: EvaluationFacts, n_bytes: int) -> dict[str, str]:

@@ -64,8 +64,16 @@ def test_an_item_that_nobody_met_is_as_new_as_one_that_one_user_met():
     assert beyond_accuracy.novelty(np.array([1, 0]), np.array([0, 4]), n_users=8) == pytest.approx(3.0)
 
 
+def test_the_share_of_the_most_popular_items():
+    recommended, train = np.array([1, 6, 0, 3]), np.array([5, 5, 9, 1])
+    assert beyond_accuracy.top_share(recommended, train, 0.01) == 0.0, "at least one item, the most popular"
+    assert beyond_accuracy.top_share(recommended, train, 0.5) == pytest.approx(0.1), "of equals the first"
+    assert beyond_accuracy.top_share(recommended, train, 1.0) == 1.0
+
+
 def test_nothing_recommended():
     nothing, train = np.zeros(3, np.int64), np.ones(3, np.int64)
     assert beyond_accuracy.coverage(nothing) == 0.0
     assert beyond_accuracy.mean_popularity(nothing, train) == 0.0
+    assert beyond_accuracy.top_share(nothing, train) == 0.0
     assert beyond_accuracy.novelty(nothing, train, n_users=2) == 0.0

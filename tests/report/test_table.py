@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freqd.report.numbers import NBSP
+from freqd.numbers import NBSP
 from freqd.report.table import Table, for_terminal
 
 TABLE = Table("Shops", ["shop", "users"], [["a|b", "1,200"], ["long name", f"3{NBSP}M"]], frozenset({1}), strong=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.overview import text
 from freqd.report.overview.facts import ModelFacts, Overview
 from freqd.report.run.html import template

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.overview.facts import ChampionFacts, DriftFacts, ModelFacts, Overview, RunFacts, VersionFacts
 
 

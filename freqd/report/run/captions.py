@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT, TEACHER
 from freqd.report.run import groups
 from freqd.report.run.figures_groups import COMPARED, Measure, by_activity, by_popularity
 from freqd.report.run.figures_quality import quality_caption
 from freqd.report.run.figures_spectrum import spectrum_caption
 from freqd.report.run.savings import spread_ms
-from freqd.report.run.spectrum_sentences import side_sentences
+from freqd.report.run.spectrum_sentences import mastery_falls, side_sentences
 from freqd.report.run.standing import metric_of
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import Side
@@ -29,7 +29,7 @@ def captions(summary: RunResult) -> dict[str, Caption]:
     """Captions and alternative texts by figure name."""
     return {
         "quality_size": Caption(
-            "Up and to the left is better. Models of equal size are drawn side by side.",
+            f"Up and to the left is better. Models of equal size are drawn side by side. {quality_caption(summary)}",
             _told("Test NDCG@10 against the number of parameters", _sizes(summary)),
         ),
         "quality": Caption(quality_caption(summary), _told("Bars of test NDCG@10 by model", _quality(summary))),
@@ -40,7 +40,7 @@ def captions(summary: RunResult) -> dict[str, Caption]:
             _told("Validation NDCG@10 over training", _validation(summary)),
         ),
         "mastery": Caption(
-            "Low λ is what similar users or items share, high λ is detail.",
+            " ".join(["Low λ is what similar users or items share, high λ is detail.", *mastery_falls(summary)]),
             "The student's mastery of the teacher by frequency band over epochs; the tables of bands hold the final values.",
         ),
         "gains_users": Caption("", _told("Test NDCG@10 by the users' activity", _groups(by_activity(summary)))),

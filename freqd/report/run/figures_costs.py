@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import FONT, SMALL, new_figure, png, shorten, style_axes
 from freqd.report.palette import INK, SOFT_INK, STUDENT, TEACHER
 from freqd.report.run_result import RunResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import FONT, new_figure, png, role_legend, shorten, style_axes
 from freqd.report.palette import INK, SOFT_INK
 from freqd.report.run.groups import OPPONENTS, GroupDifference, by_activity, by_popularity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import FONT, new_figure, png, role_legend, shorten, style_axes
 from freqd.report.palette import INK, SCRATCH, STUDENT, TEACHER, Role
 from freqd.report.run_result import RunResult

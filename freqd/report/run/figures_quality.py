@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.canvas import FONT, SMALL, new_figure, png, spread, style_axes
 from freqd.report.palette import INK, ROLES, STUDENT, Role
 from freqd.report.run.standing import metric_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from freqd import numbers as fmt
 from freqd.evaluate.paired_groups import GroupDifferences
 from freqd.evaluate.significance import Difference
-from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, TEACHER, Role
 from freqd.report.run_result import RunResult
 from freqd.report.table import Table

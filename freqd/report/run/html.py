@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from freqd import numbers as fmt
 from freqd.report import cadence
-from freqd.report import numbers as fmt
 from freqd.report.cadence_result import CadenceResult
 from freqd.report.palette import ROLES
 from freqd.report.run import groups, refit_sentences, sentences, spectrum_sentences, start_sentences, tables
 from freqd.report.run.captions import Caption, captions
+from freqd.report.run.cautions import cautions, spread
 from freqd.report.run.figures import all_figures
 from freqd.report.run.samples import samples_view
 from freqd.report.run.settings import reproduce_command
@@ -63,7 +64,9 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "settings": tables.settings(summary),
         "data": tables.data_facts(summary),
         "dropped": tables.dropped(summary),
-        "warnings": summary.data.warnings,
+        "cautions": cautions(summary),
+        "gate_checks": tables.gate_checks(summary),
+        "spread": spread(summary),
         "spectrum_reason": summary.spectrum.reason,
         "filters": spectrum_sentences.filter_rows(summary),
         "sides": [_side(summary, side) for side in spectrum_sentences.SIDES],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import NamedTuple
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.palette import ROLES
 from freqd.report.samples import MOST, SampleItem, Samples, SampleUser
 

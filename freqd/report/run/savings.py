@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import ModelFacts
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from freqd import numbers as fmt
 from freqd.evaluate.significance import Interval
 from freqd.gate import WAITING
-from freqd.report import numbers as fmt
 from freqd.report.palette import SCRATCH, SVD, TEACHER
 from freqd.report.run.savings import SAME, ratio, size_phrase, speed_phrase, speeds_differ, spread_ms
 from freqd.report.run.settings import setting_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_parts import ChosenFilter, ModelName, Series, Side, Use
 from freqd.report.table import Table
@@ -15,6 +15,8 @@ SIDES: tuple[Side, ...] = ("user", "item")
 PLURAL = {"user": "users", "item": "items"}
 NOTICEABLE = 0.005
 """A relative change of the validation NDCG below this is not worth a sentence."""
+FALL = 0.02
+"""A fall of the mean mastery below this is not worth a sentence."""
 
 
 def filter_label(chosen: ChosenFilter) -> str:
@@ -101,6 +103,21 @@ def _learned(summary: RunResult, side: Side) -> str:
         else:
             said += "; in no band is it more than the no-distillation baseline's"
     return f"{said}."
+
+
+def mastery_falls(summary: RunResult) -> list[str]:
+    """Why the student may express less of the teacher's features while it ranks better; empty where it does not."""
+    known = [entry for entry in summary.training.student.history if entry.mastery_user and entry.mastery_item]
+    if len(known) < 2:
+        return []
+    first, last = (float(np.mean([*entry.mastery_user, *entry.mastery_item])) for entry in (known[0], known[-1]))
+    better = (known[-1].valid_ndcg_at_10 or 0.0) > (known[0].valid_ndcg_at_10 or 0.0)
+    if not better or first - last < FALL:
+        return []
+    return [
+        f"On average it falls from {fmt.percent(first)} to {fmt.percent(last)} while the ranking improves: the ranking loss spends the "
+        "student's few numbers on the order of items, and lets go of what the teacher's features hold besides."
+    ]
 
 
 def band_table(summary: RunResult, side: Side) -> Table:

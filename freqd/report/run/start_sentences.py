@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run_result import RunResult
 from freqd.report.run_result_start import StartRecord, StartSeconds, StudentStart, TeacherStart
 

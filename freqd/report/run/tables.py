@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from freqd import numbers as fmt
 from freqd.evaluate.significance import Difference
-from freqd.report import numbers as fmt
 from freqd.report.palette import ROLES, STUDENT
 from freqd.report.run.savings import spread_ms
 from freqd.report.run.settings import changed_settings
@@ -26,11 +26,12 @@ METRICS: dict[str, str] = {
     "coverage": "Item coverage",
     "gini": "Gini of exposure (lower is more even)",
     "mean_popularity": "Mean popularity of what is shown",
+    "top_share": "Share of the 1 % most popular items",
     "novelty": "Novelty, bits",
     "diversity_between_lists": "Diversity between users' lists",
     "diversity_within_lists": "Diversity within a list",
 }
-SHARES = ("coverage",)
+SHARES = ("coverage", "top_share")
 ENVIRONMENT = {
     "python": "Python", "cpu": "Processor", "cores": "Cores", "memory_bytes": "Memory", "system": "System",
     "packages": "Packages", "lock_digest": "Digest of installed packages", "git": "freqd's commit",
@@ -295,6 +296,32 @@ def stages(summary: RunResult) -> Table:
     return Table("Stages", header, body, frozenset({1, 2}), frozenset({4}), strong=len(body) - 1)
 
 
+def gate_checks(summary: RunResult) -> Table:
+    """What the gate looked at, one condition a row; no rows where it was not asked."""
+    body = [
+        [
+            _sentence_case(check.name),
+            _check_value(check.name, check.value),
+            fmt.limit(check.limit) if check.limit != "none" else "",
+            "yes" if check.passed else "NO",
+            check.detail,
+        ]
+        for check in (summary.gate.checks if summary.gate else ())
+    ]
+    header = ["Condition", "This model", "Required", "Passed", "Held against"]
+    return Table("Conditions of the gate", header, body, frozenset({1, 2}))
+
+
+def _sentence_case(name: str) -> str:
+    return f"{name[:1].upper()}{name[1:]}"
+
+
+def _check_value(name: str, value: float | None) -> str:
+    if name == "size in bytes":
+        return fmt.size(value)
+    return fmt.plain(value)
+
+
 def lineage(summary: RunResult) -> Table:
     """Where this run can be found again, and what it was made with."""
     facts = [
@@ -304,8 +331,10 @@ def lineage(summary: RunResult) -> Table:
         ("Data digest", summary.data.digest),
         ("MLflow run", summary.mlflow.run_id),
         ("MLflow experiment", summary.mlflow.experiment_id),
+        ("MLflow page", summary.mlflow.address),
         ("MLflow store", without_secret(summary.mlflow.tracking_uri)),
         ("Prefect flow run", summary.prefect.flow_run_id),
+        ("Prefect page", summary.prefect.address),
         ("Registered model", _model(summary.model) if summary.model else ""),
         ("freqd", summary.freqd),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run import refit_sentences, sentences, start_sentences, tables
 from freqd.report.run_result import RunResult

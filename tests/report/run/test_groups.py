@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run import groups
 from freqd.report.run_result import RunResult
 

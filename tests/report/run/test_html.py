@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run import html
 from freqd.report.run.html import data_uri
 from freqd.report.run_result import RunResult

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from freqd.report import numbers as fmt
+from freqd import numbers as fmt
 from freqd.report.run import sentences, standing
 from freqd.report.run_result import RunResult
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from freqd.report.numbers import NBSP
+from freqd.numbers import NBSP
 from freqd.report.run import html, start_sentences, text
 from freqd.report.run_result import RunResult
 from tests.run_results import full_summary

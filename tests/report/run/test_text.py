@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from freqd import numbers as fmt
 from freqd.config import RunConfig
 from freqd.config.load import build, parse_assignment, read_toml
-from freqd.report import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run import tables
 from freqd.report.run.settings import as_toml, changed_settings, reproduce_command, show

@@ -29,14 +29,16 @@ from tasks.stages.gate import Case, quality_of
 from tasks.stages.register import NEEDED, PINNED, _by_group, _shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.005658999, 0.005659), (883_219.0, 883_219.0), (-0.0464412, -0.04644)])
-def test_a_check_is_shown_with_four_digits_and_its_limit_as_text(value: float, shown: float) -> None:
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.005658999, "0.005659"), (883_219.0, "883,219"), (-0.0464412, "−0.04644")]
+)
+def test_a_check_is_shown_with_four_digits_and_its_limit_as_text(value: float, shown: str) -> None:
     row = _shown(Check(name="gap closed", value=value, limit=">= 0.9", passed=False, detail="a [b]"))
-    assert row == {"name": "gap closed", "value": shown, "limit": r"\>= 0.9", "passed": False, "detail": r"a \[b\]"}
+    assert row == {"name": "gap closed", "value": shown, "limit": "≥ 0.9", "passed": False, "detail": r"a \[b\]"}
 
 
-def test_what_is_not_known_stays_empty() -> None:
-    assert _shown(Check(name="gap closed", value=None, limit="none", passed=True))["value"] is None
+def test_what_is_not_known_is_a_dash() -> None:
+    assert _shown(Check(name="gap closed", value=None, limit="none", passed=True))["value"] == "–"
 
 
 # -- the comparison with the champion --------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 MISSING = "–"
+SIGNS = {">=": "≥", "<=": "≤"}
 NBSP = "\u00a0"
 """Between a number and its unit, so that no line breaks there."""
 
@@ -82,10 +85,28 @@ def probability(p_value: float | None) -> str:
 
 
 def plain(value: float | None) -> str:
-    """Any number, short: integers as such, others with four significant digits."""
+    """Any number, short: integers as such, others with four significant digits, never as 1e-05."""
     if value is None:
         return MISSING
-    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    if not math.isfinite(value) or not (value == 0 or 1e-9 <= abs(value) < 1e15):
+        return f"{value:.3g}"
+    if value == int(value):
+        return f"{int(value):,}".replace("-", "−")
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return (
+        f"{value:,.{digits}f}".replace("-", "−").rstrip("0").rstrip(".")
+        if digits
+        else f"{value:,.0f}".replace("-", "−")
+    )
+
+
+def limit(text: str) -> str:
+    """A condition such as ``>= 0.37851234``, with the number as ``plain`` has it."""
+    sign, _, number = text.partition(" ")
+    try:
+        return f"{SIGNS.get(sign, sign)} {plain(float(number))}"
+    except ValueError:
+        return text
 
 
 def _three_digits(value: float) -> str:
