@@ -72,6 +72,6 @@ def test_it_runs_without_the_source(wheel: Path, tmp_path: Path) -> None:
     assert "--preset" in python(command, "run", "--help")
     assert "quick" in python(command, "settings", "--markdown"), "the presets are found"
     assert "grocery" in python(command, "data", "list")
-    page = "from freqd.report.run.html import _template as page; print(page().name, page('cadence.html.j2').name)"
+    page = "from freqd.report.run.html import template as page; print(page().name, page('cadence.html.j2').name)"
     assert python("-c", page).split() == ["template.html.j2", "cadence.html.j2"]
     assert list(elsewhere.iterdir()) == [], "a command that only shows writes nothing where it is called"

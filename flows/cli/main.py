@@ -28,6 +28,7 @@ from flows.cli.export import export
 from flows.cli.init import init
 from flows.cli.methods import methods
 from flows.cli.models import audit, models_app, promote, rollback
+from flows.cli.online import online
 from flows.cli.options import DONE, WRONG_INPUT
 from flows.cli.output import say
 from flows.cli.recommend import recommend
@@ -61,6 +62,7 @@ COMMANDS: dict[str, tuple[tuple[Command, str], ...]] = {
     "Look": (
         (report, "freqd report last"),
         (models_app, "freqd models compare champion 3"),
+        (online, "freqd online --days 14"),
         (explain, "freqd explain 42 7"),
         (audit, "freqd audit"),
         (data_app, "freqd data check purchases.csv"),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, Parameter(help="Registered model [the only one].")]
 Version = Annotated[str, Parameter(name="VERSION", help="Number of a version, or an alias such as champion.")]
 
+ALL_DAYS = 36_500.0
+
 models_app = App(name="models", help="Registered models: list, show and compare versions.")
 
 
@@ -81,13 +83,16 @@ def models_compare(
     as_json: AsJson = False,
     workdir: Workdir = None,
 ) -> int:
-    """Compare two versions: their numbers, and the settings in which they differ."""
-    _open_registry(workdir)
+    """Compare two versions: their numbers, what users did with them, and the settings in which they differ."""
+    workspace = _open_registry(workdir)
+    from flows.cli.online import look, shown
     from tasks.mlops import registry, versions
 
     found = versions.compare(registry.resolve(name), one, other)
+    known = {v.version: v for v in look(workspace, found.model, days=ALL_DAYS).versions}
+    online = [known.get(version) for version in found.versions]
     if as_json:
-        say_json(found.model_dump())
+        say_json({**found.model_dump(), "online": [v and v.model_dump() for v in online]})
         return DONE
     first, second = (f"version {version}" for version in found.versions)
     metrics = []
@@ -96,6 +101,16 @@ def models_compare(
         metrics.append((label.removeprefix("student_"), _short(a), _short(b), apart))
     say_table(("metric", first, second, "difference"), metrics)
     say()
+    if any(online):
+        rows = [
+            ("users", *(v and v.users for v in online)),
+            ("impressions", *(v and v.impressions for v in online)),
+            ("click-through", *(v and shown(v.click_through) for v in online)),
+            ("hit rate", *(v and shown(v.hit_rate) for v in online)),
+            ("purchases", *(v and shown(v.conversion) for v in online)),
+        ]
+        say_table(("with users", first, second), rows)
+        say()
     if not found.same_data:
         say("The two were evaluated on different data: their numbers must not be compared.")
     if found.params:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from flows.cli.model_options import CHAMPION, INDEX, Index, ModelName, WhichModel
-from flows.cli.options import DONE, find_run
+from flows.cli.options import DONE, find_run, workspace_of
 from flows.cli.output import say
 from freqd.errors import InputError
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from freqd.config import IndexConfig
+    from freqd.feedback import EventLog
     from freqd.serve.http.limits import Access
-    from freqd.serve.http.service import Service
+    from freqd.serve.http.service import Service, Trial
     from tasks.mlops.champion import Registered
     from tasks.mlops.model_source import OfRun
 
@@ -78,6 +79,29 @@ class Served:
 SERVED = Served()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Feedback:
+    """What users do, and a challenger for some of them."""
+
+    challenger_share: Annotated[
+        float,
+        Parameter(
+            help="Share of the users whom the version with the alias 'challenger' answers, the same ones each time; 0: none.",
+            validator=Number(gte=0.0, lte=0.5),
+        ),
+    ] = 0.0
+    events_mb: Annotated[
+        int,
+        Parameter(
+            help="Disk for what POST /events keeps, in MB; the oldest make room. 0: keep none.", validator=Number(gte=0)
+        ),
+    ] = 1000
+
+
+FEEDBACK = Feedback()
+
+
 def serve(
     *,
     which: WhichModel = CHAMPION,
@@ -85,11 +109,13 @@ def serve(
     poll: Annotated[float, Parameter(help="Seconds between two looks at the alias.", validator=Number(gte=0.1))] = 3.0,
     index: Index = INDEX,
     of_run: Served = SERVED,
+    feedback: Feedback = FEEDBACK,
 ) -> int:
     """Answer over HTTP with the registered model that an alias points at, and follow the alias as it moves.
 
     A newly promoted version takes over without a dropped request; a broken one is reported and not served. With
-    --from and --model a run's teacher can be served next to its student, to see what compression buys.
+    --from and --model a run's teacher can be served next to its student, to see what compression buys. What users do, sent
+    to POST /events, is kept in the working directory; `freqd online` compares versions by it.
     """
     host = listening.host
     access = _access(host, listening.token_file, listening.allow_host or ())
@@ -100,7 +126,8 @@ def serve(
         from freqd.serve.http.app import create_app
 
         service = _open(source, index_config, poll, f"http://{host}:{bound.getsockname()[1]}")
-        _answer(create_app(service, access), bound)
+        trial = _trial(service, source, feedback.challenger_share)
+        _answer(create_app(service, access, trial=trial, log=_log(which, source, feedback.events_mb)), bound)
     finally:
         bound.close()
     return DONE
@@ -121,6 +148,39 @@ def _open(source: Registered | OfRun, index: IndexConfig, poll: float, address: 
     _say(f"{len(recommender.item_ids):,} items, dimension {recommender.features.dim}: {answers}")
     _say(f"how to ask: {address}/   stop: Ctrl-C")
     return Service(source, Model(version, recommender), poll, index, _say)
+
+
+def _trial(service: Service, source: Registered | OfRun, share: float) -> Trial | None:
+    """The challenger for a share of the users.
+
+    Raises:
+        InputError: what is served has none.
+    """
+    if not share:
+        return None
+    from freqd.serve.http.service import Model, Service, Trial, warm_up
+    from tasks.mlops.champion import Registered
+    from tasks.mlops.registry import CHALLENGER
+
+    if not isinstance(source, Registered) or source.alias == CHALLENGER:
+        raise InputError(
+            "--challenger-share needs a champion beside whom a challenger is served", "leave out --from and --alias"
+        )
+    other = Registered.find(source.name, CHALLENGER)
+    version, recommender = other.open()
+    warm_up(recommender, service.index)
+    _say(f"challenger: version {version}, for {share:.0%} of the users")
+    metrics, model = service.metrics, Model(version, recommender)
+    return Trial(Service(other, model, service.poll_seconds, service.index, _say, metrics=metrics, leads=False), share)
+
+
+def _log(which: WhichModel, source: Registered | OfRun, megabytes: int) -> EventLog | None:
+    """Where events are kept; None if they are not."""
+    if not megabytes:
+        return None
+    from freqd.feedback import EventLog
+
+    return EventLog(workspace_of(which.workdir).events, source.name, megabytes * 10**6)
 
 
 def _answer(app: Litestar, listening: socket.socket) -> None:

@@ -30,7 +30,7 @@ class Workspace:
 
     Layout: ``store/`` artifacts and checkpoints, ``runs/NAME/`` summary, report and settings of each run,
     ``comparisons/NAME/``, ``tuned/NAME/`` and ``cadences/NAME/`` those of `freqd compare`, `freqd tune` and `freqd cadence`,
-    ``drift/MODEL/`` drift checks,
+    ``drift/MODEL/`` drift checks, ``events/`` what users did with recommendations,
     ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores,
     ``salt`` of the users' pseudonyms.
     """
@@ -128,6 +128,11 @@ class Workspace:
     def runs(self) -> Path:
         """One folder a run."""
         return self.root / "runs"
+
+    @property
+    def events(self) -> Path:
+        """What users did with recommendations, as `freqd serve` keeps it."""
+        return self.root / "events"
 
     @property
     def drift(self) -> Path:

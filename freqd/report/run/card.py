@@ -19,7 +19,7 @@ USES = (
     "candidates or as a final list."
 )
 NOT_FOR = (
-    "Anything else: decisions about people, prices or risk, other catalogues, and users whose behaviour differs from "
+    "Decisions about people, prices or risk, other catalogues, and users whose behaviour differs from "
     "that of the data (check with `freqd drift`)."
 )
 

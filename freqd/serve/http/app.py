@@ -17,22 +17,25 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 import freqd
+from freqd.feedback import Event, EventLog
 from freqd.serve.http.limits import Access, bounded
 from freqd.serve.http.messages import (
     MAX_K,
     Bare,
+    Events,
     Health,
     Question,
     Recommendation,
     Recommendations,
     Similar,
+    Taken,
     scored,
     texts,
 )
 from freqd.serve.http.metrics import measured
-from freqd.serve.http.page import page
+from freqd.serve.http.page import ASSETS, POLICY, START, TRY, asset, page, with_examples
 from freqd.serve.http.refusals import EXCEPTION_HANDLERS, REFUSALS, UNKNOWN
-from freqd.serve.http.service import Service
+from freqd.serve.http.service import Service, Trial
 from freqd.serve.recommender import Lists
 
 MAX_BODY = 2 * 2**20
@@ -48,27 +51,39 @@ AnyRequest = Request[Any, Any, Any]
 K = Annotated[int, Parameter(ge=1, le=MAX_K, description=f"Items to return, 1 to {MAX_K}.")]
 
 
-def create_app(service: Service, access: Access | None = None) -> Litestar:
-    """The application of one service; ``access`` says who may ask, by default everybody."""
+def create_app(
+    service: Service, access: Access | None = None, *, trial: Trial | None = None, log: EventLog | None = None
+) -> Litestar:
+    """The application of one service.
+
+    Args:
+        service: what answers.
+        access: who may ask, by default everybody.
+        trial: a challenger for a share of the users.
+        log: keeps what users do; None: nothing is kept.
+    """
 
     @asynccontextmanager
     async def following(_: Litestar) -> AsyncIterator[None]:
-        watch = asyncio.create_task(service.follow())
+        services = [service, *([trial.service] if trial else [])]
+        watches = [asyncio.create_task(one.follow()) for one in services]
         try:
             yield
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
 
     app = Litestar(
-        route_handlers=[recommend, recommend_many, similar, health, metrics, how_to_ask],
+        route_handlers=[recommend, recommend_many, similar, happened, health, metrics, how_to_ask, try_it, try_it_with],
         lifespan=[following],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
-            title="freqd", version=freqd.__version__, path="/schema", render_plugins=[JsonRenderPlugin()],
+            title="freqd", version=freqd.__version__, path="/schema", render_plugins=[_WithExamples()],
             use_handler_docstrings=True,
         ),
         debug=False,
     )  # fmt: skip
+    app.state.trial, app.state.log, app.state.writing = trial, log, asyncio.Lock()
     app.state.service, app.state.answered = service, asyncio.Semaphore(MAX_ANSWERED)
     app.asgi_handler = measured(bounded(app.asgi_handler, access or Access()), service.metrics)  # refusals count too
     return app
@@ -83,8 +98,8 @@ async def recommend(
 ) -> Recommendation:
     """A known user is answered from the model, anybody else with what is popular; `source` says which."""
     _only(request, ("k", "exclude_seen"))
-    service = _service(request)
     user = _own_id(request, "/recommend/")
+    service = _service_for(request, user)
     return service.recommend(service.model, user, NO_LISTS, k=k, exclude_seen=exclude_seen)
 
 
@@ -107,10 +122,20 @@ async def recommend_many(request: AnyRequest, data: JSONBody[Question | None] = 
     data.check()
     service = _service(request)
     model = service.model
-    lists = model.recommender.resolve(history=texts(data.history), allow=texts(data.allow), deny=texts(data.deny))
+    given = {"history": texts(data.history), "allow": texts(data.allow), "deny": texts(data.deny)}
+    lists = {id(service): (service, model, model.recommender.resolve(**given))}
+    trial: Trial | None = request.app.state.trial
+    if trial is not None and any(trial.takes(user, model.version) for user in users):
+        other = trial.service.model
+        lists[id(trial.service)] = (trial.service, other, other.recommender.resolve(**given))
 
     def answers(some: list[str | None]) -> list[Recommendation]:
-        return [service.recommend(model, user, lists, k=data.k, exclude_seen=data.exclude_seen) for user in some]
+        found = []
+        for user in some:
+            asked = lists.get(id(_service_for(request, user)), lists[id(service)])
+            who, version, own = asked
+            found.append(who.recommend(version, user, own, k=data.k, exclude_seen=data.exclude_seen))
+        return found
 
     if len(users) <= IN_LOOP_USERS:
         return Recommendations(service.source.name, model.version, answers(users))
@@ -143,11 +168,51 @@ async def similar(
     return Similar(item, scored(answer), service.source.name, model.version)
 
 
+@post(
+    "/events",
+    status_code=202,
+    summary="What users were shown and did",
+    responses=REFUSALS,
+    request_max_body_size=MAX_BODY,
+)
+async def happened(request: AnyRequest, data: JSONBody[Events]) -> Taken:
+    """Impressions, clicks and purchases, each with the `version` that the answer named. `freqd online` compares versions by them."""
+    _only(request, ())
+    log: EventLog | None = request.app.state.log
+    if log is None:
+        raise HTTPException("this service keeps no events", status_code=503)
+    events = [
+        Event(
+            str(one.user),
+            str(one.item),
+            one.event,
+            one.version,
+            None if one.time is None else int(one.time * 1e6),
+            one.position,
+        )
+        for one in data.events
+    ]
+    async with request.app.state.writing:
+        try:
+            await asyncio.to_thread(log.write, events)
+        except OSError as error:
+            raise HTTPException(f"the events were not kept: {error.strerror or error}", status_code=503) from error
+    counted = _service(request).metrics.events
+    for event in events:
+        counted.labels(event.event).inc()
+    return Taken(len(events))
+
+
 @get("/health", summary="What is served")
 async def health(request: AnyRequest) -> Health | Bare:
     """`status` is `ok`, or `degraded` while an older version answers in the place of a broken one."""
-    service = _service(request)
-    return service.health() if request.scope.get("freqd_known", True) else Bare(service.status())
+    service, trial = _service(request), request.app.state.trial
+    if not request.scope.get("freqd_known", True):
+        return Bare(service.status())
+    found = service.health()
+    if trial is not None and trial.service.model.version != service.model.version:
+        found.challenger_version, found.challenger_share = trial.service.model.version, trial.share
+    return found
 
 
 @get("/metrics", media_type=MediaType.TEXT, summary="Metrics for Prometheus")
@@ -162,9 +227,39 @@ async def how_to_ask(request: AnyRequest) -> Response[str]:
     return Response(page(request.app.openapi_schema.to_schema()), media_type=MediaType.HTML)
 
 
+@get("/try", media_type=MediaType.HTML, include_in_schema=False)
+async def try_it(request: AnyRequest) -> Response[str]:
+    """Swagger UI, to ask by a form."""
+    return Response(TRY, media_type=MediaType.HTML, headers={"Content-Security-Policy": POLICY})
+
+
+@get("/try/{name:str}", include_in_schema=False, sync_to_thread=True)
+def try_it_with(name: Annotated[str, Parameter(description="Of a file of Swagger UI.")]) -> Response[bytes]:
+    """A file of Swagger UI."""
+    if name == "start.js":
+        return Response(START.encode(), media_type="text/javascript")
+    if name not in ASSETS:
+        raise NotFoundException(f"there is no file {name!r}")
+    return Response(asset(name), media_type="text/css" if name.endswith(".css") else "text/javascript")
+
+
+class _WithExamples(JsonRenderPlugin):
+    """The schema with examples of bodies."""
+
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:
+        """As JSON."""
+        return super().render(request, with_examples(openapi_schema))
+
+
 def _service(request: AnyRequest) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _service_for(request: AnyRequest, user: str | None) -> Service:
+    """What answers a user: the champion, or the challenger on trial."""
+    service, trial = _service(request), request.app.state.trial
+    return trial.service if trial is not None and trial.takes(user, service.model.version) else service
 
 
 def _own_id(request: AnyRequest, route: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar.exceptions import HTTPException
@@ -11,6 +11,9 @@ from freqd.serve.recommender import Answer
 
 MAX_K = 1000
 MAX_USERS = 1000
+MAX_EVENTS = 1000
+LONGEST_ID = 1000
+"""Characters of an id of an event."""
 MAX_LIST = 10_000
 """Ids in each of the lists of a question."""
 
@@ -86,6 +89,32 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
             raise HTTPException("history: it is one user's, but users names more than one", status_code=400)
 
 
+OwnId = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)] | int
+
+
+class Happened(msgspec.Struct, forbid_unknown_fields=True):
+    """What a user was shown or did. ``version``: as the answer said that recommended it. ``time``: seconds since 1970; now if left out."""
+
+    user: OwnId
+    item: OwnId
+    event: Literal["impression", "click", "purchase"]
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    time: Annotated[float, msgspec.Meta(ge=0.0, le=1e11)] | None = None
+    position: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+class Events(msgspec.Struct, forbid_unknown_fields=True):
+    """A batch of events; all of it is kept, or none."""
+
+    events: Annotated[list[Happened], msgspec.Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class Taken(msgspec.Struct):
+    """How many events were kept."""
+
+    taken: int
+
+
 class Bare(msgspec.Struct):
     """All that is shown without the token: ``ok`` or ``degraded``."""
 
@@ -96,6 +125,7 @@ class Health(msgspec.Struct, omit_defaults=True):
     """What is served, and what stands in the way of the newest version.
 
     ``status``: ``ok``, or ``degraded``: an older version answers because the newest is broken or the registry is away.
+    ``challenger_version`` answers ``challenger_share`` of the users.
     ``index``: ``exact``, or ``faiss``: then ``index_recall`` is the share of the exact top 20 that it finds.
     """
 
@@ -113,6 +143,8 @@ class Health(msgspec.Struct, omit_defaults=True):
     rejected_version: str | None = None
     rejected_reason: str | None = None
     registry_error: str | None = None
+    challenger_version: str | None = None
+    challenger_share: float | None = None
 
 
 def scored(answer: Answer) -> list[Scored]:

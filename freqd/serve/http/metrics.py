@@ -23,6 +23,10 @@ class Metrics:
             "freqd_request_seconds", "Seconds to answer, by route.", ("route",), buckets=BUCKETS, registry=own
         )
         self.answers = Counter("freqd_answers", "Answers by where they come from.", ("source",), registry=own)
+        self.versions = Counter(
+            "freqd_answers_by_version", "Answers by version of the model.", ("version",), registry=own
+        )
+        self.events = Counter("freqd_events", "Events that were kept, by kind.", ("event",), registry=own)
         self.model = Gauge("freqd_model_info", "1 for the version that is served.", ("name", "version"), registry=own)
         self.loaded = Gauge("freqd_model_loaded_timestamp_seconds", "When the served version was loaded.", registry=own)
         self.broken = Gauge("freqd_model_rejected", "1 while the alias points at a broken version.", registry=own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -75,6 +76,8 @@ class Service:
         index: whether new models get an index.
         say: called with one line that says what a new model answers with.
         registry_error: why the registry did not answer when last asked.
+        metrics: what Prometheus gets; a service beside another one shares that one's.
+        leads: whether the metrics tell of this one's model.
     """
 
     source: ModelSource
@@ -85,12 +88,14 @@ class Service:
     rejected: Rejected | None = None
     registry_error: str | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    leads: bool = True
     _asked: asyncio.Future[str] | None = None
 
     def __post_init__(self) -> None:
         self._take(self.model)
-        self.metrics.broken.set(0)
-        self.metrics.registry_up.set(1)
+        if self.leads:
+            self.metrics.broken.set(0)
+            self.metrics.registry_up.set(1)
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -98,6 +103,7 @@ class Service:
         """The answer of ``model``, which the request took once, for one user; arguments as in ``Recommender.answer``."""
         answer = model.recommender.answer(user, lists, k=k, exclude_seen=exclude_seen)
         self.metrics.answers.labels(answer.source).inc()
+        self.metrics.versions.labels(model.version).inc()
         unknown = answer.unknown_items[:MAX_ECHO]
         return Recommendation(user, answer.source, scored(answer), self.source.name, model.version, unknown)
 
@@ -140,10 +146,12 @@ class Service:
             version = await self._ask_registry()
         except Exception as error:  # a registry that is away for a while must not stop the service
             self.registry_error = _without_places(f"{type(error).__name__}: {error}".splitlines()[0])
-            self.metrics.registry_up.set(0)
+            if self.leads:
+                self.metrics.registry_up.set(0)
             return
         self.registry_error = None
-        self.metrics.registry_up.set(1)
+        if self.leads:
+            self.metrics.registry_up.set(1)
         if version == self.model.version:
             self._reject(None)
             return
@@ -182,6 +190,8 @@ class Service:
 
     def _take(self, model: Model) -> None:
         self.model = model
+        if not self.leads:
+            return
         self.metrics.model.clear()
         self.metrics.model.labels(self.source.name, model.version).set(1)
         self.metrics.loaded.set_to_current_time()
@@ -191,7 +201,29 @@ class Service:
 
     def _reject(self, rejected: Rejected | None) -> None:
         self.rejected = rejected
-        self.metrics.broken.set(rejected is not None)
+        if self.leads:
+            self.metrics.broken.set(rejected is not None)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A challenger that answers a share of the users in the champion's place, always the same ones for one version.
+
+    Attributes:
+        service: of the challenger, which follows its own alias.
+        share: of the users, in (0, 1).
+    """
+
+    service: Service
+    share: float
+
+    def takes(self, user: str | None, champion: str) -> bool:
+        """Whether the challenger answers a user; somebody without an id gets the champion, and so does everybody if it is that."""
+        version = self.service.model.version
+        if user is None or version == champion:
+            return False
+        digest = hashlib.blake2b(f"{self.service.source.name}\0{version}\0{user}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") < self.share * 2**64
 
 
 def warm_up(recommender: Recommender, config: IndexConfig) -> str:

@@ -13,7 +13,6 @@ from freqd.report.run.tables import gate_checks
 from freqd.report.run_result import RunResult
 from tests.run_results import full_summary
 
-
 CHECKS = [
     {"name": "size in bytes", "value": 855_680.0, "limit": "<= 1000000", "passed": True, "detail": ""},
     {"name": "NDCG@10 minus the champion's", "value": 0.0022, "limit": "> 0.0", "passed": True, "detail": ""},
