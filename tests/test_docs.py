@@ -24,10 +24,12 @@ SMALL = [
 def small(words: list[str]) -> list[str]:
     """What makes a command quick; ALS where it names no teacher of its own."""
     own = any(word.startswith("teacher.kind=") for word in words) or "--teacher" in words
-    return [*SMALL, *([] if own else ["--set", "teacher.kind=als"])]
+    size = [word for word in words if word.startswith("distill.dim=")]
+    room = ["--set", "teacher.factors=32", "--set", *size] if size else []
+    return [*SMALL, *([] if own else ["--set", "teacher.kind=als"]), *room]
 
 
-PAGES = ["README.md", "docs/guide.md", "docs/comparing.md", "docs/retraining.md"]
+PAGES = ["README.md", "docs/tutorial.md", "docs/guide.md", "docs/comparing.md", "docs/retraining.md"]
 
 
 def commands(page: str) -> list[list[str]]:
@@ -41,6 +43,8 @@ def commands(page: str) -> list[list[str]]:
 def test_the_commands_of_a_page_work(page: str, tmp_path: Path, planted: Callable[..., pl.DataFrame]) -> None:
     rows = planted()
     rows.with_columns(customer="user", sku="item").write_csv(tmp_path / "purchases.csv")
+    titles = rows.select(sku="item", title=pl.format("Jam {}", "item")).unique()
+    titles.write_csv(tmp_path / "items.csv")
     users, items = (rows[name].unique().sort().to_numpy().astype(str) for name in ("user", "item"))
     rng = np.random.default_rng(0)
     tables = {"users": rng.random((len(users), 4), np.float32), "items": rng.random((len(items), 4), np.float32)}
