@@ -32,11 +32,16 @@ def small(words: list[str]) -> list[str]:
 PAGES = ["README.md", "docs/tutorial.md", "docs/guide.md", "docs/comparing.md", "docs/retraining.md"]
 
 
-def commands(page: str) -> list[list[str]]:
-    """The freqd commands of a page's bash blocks, without comments."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+ALL = sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+RUN_ELSEWHERE = {"docs/extending.md": "test_extending.py", "docs/lists.md": "test_lists_page.py"}
+"""Pages whose bash blocks another test runs. Commands that need servers, other machines or root stand in text blocks."""
+
+
+def commands(page: str, kind: str = "bash") -> list[list[str]]:
+    """The freqd commands of a page's blocks of this kind, without comments."""
+    blocks = re.findall(rf"```{kind}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] == "freqd"]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("freqd ")]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -61,9 +66,22 @@ def test_the_commands_of_a_page_work(page: str, tmp_path: Path, planted: Callabl
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
 
 
-@pytest.mark.parametrize(
-    "page", sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-)
+def test_a_command_in_a_bash_block_is_run_by_a_test() -> None:
+    shown = {page for page in ALL if commands(page)}
+    assert shown == {*PAGES, *RUN_ELSEWHERE}
+    for page, test in RUN_ELSEWHERE.items():
+        assert Path(page).name in (ROOT / "tests" / test).read_text()
+
+
+@pytest.mark.parametrize("page", [page for page in ALL if commands(page, "text")])
+def test_a_command_that_cannot_be_run_here_is_one_that_freqd_takes(page: str) -> None:
+    from flows.cli.main import app
+
+    for words in commands(page, "text"):
+        app.parse_args(words[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", ALL)
 def test_links_between_the_docs_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):

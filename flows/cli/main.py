@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[tuple[Command, str], ...]] = {
         (report, "freqd report last"),
         (models_app, "freqd models compare champion 3"),
         (online, "freqd online --days 14"),
-        (explain, "freqd explain 42 7"),
+        (explain, "freqd explain 42 1082185"),
         (audit, "freqd audit"),
         (data_app, "freqd data check purchases.csv"),
         (methods, "freqd methods"),

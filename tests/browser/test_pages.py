@@ -11,15 +11,18 @@ import polars as pl
 import pytest
 
 from flows.ops.deployments import RETRAIN
+from flows.ops.processes import answers
 from freqd.config import RunConfig
 from freqd.config.load import build
 from tasks.mlops.tracking import table_page
 from tasks.runtime.server_state import Stack
 from tests.browser.conftest import Window
-from tests.shell import SMALL, User, wait_for
+from tests.shell import SMALL, User, free_port, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page, Response
 
 pytestmark = pytest.mark.slow
 
@@ -268,3 +271,65 @@ def test_drift_is_told_in_the_event_feed(shop: User, window: Window) -> None:
     wait_for(
         lambda: [run for run in shop.runs("COMPLETED") if (run["created_by"] or {}).get("type") == "AUTOMATION"], 120
     )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_status_page_needs_no_script_and_fits(shop: User, browser: Browser, tmp_path: Path, scheme: Any) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(stack(shop).page)
+    text = page.inner_text("body")
+    for words in (
+        MODEL,
+        "champion since",
+        "with-4-numbers",
+        "Versions, and why each was or was not promoted",
+        "worker",
+        "healthy",
+    ):
+        assert words in text
+    assert page.locator("svg circle.dot-of").count() >= 2
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 3 * 128
+    assert light == (scheme == "light")
+    for width in (1600, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "no page that moves sideways"
+        page.screenshot(path=tmp_path / f"status-{scheme}-{width}.png", full_page=True)
+    context.close()
+
+
+def test_the_links_of_the_status_page_lead_on(shop: User, window: Window) -> None:
+    window.open(stack(shop).page)
+    links = [link.get_attribute("href") or "" for link in window.page.get_by_role("link").all()]
+    assert len(links) >= 5
+    window.page.get_by_role("link", name="MLflow: table of runs").click()
+    window.shows("with-4-numbers", "decision")
+    window.open(stack(shop).page)
+    window.page.get_by_role("link", name="with-4-numbers").first.click()
+    window.shows("Promoted. NDCG@10")
+
+
+def test_the_service_explains_itself_and_can_be_tried(shop: User, window: Window) -> None:
+    port = free_port()
+    serving = shop.start("serve", "--port", str(port))
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
+        page = window.page
+        window.open(f"http://127.0.0.1:{port}/")
+        window.shows("A new user, by what they have met", "What users were shown and did")
+        assert "`" not in page.inner_text("body")
+        window.keep("service")
+        page.get_by_role("link", name="Try it").click()
+        page.get_by_text("The best items of many users, or of a new one by history").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.locator("textarea.body-param__text").fill('{"users": ["u0003"], "k": 3}')
+        page.get_by_role("button", name="Execute").click()
+        page.locator(".live-responses-table").get_by_text("200").first.wait_for()
+        assert '"u0003"' in page.locator(".live-responses-table").inner_text()
+        window.keep("try")
+        assert window.errors == []
+        assert window.missing == []
+    finally:
+        serving.terminate()
+        serving.wait(30)

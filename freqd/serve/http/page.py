@@ -24,17 +24,17 @@ table{border-collapse:collapse}td{padding:.15rem 1.1rem .15rem 0;vertical-align:
 """
 EXAMPLES: Mapping[tuple[str, str], tuple[tuple[str, object], ...]] = {
     ("post", "/recommend"): (
-        ("Some known users", {"users": ["u0003", "u0007"], "k": 10}),
-        ("A new user, by what they have met", {"history": ["i0001", "i0007"], "k": 5, "deny": ["i0040"]}),
-        ("Candidates in the best order", {"users": ["u0003"], "allow": ["i0001", "i0002", "i0003"], "k": 3}),
+        ("Some known users", {"users": ["42", "7"], "k": 10}),
+        ("A new user, by what they have met", {"history": ["1082185", "995242"], "k": 5, "deny": ["981760"]}),
+        ("Candidates in the best order", {"users": ["42"], "allow": ["1082185", "995242", "1029743"], "k": 3}),
     ),
     ("post", "/events"): (
         (
             "What was shown, and what was clicked; version is that of the answer",
             {
                 "events": [
-                    {"user": "u0003", "item": "i0001", "event": "impression", "version": "2", "position": 1},
-                    {"user": "u0003", "item": "i0001", "event": "click", "version": "2"},
+                    {"user": "42", "item": "1082185", "event": "impression", "version": "2", "position": 1},
+                    {"user": "42", "item": "1082185", "event": "click", "version": "2"},
                 ]
             },
         ),
