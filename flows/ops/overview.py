@@ -23,7 +23,6 @@ from freqd.report.overview.facts import (
     Overview,
     RunFacts,
     ScheduleFacts,
-    ServerFacts,
     VersionFacts,
 )
 from tasks.drift_record import DriftRecord, records
@@ -56,7 +55,7 @@ def gather(workspace: Workspace) -> Overview:
         runs=runs,
         schedules=_schedules(workspace),
         disk=_disk(workspace.root),
-        servers=tuple(ServerFacts(**vars(entry)) for entry in servers.look(workspace)),
+        servers=tuple(servers.look(workspace)),
         trouble=trouble,
         links=() if stack is None else _links(stack, runs),
     )

@@ -18,6 +18,7 @@ from flows.ops.processes import HOST, answers
 from flows.ops.supervision import supervisor
 from flows.ops.worker import POOL
 from freqd.errors import InputError
+from freqd.report.overview.facts import ServerFacts
 from freqd.storage.files import write_atomic
 from tasks.mlops import database
 from tasks.runtime import server_state
@@ -48,22 +49,6 @@ SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """What the servers and the worker are told besides the switches; a user who sets one of them otherwise is obeyed."""
-
-
-@dataclass(frozen=True)
-class Health:
-    """What is seen of one process of the stack."""
-
-    name: str
-    pid: int | None
-    state: str
-    address: str
-    memory_bytes: int
-
-    @property
-    def well(self) -> bool:
-        """Whether it lives and answers."""
-        return self.state == "healthy"
 
 
 def up(workspace: Workspace, ports: Ports, say: Callable[[str], None]) -> tuple[Stack, bool]:
@@ -115,7 +100,7 @@ def down(workspace: Workspace) -> int:
     return count
 
 
-def look(workspace: Workspace) -> list[Health]:
+def look(workspace: Workspace) -> list[ServerFacts]:
     """The processes of the stack; empty if none was started."""
     stack = Stack.read(workspace)
     if stack is None:
@@ -132,7 +117,7 @@ def look(workspace: Workspace) -> list[Health]:
         state = "gone" if pid is None else "healthy" if probes[name]() else "not answering"
         memory = 0 if pid is None else processes.memory_of(pid)
         address = {"prefect": stack.prefect, "mlflow": stack.mlflow, "page": stack.page}.get(name, "")
-        found.append(Health(name, pid, state, address, memory))
+        found.append(ServerFacts(name=name, pid=pid, state=state, address=address, memory_bytes=memory))
     return found
 
 

@@ -11,6 +11,7 @@ from freqd import numbers as fmt
 from freqd.report.markdown import escape
 from freqd.report.run import groups, refit_sentences, sentences, tables
 from freqd.report.run.cautions import cautions, spread
+from freqd.report.run.gate_view import gate_checks
 from freqd.report.run.settings import reproduce_command, setting_of
 from freqd.report.run_result import RunResult
 
@@ -67,7 +68,7 @@ def _parts(summary: RunResult) -> Iterator[str]:
     yield tables.by_popularity(summary).markdown()
     yield "## Limits"
     yield _list([*cautions(summary), *LIMITS])
-    checks = tables.gate_checks(summary)
+    checks = gate_checks(summary)
     if checks.rows:
         yield "## The gate"
         yield escape(sentences.gate_sentence(summary))

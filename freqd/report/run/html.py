@@ -15,6 +15,7 @@ from freqd.report.run import groups, refit_sentences, sentences, spectrum_senten
 from freqd.report.run.captions import Caption, captions
 from freqd.report.run.cautions import cautions, spread
 from freqd.report.run.figures import all_figures
+from freqd.report.run.gate_view import gate_checks, gate_view
 from freqd.report.run.samples import samples_view
 from freqd.report.run.settings import reproduce_command
 from freqd.report.run_result import RunResult
@@ -65,7 +66,7 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "data": tables.data_facts(summary),
         "dropped": tables.dropped(summary),
         "cautions": cautions(summary),
-        "gate_checks": tables.gate_checks(summary),
+        "gate_checks": gate_checks(summary),
         "spread": spread(summary),
         "spectrum_reason": summary.spectrum.reason,
         "filters": spectrum_sentences.filter_rows(summary),
@@ -79,7 +80,7 @@ def context(summary: RunResult, figures: Mapping[str, bytes]) -> dict[str, objec
         "refit": refit_sentences.sentence(summary),
         "refit_checks": refit_sentences.checks(summary),
         "stages": tables.stages(summary),
-        "gate": _gate(summary),
+        "gate": gate_view(summary),
         "lineage": tables.lineage(summary),
         "command": reproduce_command(summary.config, summary.workdir),
         "figures": {name: _figure(png, said[name]) for name, png in figures.items() if name in said},
@@ -119,31 +120,6 @@ def _side(summary: RunResult, side: Side) -> SideView:
         name=spectrum_sentences.PLURAL[side].capitalize(),
         sentences=spectrum_sentences.side_sentences(summary, side),
         table=spectrum_sentences.band_table(summary, side),
-    )
-
-
-class GateView(NamedTuple):
-    """What the gate said; ``promoted`` is None where it was not asked."""
-
-    sentence: str
-    reasons: Sequence[str]
-    against: str
-    promoted: bool | None
-
-
-def _gate(summary: RunResult) -> GateView:
-    gate, against = summary.gate, ""
-    if gate and (difference := gate.difference):
-        version = f" (version {gate.champion})" if gate.champion else ""
-        against = (
-            f"Against the champion{version} on the same test users: {fmt.signed(difference.mean)} NDCG@10, "
-            f"interval {fmt.signed(difference.low)} to {fmt.signed(difference.high)}, {fmt.probability(difference.p_value)}."
-        )
-    return GateView(
-        sentence=sentences.gate_sentence(summary),
-        reasons=gate.reasons if gate else [],
-        against=against,
-        promoted=None if gate is None else gate.promoted,
     )
 
 

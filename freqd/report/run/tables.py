@@ -296,32 +296,6 @@ def stages(summary: RunResult) -> Table:
     return Table("Stages", header, body, frozenset({1, 2}), frozenset({4}), strong=len(body) - 1)
 
 
-def gate_checks(summary: RunResult) -> Table:
-    """What the gate looked at, one condition a row; no rows where it was not asked."""
-    body = [
-        [
-            _sentence_case(check.name),
-            _check_value(check.name, check.value),
-            fmt.limit(check.limit) if check.limit != "none" else "",
-            "yes" if check.passed else "NO",
-            check.detail,
-        ]
-        for check in (summary.gate.checks if summary.gate else ())
-    ]
-    header = ["Condition", "This model", "Required", "Passed", "Held against"]
-    return Table("Conditions of the gate", header, body, frozenset({1, 2}))
-
-
-def _sentence_case(name: str) -> str:
-    return f"{name[:1].upper()}{name[1:]}"
-
-
-def _check_value(name: str, value: float | None) -> str:
-    if name == "size in bytes":
-        return fmt.size(value)
-    return fmt.plain(value)
-
-
 def lineage(summary: RunResult) -> Table:
     """Where this run can be found again, and what it was made with."""
     facts = [

@@ -8,8 +8,8 @@ import pytest
 
 from freqd.report.run.card import card
 from freqd.report.run.cautions import cautions, spread
+from freqd.report.run.gate_view import gate_checks
 from freqd.report.run.spectrum_sentences import mastery_falls
-from freqd.report.run.tables import gate_checks
 from freqd.report.run_result import RunResult
 from tests.run_results import full_summary
 
