@@ -48,6 +48,8 @@ def alerts(
     workspace = workspace_of(workdir)
     if off and (to or test):
         raise InputError("--off takes away what --to and --test need", "give one of them")
+    if to:
+        _require_own_server(workspace)
     if to or off:
         require_server(workspace)
         from flows.ops import alerting
@@ -88,6 +90,29 @@ def alerts(
     if test and not failed and not as_json:
         say("a test message was sent")
     return BROKEN if failed else DONE
+
+
+def _require_own_server(workspace: Workspace) -> None:
+    """See that the server is one that knows freqd's alerts: that of `freqd up`, or of a unit on this machine.
+
+    Raises:
+        InputError: it is not.
+    """
+    from tasks.runtime.server_state import LOOPBACK, Stack, folder
+
+    stack = Stack.read(workspace)
+    if stack is not None and stack.supervised:
+        if not stack.page:
+            raise InputError("the servers were started by an earlier freqd", "restart them: freqd down, freqd up")
+        return
+    address = os.environ.get("PREFECT_API_URL", "")
+    if address and not (
+        address.startswith(tuple(f"http://{host}:" for host in LOOPBACK)) and (folder(workspace) / "token").is_file()
+    ):
+        raise InputError(
+            f"the Prefect server {address} is not freqd's own, and does not know its alerts",
+            "make notifications on that server's page, or run `freqd alerts` where freqd's server runs",
+        )
 
 
 def _switched(workspace: Workspace) -> dict[str, str] | None:

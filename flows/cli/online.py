@@ -29,8 +29,8 @@ def online(
 ) -> int:
     """Compare versions by what users did: click-through, hit rate and purchases with 95 % intervals, champion against challenger.
 
-    It rests on what was sent to POST /events of `freqd serve`. With --challenger-share there, users are assigned by chance, and a
-    difference is due to the model; without, versions were served at different times, and it may be due to the time.
+    It rests on what was sent to POST /events of `freqd serve`. Versions differ by the time in which they were served, too; only the
+    difference in the last line is of the time in which both were shown, as with --challenger-share there, which assigns users by chance.
     """
     found = look(workspace_of(workdir), name, days)
     if as_json:
@@ -77,8 +77,10 @@ def look(workspace: Workspace, name: str | None, days: float) -> OnlineResult:
     model = registry.resolve(name)
     since = time.time_ns() // 1000 - int(days * MICROSECONDS_A_DAY)
     champion, challenger = registry.champion_of(model), registry.challenger_of(model)
+    folder = workspace.events_of(model)
+    parts = read_events(folder, lambda part: say(f"freqd: {part} is damaged and passed over"))
     return judge_online(
-        read_events(workspace.events).filter(pl.col("time") >= since),
+        (frame.filter(pl.col("time") >= since) for frame in parts),
         model,
         None if champion is None else str(champion.version),
         None if challenger is None else str(challenger.version),

@@ -84,10 +84,13 @@ SERVED = Served()
 class Feedback:
     """What users do, and a challenger for some of them."""
 
+    challenger: Annotated[
+        str | None, Parameter(help="Version that answers a share of the users in the champion's place, as a trial.")
+    ] = None
     challenger_share: Annotated[
         float,
         Parameter(
-            help="Share of the users whom the version with the alias 'challenger' answers, the same ones each time; 0: none.",
+            help="That share of the users; always the same ones for one version.",
             validator=Number(gte=0.0, lte=0.5),
         ),
     ] = 0.0
@@ -126,7 +129,7 @@ def serve(
         from freqd.serve.http.app import create_app
 
         service = _open(source, index_config, poll, f"http://{host}:{bound.getsockname()[1]}")
-        trial = _trial(service, source, feedback.challenger_share)
+        trial = _trial(service, source, feedback)
         _answer(create_app(service, access, trial=trial, log=_log(which, source, feedback.events_mb)), bound)
     finally:
         bound.close()
@@ -150,28 +153,38 @@ def _open(source: Registered | OfRun, index: IndexConfig, poll: float, address: 
     return Service(source, Model(version, recommender), poll, index, _say)
 
 
-def _trial(service: Service, source: Registered | OfRun, share: float) -> Trial | None:
-    """The challenger for a share of the users.
+def _trial(service: Service, source: Registered | OfRun, feedback: Feedback) -> Trial | None:
+    """The challenger for a share of the users: a version that somebody named, and that stays the same until the service ends.
 
     Raises:
-        InputError: what is served has none.
+        InputError: what is served has no challenger, or only one of the two options is given.
     """
-    if not share:
+    if not feedback.challenger_share and feedback.challenger is None:
         return None
     from freqd.serve.http.service import Model, Service, Trial, warm_up
+    from tasks.mlops import registry
     from tasks.mlops.champion import Registered
-    from tasks.mlops.registry import CHALLENGER
 
-    if not isinstance(source, Registered) or source.alias == CHALLENGER:
+    if not isinstance(source, Registered):
+        raise InputError("--challenger-share needs a champion beside whom a challenger is served", "leave out --from")
+    if not feedback.challenger_share or feedback.challenger is None:
         raise InputError(
-            "--challenger-share needs a champion beside whom a challenger is served", "leave out --from and --alias"
+            "a trial needs a version and a share of the users",
+            "for example --challenger 7 --challenger-share 0.1; see `freqd models list`",
         )
-    other = Registered.find(source.name, CHALLENGER)
-    version, recommender = other.open()
+    entry = registry.find(source.name, feedback.challenger)
+    version = str(entry.version)
+    try:
+        recommender = registry.load(source.name, version)
+    except registry.BrokenModelError as error:
+        raise InputError(f"the challenger is broken: {error}", "name another version with --challenger") from error
     warm_up(recommender, service.index)
-    _say(f"challenger: version {version}, for {share:.0%} of the users")
-    metrics, model = service.metrics, Model(version, recommender)
-    return Trial(Service(other, model, service.poll_seconds, service.index, _say, metrics=metrics, leads=False), share)
+    said = entry.tags.get("freqd.verdict", "not judged")
+    _say(
+        f"challenger: version {version} ({said}), for {feedback.challenger_share:.0%} of the users, until this service is stopped"
+    )
+    beside = Service(source, Model(version, recommender), index=service.index, metrics=service.metrics, leads=False)
+    return Trial(beside, feedback.challenger_share)
 
 
 def _log(which: WhichModel, source: Registered | OfRun, megabytes: int) -> EventLog | None:
@@ -180,7 +193,7 @@ def _log(which: WhichModel, source: Registered | OfRun, megabytes: int) -> Event
         return None
     from freqd.feedback import EventLog
 
-    return EventLog(workspace_of(which.workdir).events, source.name, megabytes * 10**6)
+    return EventLog(workspace_of(which.workdir).events_of(source.name), source.name, megabytes * 10**6)
 
 
 def _answer(app: Litestar, listening: socket.socket) -> None:

@@ -34,8 +34,11 @@ def up(
     prefect_port: Annotated[int, Parameter(help="Port of the Prefect server.", validator=Port)] = 4200,
     mlflow_port: Annotated[int, Parameter(help="Port of the MLflow server.", validator=Port)] = 5000,
     page_port: Annotated[
-        int, Parameter(help="Port of the page that shows what `freqd status` says.", validator=Port)
-    ] = 4280,
+        int | None,
+        Parameter(
+            help="Port of the page that shows what `freqd status` says [4280, or the next free one].", validator=Port
+        ),
+    ] = None,
     workdir: Workdir = None,
 ) -> int:
     """Start the Prefect and MLflow servers, a worker and the status page on 127.0.0.1, and wait until they are healthy.

@@ -13,6 +13,7 @@ import psutil
 from mlflow.exceptions import MlflowException
 
 from flows.ops import servers
+from freqd.drift.findings import Measure
 from freqd.errors import InputError
 from freqd.report.overview.facts import (
     ChampionFacts,
@@ -29,7 +30,7 @@ from tasks.drift_record import DriftRecord, records
 from tasks.mlops import registry, tracking
 from tasks.mlops.audit import AuditTrail
 from tasks.mlops.champion import use_registry
-from tasks.runtime.server_state import Stack, reachable
+from tasks.runtime.server_state import Stack, database, reachable
 from tasks.runtime.workspace import Workspace
 
 RUNS = 100
@@ -45,7 +46,7 @@ def gather(workspace: Workspace) -> Overview:
     trouble: tuple[str, ...] = ()
     try:
         models, runs = _registry(workspace)
-    except MlflowException as error:
+    except (MlflowException, InputError) as error:
         trouble = (f"the model registry does not answer: {str(error).splitlines()[0]}",)
     stack = Stack.read(workspace)
     return Overview(
@@ -73,10 +74,10 @@ def _links(stack: Stack, runs: Sequence[RunFacts]) -> tuple[tuple[str, str], ...
 
 def _registry(workspace: Workspace) -> tuple[tuple[ModelFacts, ...], tuple[RunFacts, ...]]:
     """Models and runs; nothing where there is no registry yet."""
-    try:
-        use_registry(workspace)
-    except InputError:
+    nothing_yet = not (workspace.mlflow_home / "mlflow.db").is_file() and Stack.read(workspace) is None
+    if nothing_yet and not os.environ.get("MLFLOW_TRACKING_URI") and database() is None:
         return (), ()
+    use_registry(workspace)
     experiment = tracking.experiment_id()
     found = [] if experiment is None else tracking.main_runs(experiment, RUNS)
     metrics = {run.info.run_id: run.data.metrics for run in found}
@@ -148,15 +149,24 @@ def _model(
     return ModelFacts(name=name, champion=served, versions=tuple(versions.values()), moves=moves, drift=checks)
 
 
+def _share(measure: Measure) -> float | None:
+    """A measure as a share of its limit, over 1 where it is over it: a ratio may be too small, and a difference may be chance."""
+    if measure.value is None or not measure.limit:
+        return None
+    share = measure.value / measure.limit
+    if measure.over and share <= 1.0:
+        return max(1.0 / max(measure.value, 1e-9) / measure.limit, 1.001)
+    return share if measure.over else min(share, 1.0)
+
+
 def _check(record: DriftRecord) -> DriftFacts:
-    shares = [
-        measure.value / measure.limit for measure in record.measures if measure.value is not None and measure.limit
-    ]
+    shares = [share for measure in record.measures if (share := _share(measure)) is not None]
     return DriftFacts(
         time=datetime.fromisoformat(record.time),
         version=record.version,
         headline=record.headline,
         outcome=record.outcome,
+        found=record.found,
         worst=max(shares, default=None),
     )
 

@@ -59,6 +59,18 @@ def require_free(name: str, port: int) -> None:
             ) from error
 
 
+def free_from(port: int) -> int:
+    """The first port from this one on at which nobody listens."""
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+                return port
+            except OSError:
+                port += 1
+
+
 def _holder(port: int) -> str | None:
     try:
         for connection in psutil.net_connections("tcp"):

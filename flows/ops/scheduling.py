@@ -208,9 +208,14 @@ def _zone(entry: DeploymentSchedule) -> str:
 
 
 def _all(client: SyncPrefectClient) -> Iterator[tuple[str, UUID, DeploymentSchedule]]:
-    """Every schedule with the deployment that it belongs to."""
+    """Every schedule with the deployment that it belongs to; a server that an earlier freqd deployed on has fewer of them."""
     for what in FLOWS:
-        identity = _identity(client, what)
+        try:
+            identity = _identity(client, what)
+        except InputError:
+            if what == RETRAIN:
+                raise
+            continue
         for entry in client.read_deployment_schedules(identity):
             yield what, identity, entry
 

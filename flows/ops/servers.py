@@ -26,16 +26,18 @@ from tasks.runtime.environment import HEARTBEAT_SECONDS, SWITCHES
 from tasks.runtime.server_state import Stack
 from tasks.runtime.workspace import Workspace
 
-NAMES = ("prefect", "mlflow", "worker", "page")
+NEEDED = ("prefect", "mlflow", "worker")
+NAMES = (*NEEDED, "page")
+PAGE_PORT = 4280
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the servers and the page listen."""
+    """Where the servers and the page listen; None: the page where it is free, from ``PAGE_PORT`` on."""
 
     prefect: int = 4200
     mlflow: int = 5000
-    page: int = 4280
+    page: int | None = None
 
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -68,12 +70,13 @@ def up(workspace: Workspace, ports: Ports, say: Callable[[str], None]) -> tuple[
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(server_state.folder(workspace) / "up.lock"):
         before = Stack.read(workspace)
-        if before is not None and before.lives(*NAMES):
+        if before is not None and before.lives(*NEEDED):
             return before, False
         if before is not None:
             gone = ", ".join(sorted(set(NAMES) - before.pids.keys(), key=NAMES.index))
             say(f"the last stack was not stopped in order ({gone} gone); it is started anew")
             processes.stop(before)
+        ports = replace(ports, page=ports.page or processes.free_from(PAGE_PORT))
         for name, port in vars(ports).items():
             processes.require_free(name, port)
         prepare_database()

@@ -1,28 +1,29 @@
 """Events as they come in: lines that are appended, and Parquet parts that they become, on a bounded share of the disk.
 
 A batch is on the disk's side of the process when it is answered: a killed service loses none. Lines become a part when there
-are ``ROWS`` of them. All files are their owner's alone.
+are ``ROWS`` or ``LINES_BYTES`` of them. All files are their owner's alone.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import polars as pl
 
-from freqd.storage.files import temporary
+from freqd.storage.files import sync, temporary
 
 Kind = Literal["impression", "click", "purchase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-ROWS = 100_000
-"""Lines that become a part."""
+ROWS, LINES_BYTES = 100_000, 16 * 2**20
+"""Lines, and bytes of them, that become a part."""
 SCHEMA = {
     "time": pl.Int64,
     "model": pl.String,
@@ -55,17 +56,18 @@ class Event(NamedTuple):
 
 
 class EventLog:
-    """The events of one served model, written by one process; several processes may have logs in one folder.
+    """The events of one served model, written by one process; several processes of one model may have logs in one folder.
 
     Args:
-        folder: of the events; made with the first of them.
+        folder: of the model's events; made with the first of them.
         model: name of the served model.
-        max_bytes: of all parts together: the oldest ones make room.
+        max_bytes: of the folder: the oldest parts make room.
         rows: lines that become a part.
     """
 
     def __init__(self, folder: Path, model: str, max_bytes: int, rows: int = ROWS) -> None:
         self._folder, self._model, self._max_bytes, self._rows = folder, model, max_bytes, rows
+        self._lines_bytes = min(LINES_BYTES, max(1, max_bytes // 4))
         self._lines = 0
         self._file: int | None = None
         self._path = folder
@@ -95,29 +97,32 @@ class EventLog:
                 os.ftruncate(file, before)
             raise
         self._lines += len(events)
-        if self._lines >= self._rows:
-            self._rotate(file)
+        if self._lines >= self._rows or before + len(content) >= self._lines_bytes:
+            self._close(file)
 
     def _open(self) -> int:
         """A new file of lines; those of processes that are gone become parts."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         for path in self._folder.glob("lines-*.jsonl"):
-            left = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._part(path)
-            except BlockingIOError:  # another process writes it
-                continue
-            finally:
-                os.close(left)
-        self._path = self._folder / f"lines-{time.time_ns()}-{os.getpid()}.jsonl"
-        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._lines = 0
-        return self._file
+            with suppress(FileNotFoundError, BlockingIOError):  # it has become a part, or another process writes it
+                left = os.open(path, os.O_RDWR)
+                try:
+                    fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _try(self._part, path)
+                finally:
+                    os.close(left)
+        name = f"lines-{time.time_ns()}-{os.getpid()}.jsonl"
+        hidden = self._folder / f".{name}"  # seen by nobody before it is locked
+        file = os.open(hidden, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._path = self._folder / name
+        hidden.rename(self._path)
+        self._file, self._lines = file, 0
+        return file
 
-    def _rotate(self, file: int) -> None:
-        self._part(self._path)
+    def _close(self, file: int) -> None:
+        """Make a part of the lines; where that fails they stay as lines, for the next process that opens a log here."""
+        _try(self._part, self._path)
         os.close(file)
         self._file = None
 
@@ -128,25 +133,52 @@ class EventLog:
             with temporary(self._folder) as made:
                 made.touch(PRIVATE_FILE)
                 frame.write_parquet(made)
+                sync(made)
                 made.replace(_part_of(lines))
         lines.unlink(missing_ok=True)
-        parts = sorted(self._folder.glob("part-*.parquet"))
-        sizes = [part.stat().st_size for part in parts]
-        while sum(sizes) > self._max_bytes and len(parts) > 1:
-            parts.pop(0).unlink(missing_ok=True)
-            sizes.pop(0)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        sizes: dict[Path, int] = {}
+        for path in self._folder.glob("*-*"):
+            with suppress(FileNotFoundError):
+                sizes[path] = path.stat().st_size
+        parts = sorted(path for path in sizes if path.suffix == ".parquet")
+        while sum(sizes.values()) > self._max_bytes and len(parts) > 1:
+            oldest = parts.pop(0)
+            oldest.unlink(missing_ok=True)
+            del sizes[oldest]
+
+
+def _try(action: Callable[[Path], None], path: Path) -> None:
+    """What was kept is kept as lines, whatever becomes of the part: the batch must not be refused for it."""
+    try:
+        action(path)
+    except Exception as error:
+        logging.getLogger("freqd").warning("events stay as lines in %s: %s", path, error)
 
 
 def _part_of(lines: Path) -> Path:
     return lines.with_name(f"part-{lines.stem.removeprefix('lines-')}.parquet")
 
 
-def read_events(folder: Path) -> pl.LazyFrame:
-    """All events of a folder, parts and lines, as the columns of ``SCHEMA``; empty if there are none."""
-    left = [path for path in sorted(folder.glob("lines-*.jsonl")) if not _part_of(path).exists()]
-    lines = [line for path in left for line in _whole(path)]
-    frames = [pl.scan_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]
-    return pl.concat([*frames, _frame(lines).lazy()])
+def read_events(folder: Path, unreadable: Callable[[Path], object] = lambda path: None) -> Iterator[pl.DataFrame]:
+    """All events of a folder, a part after the other, each with the columns of ``SCHEMA``.
+
+    Args:
+        folder: of one model's events.
+        unreadable: called with parts that are damaged; they are passed over.
+    """
+    left = {_part_of(path): list(_whole(path)) for path in sorted(folder.glob("lines-*.jsonl"))}
+    parts = sorted(folder.glob("part-*.parquet"))  # after the lines: what became a part meanwhile is among them
+    for part in parts:
+        try:
+            yield pl.read_parquet(part).select(*SCHEMA)
+        except FileNotFoundError:  # it made room meanwhile
+            continue
+        except (pl.exceptions.PolarsError, OSError):
+            unreadable(part)
+    yield _frame(line for part, lines in left.items() if part not in parts for line in lines)
 
 
 def _whole(path: Path) -> Iterator[bytes]:

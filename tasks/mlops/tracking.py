@@ -67,10 +67,17 @@ def experiment(workspace: Workspace, name: str = EXPERIMENT) -> str:
 
 def main_runs(experiment_id: str, count: int) -> list[Run]:
     """The latest runs of the main job, the latest first: no stages, no comparisons."""
-    found = client().search_runs(
-        [experiment_id], "tags.`freqd.version` LIKE '%'", max_results=count, order_by=["attributes.start_time DESC"]
-    )
-    return [run for run in found if not run.data.tags.get("freqd.kind")]
+    wanted, token = "tags.`freqd.version` LIKE '%'", None
+    found: list[Run] = []
+    while len(found) < count:
+        page = client().search_runs(
+            [experiment_id], wanted, max_results=200, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found += [run for run in page if not run.data.tags.get("freqd.kind")]
+        token = page.token
+        if not token:
+            break
+    return found[:count]
 
 
 def offer_table(experiment_id: str, columns: Sequence[str]) -> None:

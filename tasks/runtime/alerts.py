@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_serializer
@@ -26,6 +26,7 @@ from tasks.runtime.workspace import Workspace
 SECONDS = 15.0
 """How long a mail server or a webhook may take to answer."""
 SMTP_PORT, SMTPS_PORT = 587, 465
+SMTP_FORM = "smtp://USER@HOST:587 or smtps://USER@HOST:465; the password comes by FREQD_SMTP_PASSWORD"
 
 
 class AlertError(FreqdError):
@@ -177,8 +178,10 @@ def channel_of(to: str, smtp: str | None, sender: str | None, password: str) -> 
     Raises:
         InputError: something is missing, or a password would go over the network in the clear.
     """
+    if sender is not None and any(c in sender for c in "\r\n"):
+        raise InputError("--from holds a line break", "for example --from freqd@example.org")
     if to.startswith(("http://", "https://")):
-        if not urlsplit(to).hostname:
+        if _split(to) is None:
             raise InputError(
                 f"--to {to!r} is no address of a webhook", "for example --to https://hooks.example.org/freqd"
             )
@@ -187,29 +190,32 @@ def channel_of(to: str, smtp: str | None, sender: str | None, password: str) -> 
         raise InputError(f"--to {to!r} is neither an e-mail address nor a webhook", "for example --to ops@example.org")
     if smtp is None:
         raise InputError("no mail server is named", "name it with --smtp smtp://mail.example.org:587")
-    parts = urlsplit(smtp)
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == 0 or parts.password is not None:
-        raise InputError(
-            f"--smtp {smtp.rpartition('@')[2]!r} is no mail server"
-            if parts.password is None
-            else "--smtp holds a password",
-            "smtp://USER@HOST:587 or smtps://USER@HOST:465; the password comes by FREQD_SMTP_PASSWORD",
-        )
-    here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    parts = _split(smtp)
+    if parts is not None and parts.password is not None:
+        raise InputError("--smtp holds a password", SMTP_FORM)
+    if parts is None or parts.scheme not in ("smtp", "smtps"):
+        raise InputError(f"--smtp {smtp.rpartition('@')[2]!r} is no mail server", SMTP_FORM)
+    host = str(parts.hostname)
+    here = host in ("127.0.0.1", "localhost", "::1")
     implicit = parts.scheme == "smtps"
     return Mail(
         to=to,
         sender=sender or f"freqd@{socket.getfqdn()}",
-        host=parts.hostname,
-        port=port or (SMTPS_PORT if implicit else SMTP_PORT),
+        host=host,
+        port=parts.port or (SMTPS_PORT if implicit else SMTP_PORT),
         tls="implicit" if implicit else "none" if here else "starttls",
-        user=parts.username or "",
+        user=unquote(parts.username or ""),
         password=SecretStr(password),
     )
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an address; None if it has no host, or no port that could be one."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def _without(text: str, secret: SecretStr) -> str:

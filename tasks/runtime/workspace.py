@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from freqd.data.ids import IdRegistry
 from freqd.data.sources import Places
@@ -30,7 +31,7 @@ class Workspace:
 
     Layout: ``store/`` artifacts and checkpoints, ``runs/NAME/`` summary, report and settings of each run,
     ``comparisons/NAME/``, ``tuned/NAME/`` and ``cadences/NAME/`` those of `freqd compare`, `freqd tune` and `freqd cadence`,
-    ``drift/MODEL/`` drift checks, ``events/`` what users did with recommendations,
+    ``drift/MODEL/`` drift checks, ``events/MODEL/`` what users did with recommendations,
     ``ids/`` the id maps that survive runs, ``downloads/`` named data sets, ``prefect/`` and ``mlflow/`` embedded stores,
     ``salt`` of the users' pseudonyms.
     """
@@ -129,10 +130,9 @@ class Workspace:
         """One folder a run."""
         return self.root / "runs"
 
-    @property
-    def events(self) -> Path:
-        """What users did with recommendations, as `freqd serve` keeps it."""
-        return self.root / "events"
+    def events_of(self, model: str) -> Path:
+        """What users did with recommendations of a registered model, as `freqd serve` keeps it."""
+        return self.root / "events" / quote(model, safe="")
 
     @property
     def drift(self) -> Path:

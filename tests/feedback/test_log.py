@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freqd.feedback import Event, EventLog, read_events
+from freqd.feedback import log as log_module
 from freqd.feedback.log import KINDS, SCHEMA
 
 BIG = 10**9
@@ -25,15 +26,19 @@ def event(n: int, **changes: object) -> Event:
     return Event(f"u{n}", f"i{n}", "impression", "1", time=n)._replace(**changes)  # type: ignore[arg-type]
 
 
+def together(folder: Path) -> pl.DataFrame:
+    return pl.concat(read_events(folder))
+
+
 def kept(folder: Path) -> list[int]:
-    return sorted(read_events(folder).collect()["time"].to_list())
+    return sorted(together(folder)["time"].to_list())
 
 
 def test_nothing_is_made_before_the_first_event(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events", "shop", BIG)
     log.write([])
     assert not (tmp_path / "events").exists()
-    assert read_events(tmp_path / "events").collect().schema == pl.Schema(SCHEMA)
+    assert together(tmp_path / "events").schema == pl.Schema(SCHEMA)
 
 
 def test_what_was_written_is_read_before_and_after_it_becomes_a_part(tmp_path: Path) -> None:
@@ -42,7 +47,7 @@ def test_what_was_written_is_read_before_and_after_it_becomes_a_part(tmp_path: P
         log.write([event(n, position=n + 1)])
         assert kept(tmp_path) == list(range(n + 1))
     assert len(list(tmp_path.glob("part-*.parquet"))) == 2
-    frame = read_events(tmp_path).collect()
+    frame = together(tmp_path)
     assert set(frame["model"]) == {"shop"}
     assert sorted(frame["position"]) == list(range(1, 11))
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
@@ -72,7 +77,7 @@ def test_every_text_comes_back_as_it_was(events: list[Event], rows: int) -> None
         log = EventLog(Path(name), "shop", BIG, rows=rows)
         for one in events:
             log.write([one])
-        found = read_events(Path(name)).collect().select("user", "item", "event", "time", "position").rows()
+        found = together(Path(name)).select("user", "item", "event", "time", "position").rows()
     assert Counter(found) == Counter((e.user, e.item, e.event, e.time, e.position) for e in events)
 
 
@@ -125,3 +130,76 @@ def test_a_batch_that_does_not_fit_is_not_kept_in_part(tmp_path: Path, monkeypat
     assert kept(tmp_path) == [1, 4]
     (path,) = tmp_path.glob("lines-*.jsonl")
     assert [json.loads(line)["time"] for line in path.read_bytes().splitlines()] == [1, 4]
+
+
+def test_a_part_that_cannot_be_made_refuses_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(tmp_path, "shop", BIG, rows=2)
+
+    def broken(*_: object) -> None:
+        raise pl.exceptions.ComputeError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_parquet", broken)
+        for n in range(5):
+            log.write([event(n)])
+    assert kept(tmp_path) == list(range(5))
+    assert len(list(tmp_path.glob("part-*"))) == 0
+    EventLog(tmp_path, "shop", BIG).write([event(9)])
+    assert kept(tmp_path) == [0, 1, 2, 3, 4, 9]
+    assert len(list(tmp_path.glob("part-*"))) >= 2, "what was left became parts"
+
+
+def test_a_file_of_lines_is_locked_before_anybody_sees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = EventLog(tmp_path, "shop", BIG)
+    real = log_module.fcntl.flock
+    met: list[str] = []
+
+    def between(file: int, how: int) -> None:
+        """Another process opens its log right before this one has its lock."""
+        if not met:
+            met.append("now")
+            second.write([event(2)])
+        real(file, how)
+
+    monkeypatch.setattr(log_module.fcntl, "flock", between)
+    first = EventLog(tmp_path, "shop", BIG)
+    first.write([event(1)])
+    first.write([event(3)])
+    assert kept(tmp_path) == [1, 2, 3]
+
+
+def test_a_part_that_is_made_while_somebody_reads_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(tmp_path, "shop", BIG, rows=4)
+    for n in range(3):
+        log.write([event(n)])
+    real = log_module._whole
+
+    def then(path: Path) -> list[bytes]:
+        lines = list(real(path))
+        if path.exists() and len(lines) == 3:
+            log.write([event(3)])  # the part is made in between
+        return lines
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_module, "_whole", then)
+        found = together(tmp_path)
+    assert sorted(found["time"]) == [0, 1, 2, 3]
+
+
+def test_a_damaged_part_is_named_and_passed_over(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, "shop", BIG, rows=1)
+    log.write([event(1)])
+    (tmp_path / "part-0-0.parquet").touch()
+    damaged: list[Path] = []
+    found = pl.concat(read_events(tmp_path, damaged.append))
+    assert found["time"].to_list() == [1]
+    assert [path.name for path in damaged] == ["part-0-0.parquet"]
+
+
+def test_the_limit_holds_for_lines_too(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, "shop", 200_000)
+    for n in range(400):
+        log.write([Event("u" * 900 + str(n), "i" * 900, "click", "1")] * 3)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 250_000

@@ -24,7 +24,7 @@ def judged(
         for n, (v, u, i, e) in enumerate(rows)
     ]
     frame = pl.DataFrame(records, schema=SCHEMA)
-    return judge_online(frame.lazy(), "shop", champion, challenger)
+    return judge_online([frame[: len(frame) // 2], frame[len(frame) // 2 :]], "shop", champion, challenger)
 
 
 def test_a_click_counts_where_its_impression_is_known_and_once() -> None:
@@ -47,7 +47,7 @@ def test_other_models_and_nothing_at_all() -> None:
     frame = pl.DataFrame(
         [{"time": 0, "model": "other", "version": "1", "user": "a", "item": "x", "event": "click"}], schema=SCHEMA
     )
-    assert judge_online(frame.lazy(), "shop", "1", None).versions == ()
+    assert judge_online([frame], "shop", "1", None).versions == ()
     (only,) = judged([("1", "a", "x", "click")]).versions
     assert (only.impressions, only.click_through.value, only.hit_rate.value, only.unmatched) == (0, None, None, 1)
 
@@ -62,6 +62,37 @@ def shown(rng: np.random.Generator, version: str, users: int, rate: float) -> li
             if rng.random() < own:
                 rows.append((version, f"{version}-{user}", str(item), "click"))
     return rows
+
+
+def mixed(rng: np.random.Generator, *parts: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Events of several versions as they come in, each with its impressions before its clicks."""
+    whose = rng.permutation(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    left = [iter(part) for part in parts]
+    return [next(left[n]) for n in whose]
+
+
+def test_a_challenger_without_a_click_yet_is_not_called_worse() -> None:
+    rng = np.random.default_rng(3)
+    new = [("2", f"2-{u}", str(i), "impression") for u in range(15) for i in range(10)]
+    result = judged(mixed(rng, new, shown(rng, "1", 3000, 0.01)))
+    assert result.difference is not None
+    assert result.difference.high > 0.0
+    assert result.difference.p_value > 0.05
+    (challenger,) = [version for version in result.versions if version.version == "2"]
+    assert challenger.click_through.high is not None
+    assert challenger.click_through.high > 0.1, "fifteen users say little"
+
+
+def test_what_was_before_the_trial_and_who_was_in_both_arms_do_not_count() -> None:
+    rng = np.random.default_rng(4)
+    before = shown(rng, "1", 400, 0.02)
+    sale = mixed(rng, shown(rng, "1", 400, 0.2), shown(rng, "2", 200, 0.2))
+    renamed = [(v, f"sale-{u}", i, e) for v, u, i, e in sale]
+    found = judged(before + renamed).difference
+    assert found is not None
+    assert found.low < 0.0 < found.high
+    moved = [("1", "both", "x", "impression"), ("2", "both", "x", "impression"), ("2", "both", "x", "click")]
+    assert judged(before + renamed + moved * 50).difference == found
 
 
 def test_the_interval_is_that_of_resampled_users() -> None:
@@ -85,7 +116,7 @@ def test_two_equal_versions_are_told_apart_as_often_as_the_level_says() -> None:
     rng = np.random.default_rng(1)
     apart = 0
     for _ in range(200):
-        found = judged(shown(rng, "1", 60, 0.2) + shown(rng, "2", 30, 0.2)).difference
+        found = judged(mixed(rng, shown(rng, "1", 60, 0.2), shown(rng, "2", 30, 0.2))).difference
         assert found is not None
         apart += not found.low <= 0.0 <= found.high
         assert (found.p_value < 0.05) == (not found.low <= 0.0 <= found.high)
@@ -94,7 +125,8 @@ def test_two_equal_versions_are_told_apart_as_often_as_the_level_says() -> None:
 
 def test_a_better_version_is_told() -> None:
     rng = np.random.default_rng(2)
-    found = judged(shown(rng, "1", 2000, 0.1) + shown(rng, "2", 300, 0.2)).difference
+    rows = mixed(rng, shown(rng, "1", 2000, 0.1), shown(rng, "2", 300, 0.2))
+    found = judged(rows).difference
     assert found is not None
     assert found.low > 0.0
     assert judged(shown(rng, "1", 9, 0.1), "1", "1").difference is None
@@ -103,5 +135,5 @@ def test_a_better_version_is_told() -> None:
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (1, 7), (40, 100), (100, 100)])
 def test_wilsons_interval(hits: int, n: int) -> None:
-    found, expected = wilson(hits, n), binomtest(hits, n).proportion_ci(0.95, "wilson")
+    found, expected = wilson(hits / n, n), binomtest(hits, n).proportion_ci(0.95, "wilson")
     assert (found.low, found.high) == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high, abs=1e-12))

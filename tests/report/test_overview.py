@@ -61,7 +61,11 @@ def run(**changes: Any) -> RunFacts:
 
 
 def test_the_screen_says_what_is_served_what_happened_and_what_comes() -> None:
-    checks = (DriftFacts(time=NOW - timedelta(days=2), version="2", headline="no drift", outcome="none", worst=0.4),)
+    checks = (
+        DriftFacts(
+            time=NOW - timedelta(days=2), version="2", headline="no drift", outcome="none", found=False, worst=0.4
+        ),
+    )
     schedules = (
         ScheduleFacts(name="paused", does="retrain", cron="0 1 * * *", next=None),
         ScheduleFacts(name="monthly", does="retrain", cron="0 3 1 * *", next=NOW + timedelta(days=20)),
@@ -123,7 +127,14 @@ class Parsed(HTMLParser):
 
 def test_the_page_needs_no_script_and_nothing_from_elsewhere() -> None:
     checks = tuple(
-        DriftFacts(time=NOW - timedelta(days=n), version="2", headline="drift in x", outcome="none", worst=0.3 * n)
+        DriftFacts(
+            time=NOW - timedelta(days=n),
+            version="2",
+            headline="drift in x",
+            outcome="none",
+            found=n == 4,
+            worst=0.3 * n,
+        )
         for n in range(5)
     )
     moves = (MoveFacts(time=NOW, who="ann", what="rollback", version="1", why="complaints"),)

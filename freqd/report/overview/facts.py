@@ -52,12 +52,18 @@ class MoveFacts(Facts):
 
 
 class DriftFacts(Facts):
-    """A drift check; ``worst`` is its greatest measure as a share of that one's limit, None if nothing was measured."""
+    """A drift check.
+
+    Attributes:
+        found: whether there was drift.
+        worst: the greatest measure as a share of its limit, above 1 if and only if one was over its limit; None if nothing was measured.
+    """
 
     time: datetime
     version: str
     headline: str
     outcome: str
+    found: bool
     worst: float | None
 
 

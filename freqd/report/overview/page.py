@@ -117,14 +117,14 @@ def _drift(model: ModelFacts) -> Figure | None:
             scale.y(value),
             None,
             None,
-            "over" if text.over(check) else "within",
+            "over" if check.found else "within",
             f"{check.time:%m-%d}",
             f"{text.day(check.time)}: {check.headline}; {check.outcome}",
         )
         for place, (check, value) in enumerate(zip(known, values, strict=True))
     ]
     limit = f"{scale.y(1.0):.1f}"
-    caption = "Drift checks: the greatest measure as a share of its limit; above the line a retraining is asked for."
+    caption = "Drift checks: the greatest measure as a share of its limit; red: drift."
     return Figure(caption, points, scale.ticks(fmt.percent), limit)
 
 

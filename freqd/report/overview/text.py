@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from freqd import numbers as fmt
-from freqd.report.overview.facts import ChampionFacts, DriftFacts, ModelFacts, Overview, RunFacts, VersionFacts
+from freqd.report.overview.facts import ChampionFacts, ModelFacts, Overview, RunFacts, VersionFacts
 
 
 def screen(found: Overview) -> Iterator[tuple[str, str]]:
@@ -108,8 +108,3 @@ def age(since: datetime, now: datetime) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} seconds"
-
-
-def over(check: DriftFacts) -> bool:
-    """Whether a measure of the check was over its limit."""
-    return check.worst is not None and check.worst > 1.0

@@ -79,7 +79,7 @@ def _parts(summary: RunResult) -> Iterator[str]:
 
 LIMITS = (
     "Quality is measured on the past: what users did under the recommendations of then. It does not say what they would have done with "
-    "other ones; a test with a share of the traffic does (`freqd serve --challenger-share`, `freqd online`).",
+    "other ones; a test with a share of the traffic does (`freqd serve --challenger`, `freqd online`).",
     "It ages: users and items that are new since then are known by their first interactions only, or not at all (`freqd cadence`).",
 )
 

@@ -65,13 +65,11 @@ def create_app(
 
     @asynccontextmanager
     async def following(_: Litestar) -> AsyncIterator[None]:
-        services = [service, *([trial.service] if trial else [])]
-        watches = [asyncio.create_task(one.follow()) for one in services]
+        watch = asyncio.create_task(service.follow())
         try:
             yield
         finally:
-            for watch in watches:
-                watch.cancel()
+            watch.cancel()
 
     app = Litestar(
         route_handlers=[recommend, recommend_many, similar, happened, health, metrics, how_to_ask, try_it, try_it_with],
@@ -138,7 +136,7 @@ async def recommend_many(request: AnyRequest, data: JSONBody[Question | None] = 
         return found
 
     if len(users) <= IN_LOOP_USERS:
-        return Recommendations(service.source.name, model.version, answers(users))
+        return _together(service.source.name, answers(users))
     answered: asyncio.Semaphore = request.app.state.answered
     if answered.locked():
         raise HTTPException("too many questions for many users at once: ask again in a second", status_code=503)
@@ -148,7 +146,7 @@ async def recommend_many(request: AnyRequest, data: JSONBody[Question | None] = 
             if gone.done():
                 raise HTTPException("the client has gone", status_code=499)
             found += await asyncio.to_thread(answers, users[first : first + BATCH_USERS])
-    return Recommendations(service.source.name, model.version, found)
+    return _together(service.source.name, found)
 
 
 @get("/similar/{item:path}", summary="Items like one item", responses={**REFUSALS, **UNKNOWN})
@@ -178,6 +176,7 @@ async def similar(
 async def happened(request: AnyRequest, data: JSONBody[Events]) -> Taken:
     """Impressions, clicks and purchases, each with the `version` that the answer named. `freqd online` compares versions by them."""
     _only(request, ())
+    _from_a_program(request)
     log: EventLog | None = request.app.state.log
     if log is None:
         raise HTTPException("this service keeps no events", status_code=503)
@@ -254,6 +253,25 @@ class _WithExamples(JsonRenderPlugin):
 def _service(request: AnyRequest) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _together(model: str, answers: list[Recommendation]) -> Recommendations:
+    versions = {answer.version for answer in answers}
+    return Recommendations(model, versions.pop() if len(versions) == 1 else None, answers)
+
+
+def _from_a_program(request: AnyRequest) -> None:
+    """Refuse what a foreign page in somebody's browser sends: without a token it could report what it likes.
+
+    Raises:
+        HTTPException: it does.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException("send the events as content-type application/json", status_code=400)
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
+    if site not in ("same-origin", "none") or origin not in (None, f"http://{request.headers.get('host', '')}"):
+        raise HTTPException("another page may not report events", status_code=403)
 
 
 def _service_for(request: AnyRequest, user: str | None) -> Service:

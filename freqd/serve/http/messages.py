@@ -39,10 +39,10 @@ class Recommendation(msgspec.Struct, omit_defaults=True):
 
 
 class Recommendations(msgspec.Struct):
-    """The answers for many users, in the order of the question, all by the same version of the model."""
+    """The answers for many users, in the order of the question. ``version``: null where a challenger answers some of them."""
 
     model: str
-    version: str
+    version: str | None
     answers: list[Recommendation]
 
 

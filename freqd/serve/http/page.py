@@ -43,9 +43,7 @@ EXAMPLES: Mapping[tuple[str, str], tuple[tuple[str, object], ...]] = {
 """Bodies of questions, by method and path."""
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js")
 """Files of Swagger UI that are served."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
-)
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 TRY = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>freqd: try it</title>'
     '<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/try/swagger-ui.css">'

@@ -210,7 +210,7 @@ class Trial:
     """A challenger that answers a share of the users in the champion's place, always the same ones for one version.
 
     Attributes:
-        service: of the challenger, which follows its own alias.
+        service: of the challenger; its version stays as it is.
         share: of the users, in (0, 1).
     """
 

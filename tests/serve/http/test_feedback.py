@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from litestar.testing import TestClient
 
@@ -35,7 +37,7 @@ def test_events_are_kept_with_the_served_models_name(keeping: TestClient[Any], t
     shown = {"user": 7, "item": "i2", "event": "impression", "version": "1", "time": 12.5, "position": 3}
     answer = keeping.post("/events", json={"events": [GOOD, shown]})
     assert (answer.status_code, answer.json()) == (202, {"taken": 2})
-    rows = read_events(tmp_path).collect().sort("time").to_dicts()
+    rows = pl.concat(read_events(tmp_path)).sort("time").to_dicts()
     assert rows[0] == {**shown, "user": "7", "time": 12_500_000, "model": "shop"}
     assert rows[1]["time"] > 1.7e15
     assert 'freqd_events_total{event="click"} 1.0' in keeping.get("/metrics").text
@@ -53,7 +55,7 @@ def test_events_are_kept_with_the_served_models_name(keeping: TestClient[Any], t
 def test_what_is_wrong_is_refused_as_a_whole(keeping: TestClient[Any], tmp_path: Path, body: object) -> None:
     answer = keeping.post("/events", json=body)
     assert answer.status_code == 400, answer.text
-    assert read_events(tmp_path).collect().is_empty()
+    assert pl.concat(read_events(tmp_path)).is_empty()
 
 
 def test_a_full_disk_is_told(keeping: TestClient[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +80,9 @@ def test_the_challenger_answers_its_share_always_the_same_users(service: Service
         users = [f"u{u}" for u in range(USERS)]
         together = web.post("/recommend", json={"users": users, "k": 5}).json()
         assert [one["version"] for one in together["answers"]] == [versions[u] for u in range(USERS)]
+        assert together["version"] is None, "each answer has its own"
+        alone = web.post("/recommend", json={"users": [next(u for u in users if versions[int(u[1:])] == "2")]}).json()
+        assert alone["version"] == "2"
         for user, one in enumerate(together["answers"]):
             model = OTHER if versions[user] == "2" else RECOMMENDER
             assert items(one) == model.ask(f"u{user}", k=5).items
@@ -102,3 +107,27 @@ def test_a_challenger_that_became_champion_is_no_trial(service: Service) -> None
     with TestClient(create_app(service, trial=same)) as web:
         assert {web.get(f"/recommend/u{u}").json()["version"] for u in range(USERS)} == {"1"}
         assert "challenger_version" not in web.get("/health").json()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_foreign_page_reports_nothing(keeping: TestClient[Any], tmp_path: Path, headers: dict[str, str]) -> None:
+    body = json.dumps({"events": [GOOD]})
+    answer = keeping.post("/events", content=body, headers={"content-type": "application/json", **headers})
+    assert answer.status_code in (400, 403)
+    assert pl.concat(read_events(tmp_path)).is_empty()
+    own = {
+        "content-type": "application/json; charset=utf-8",
+        "origin": "http://testserver.local",
+        "sec-fetch-site": "same-origin",
+    }
+    assert keeping.post("/events", content=body, headers=own).status_code == 202

@@ -135,6 +135,14 @@ def test_no_error_shows_the_password() -> None:
     assert SECRET not in channel.shown
 
 
+def test_a_line_break_is_no_part_of_a_sender_and_a_login_may_be_an_address() -> None:
+    with pytest.raises(InputError, match="--from"):
+        channel_of("ops@example.org", "smtp://mail.example.org", "a@b\nBcc: c@d", "")
+    channel = channel_of("ops@example.org", "smtp://ops%40example.org@mail.example.org", None, "")
+    assert isinstance(channel, Mail)
+    assert channel.user == "ops@example.org"
+
+
 def test_addresses_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert channels_of(workspace) == ()
@@ -175,6 +183,9 @@ def test_nothing_goes_over_a_network_in_the_clear(smtp: str, tls: str, port: int
         ("ops@example.org", "smtp://mail.example.org:port", "is no mail server"),
         ("ops@example.org", f"smtp://freqd:{SECRET}@mail.example.org", "holds a password"),
         ("https://", None, "no address of a webhook"),
+        ("http://[x", None, "no address of a webhook"),
+        ("ops@example.org", "smtp://[x", "is no mail server"),
+        ("ops@example.org", "smtp://mail.example.org:99999", "is no mail server"),
     ],
 )
 def test_what_is_wrong_is_named_without_secrets(to: str, smtp: str | None, said: str) -> None:
