@@ -23,6 +23,9 @@ MICROSECONDS_A_DAY = 86_400 * 10**6
 def online(
     *,
     name: Annotated[str | None, Parameter(help="Registered model [the only one].")] = None,
+    challenger: Annotated[
+        str | None, Parameter(help="Version that is held against the champion [the one that was shown last].")
+    ] = None,
     days: Annotated[float, Parameter(help="How far to look back.", validator=Number(gt=0.0))] = 30.0,
     as_json: AsJson = False,
     workdir: Workdir = None,
@@ -32,7 +35,7 @@ def online(
     It rests on what was sent to POST /events of `freqd serve`. Versions differ by the time in which they were served, too; only the
     difference in the last line is of the time in which both were shown, as with --challenger-share there, which assigns users by chance.
     """
-    found = look(workspace_of(workdir), name, days)
+    found = look(workspace_of(workdir), name, days, challenger)
     if as_json:
         say_json(found.model_dump(mode="json"))
         return DONE
@@ -61,7 +64,7 @@ def online(
     return DONE
 
 
-def look(workspace: Workspace, name: str | None, days: float) -> OnlineResult:
+def look(workspace: Workspace, name: str | None, days: float, challenger: str | None = None) -> OnlineResult:
     """The versions of a model as their users took them.
 
     Raises:
@@ -76,14 +79,14 @@ def look(workspace: Workspace, name: str | None, days: float) -> OnlineResult:
     use_registry(workspace)
     model = registry.resolve(name)
     since = time.time_ns() // 1000 - int(days * MICROSECONDS_A_DAY)
-    champion, challenger = registry.champion_of(model), registry.challenger_of(model)
+    champion = registry.champion_of(model)
     folder = workspace.events_of(model)
     parts = read_events(folder, lambda part: say(f"freqd: {part} is damaged and passed over"))
     return judge_online(
         (frame.filter(pl.col("time") >= since) for frame in parts),
         model,
         None if champion is None else str(champion.version),
-        None if challenger is None else str(challenger.version),
+        challenger,
     )
 
 

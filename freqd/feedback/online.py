@@ -89,10 +89,12 @@ def judge_online(
         events: as ``freqd.feedback.read_events`` gives them.
         model: name of the registered model.
         champion: the version that others are held against.
-        challenger: the version that is held against it.
+        challenger: the version that is held against it; None for the one of the others that was shown last.
     """
     frames = [frame.filter(pl.col("model") == model).select(*PAIR, "event", "time") for frame in events]
     found = {name: _Moments(users) for name, users in _by_version(_counted(frames)).items()}
+    if challenger is None:
+        challenger = max((name for name in found if name != champion), key=lambda name: found[name].last, default=None)
     versions = tuple(_version(name, found[name]) for name in sorted(found, key=_order))
     return OnlineResult(
         model=model,

@@ -64,17 +64,8 @@ def trail(workspace: Workspace) -> AuditTrail:
 
 def champion_of(model: str) -> ModelVersion | None:
     """The version with alias ``champion``, or None."""
-    return _by_alias(model, CHAMPION)
-
-
-def challenger_of(model: str) -> ModelVersion | None:
-    """The version with alias ``challenger``, or None."""
-    return _by_alias(model, CHALLENGER)
-
-
-def _by_alias(model: str, alias: str) -> ModelVersion | None:
     try:
-        return tracking.client().get_model_version_by_alias(model, alias)
+        return tracking.client().get_model_version_by_alias(model, CHAMPION)
     except MlflowException as error:
         if error.error_code in ABSENT:
             return None

@@ -129,6 +129,7 @@ def test_a_better_version_is_told() -> None:
     found = judged(rows).difference
     assert found is not None
     assert found.low > 0.0
+    assert judged(rows, "1", None).difference == found, "by default the version that was shown last"
     assert judged(shown(rng, "1", 9, 0.1), "1", "1").difference is None
     assert judged(shown(rng, "1", 9, 0.1), "1", "3").difference is None
 
