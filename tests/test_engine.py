@@ -132,7 +132,9 @@ def test_ranking_terms(split: Split, table: Embeddings, model: SumScorer, monkey
         for term in (here, there):
             term.begin_epoch(epoch, student, np.random.default_rng(epoch))
         assert torch.equal(here.lists, there.lists)
-        assert torch.equal(here.logits, there.logits)
+        torch.testing.assert_close(
+            here.logits, there.logits, rtol=1e-6, atol=1e-6
+        )  # BLAS: blocks of another size than here
     assert engine.blocks == 6 * 7, "two turns of 350 users: the teacher's lists once, the student's in each epoch"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.console import Console
 
 from flows.cli.backfill import parse_days
 from flows.cli.options import DONE, Workdir, workspace_of
@@ -38,7 +39,7 @@ def clean(
 
         server = embedded.running()
         if server is not None:
-            server.wait(say)
+            server.wait(lambda line: say(line, Console(stderr=True, highlight=False)))
         found = cleaning.plan(workspace, keep, days)
         if as_json:
             say_json({"found": dict(found.rows()), "bytes": found.bytes, "deleted": delete})

@@ -252,11 +252,11 @@ def test_the_automations_say_what_they_do_and_can_be_switched_off(shop: User, wi
 
 
 def test_drift_is_told_in_the_event_feed(shop: User, window: Window) -> None:
-    page, found = window.page, {"freqd.drift.found", "freqd.drift.cooling-down"}
+    page, found = window.page, {"freqd.drift.found", "freqd.drift.cooling-down", "freqd.drift.seen"}
     rows = pl.read_csv(shop.folder / "purchases.csv")
     new = rows.with_columns(user="new-" + pl.col("user"), time=pl.col("time") + 10_000_000)
     pl.concat([rows, new]).write_csv(shop.folder / "purchases.csv")
-    for _ in found:
+    for _ in ("found", "cooling down"):
         checked = shop("drift", "--new", "purchases.csv", "--name", MODEL)
         assert checked.returncode == 0, checked.stderr
     window.open(f"{stack(shop).prefect}/events?events=freqd.drift.*")
@@ -312,7 +312,7 @@ def test_the_links_of_the_status_page_lead_on(shop: User, window: Window) -> Non
 
 def test_the_service_explains_itself_and_can_be_tried(shop: User, window: Window) -> None:
     port = free_port()
-    serving = shop.start("serve", "--port", str(port))
+    serving = shop.start("serve", "--name", MODEL, "--port", str(port))
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), 60)
         page = window.page

@@ -335,7 +335,9 @@ def test_users_take_turns_and_are_stood_in_for_meanwhile(choices, new_context, r
         users, view = term.listed_users, view_of(student)
         assert len(term.lists) == len(users) == 50, "no list of anybody else is in memory"
         assert torch.equal(term.lists, every.lists[users])
-        assert torch.equal(term.logits, every.logits[users])
+        torch.testing.assert_close(
+            term.logits, every.logits[users], rtol=1e-6, atol=1e-6
+        )  # BLAS: other users in a block
         assert term.row[users].tolist() == list(range(50)), "who has a list stands for itself"
         assert np.bincount(term.row.numpy()).tolist() == [3] * 50, "and for as many others as everybody"
         had += users.tolist()

@@ -122,6 +122,6 @@ def test_a_broken_champion_is_not_served_and_said_to_be_broken(
         assert web.get("/health").json()["status"] == "ok"
         text = web.get("/metrics").text
         assert f'freqd_model_info{{name="{registered.name}",version="{third}"}} 1.0' in text
-        assert f'version="{first}"' not in text
+        assert f'freqd_model_info{{name="{registered.name}",version="{first}"' not in text
         assert "freqd_model_swaps_total 1.0" in text
         assert "freqd_model_rejected 0.0" in text
