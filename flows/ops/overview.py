@@ -64,10 +64,13 @@ def gather(workspace: Workspace) -> Overview:
 
 def _links(stack: Stack, runs: Sequence[RunFacts]) -> tuple[tuple[str, str], ...]:
     """The pages of the servers; the table of runs is there once there was one."""
-    table = next((run.address.partition("/runs/")[0] for run in runs if run.address), "")
+    experiments = [run.address.partition("/experiments/")[2].partition("/")[0] for run in runs if run.address]
+    tables = [
+        ("MLflow: table of runs", tracking.table_page(stack.mlflow, experiment)) for experiment in experiments[:1]
+    ]
     return (
         ("Prefect: runs, schedules", f"{stack.prefect}/runs"),
-        *([("MLflow: table of runs", f"{table}/runs?viewStateShareKey={tracking.TABLE}")] if table else []),
+        *tables,
         ("MLflow: models", f"{stack.mlflow}/#/models"),
     )
 
@@ -89,17 +92,13 @@ def _registry(workspace: Workspace) -> tuple[tuple[ModelFacts, ...], tuple[RunFa
             started=_time(run.info.start_time),
             seconds=(run.info.end_time - run.info.start_time) / 1000 if run.info.end_time else None,
             state=_state(run.info.status, run.data.tags),
-            decision=_decision(run.data.tags),
+            decision=run.data.tags.get("decision", ""),
             why=run.data.tags.get("decision.reason", ""),
             address=tracking.page(run.info.experiment_id, run.info.run_id) or "",
         )
         for run in found
     )
     return models, runs
-
-
-def _decision(tags: Mapping[str, str]) -> str:
-    return tags.get("decision", "")
 
 
 def _state(status: str, tags: Mapping[str, str]) -> str:
